@@ -1,0 +1,290 @@
+//! [`Edit`]: the next catalog in the making.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Catalog, Stored};
+use crate::schema::{Auto, Kind, Mode, OnDelete};
+use crate::{Change, Document, EntityType, Id, Key, Rejection, Write, merge};
+
+/// The next catalog in the making. Sets of changes are applied one after the other, each whole or
+/// not at all.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    base: Catalog,
+    next: Catalog,
+    now: u64,
+    touched: Vec<(usize, Id)>,
+    known: HashSet<(usize, Id)>,
+}
+
+impl Edit {
+    pub(super) fn new(base: Catalog, now: u64) -> Self {
+        let next = Catalog { revision: base.revision.next(), ..base.clone() };
+        Self { base, next, now, touched: Vec::new(), known: HashSet::new() }
+    }
+
+    /// Applies a set of changes. Gives, for each, the entity it ended as (`None` after a delete
+    /// and for conditions).
+    ///
+    /// # Errors
+    ///
+    /// The first refusal; nothing of the set is applied then.
+    pub fn apply(&mut self, changes: &[Change]) -> Result<Vec<Option<Arc<Stored>>>, Rejection> {
+        let kept = (self.next.clone(), self.touched.len());
+        let applied: Result<Vec<_>, Rejection> =
+            changes.iter().map(|change| self.change(change)).collect();
+        if applied.is_err() {
+            self.next = kept.0;
+            for lost in self.touched.drain(kept.1..) {
+                self.known.remove(&lost);
+            }
+        }
+        applied
+    }
+
+    /// Whether anything changed.
+    pub fn is_empty(&self) -> bool {
+        self.touched.is_empty()
+    }
+
+    /// The catalog so far.
+    pub const fn catalog(&self) -> &Catalog {
+        &self.next
+    }
+
+    /// The next catalog, and what differs from the one it was begun on.
+    pub fn finish(self) -> (Catalog, Vec<Write>) {
+        let writes = self
+            .touched
+            .iter()
+            .map(|(index, id)| Write {
+                kind: self.next.registry.kinds()[*index].kind,
+                id: *id,
+                before: self.base.collections[*index].get(*id).cloned(),
+                after: self.next.collections[*index].get(*id).cloned(),
+            })
+            .filter(|write| write.before.is_some() || write.after.is_some())
+            .collect();
+        (self.next, writes)
+    }
+
+    fn change(&mut self, change: &Change) -> Result<Option<Arc<Stored>>, Rejection> {
+        match change {
+            Change::Insert { kind, document } => {
+                let at = self.index(kind)?;
+                let document = document.clone();
+                if let Some(id) = given_id(&document)
+                    && self.next.collections[at].get(id).is_some()
+                {
+                    return Err(Rejection::PrimaryKey { id });
+                }
+                self.write(at, document, None, Mode::Create).map(Some)
+            }
+            Change::Upsert { kind, key, document } => {
+                let at = self.index(kind)?;
+                let present = self.next.collections[at].find(key).cloned();
+                let mut document = document.clone();
+                if let Key::Unique(field, value) = key {
+                    document.insert((*field).to_owned(), value.as_str().into());
+                }
+                let id = match (&present, key) {
+                    (Some(stored), _) => Some(stored.id()),
+                    (None, Key::Id(id)) => Some(*id),
+                    (None, Key::Unique(..)) => given_id(&document),
+                };
+                if let Some(id) = id {
+                    document.insert("id".to_owned(), id.to_string().into());
+                }
+                self.write(at, document, present, Mode::Create).map(Some)
+            }
+            Change::Patch { kind, key, document } => {
+                let at = self.index(kind)?;
+                let kind = self.next.registry.kinds()[at];
+                let present = self.next.collections[at]
+                    .find(key)
+                    .cloned()
+                    .ok_or_else(|| Rejection::NotFound { kind: kind.kind, key: key.clone() })?;
+                let mut update = document.clone();
+                update.shift_remove("id");
+                let violations =
+                    self.next.registry.expand_update(kind, &mut update, present.document());
+                if !violations.is_empty() {
+                    return Err(Rejection::Invalid(violations));
+                }
+                let mut merged = present.document().clone();
+                let registry = Arc::clone(&self.next.registry);
+                merge(&mut merged, update, &|path| {
+                    registry.is_record(kind, present.document(), path)
+                });
+                self.write(at, merged, Some(present), Mode::Update).map(Some)
+            }
+            Change::Delete { kind, key } => {
+                let at = self.index(kind)?;
+                if let Some(stored) = self.next.collections[at].find(key).cloned() {
+                    self.delete(at, &stored)?;
+                }
+                Ok(None)
+            }
+            Change::Require(condition) => {
+                condition.check(&self.next).map(|()| None).map_err(Rejection::Condition)
+            }
+        }
+    }
+
+    fn index(&self, kind: &str) -> Result<usize, Rejection> {
+        self.next
+            .registry
+            .index(kind)
+            .ok_or_else(|| Rejection::Condition(format!("there is no kind '{kind}'")))
+    }
+
+    /// Completes, checks and puts one document.
+    fn write(
+        &mut self,
+        at: usize,
+        mut document: Document,
+        present: Option<Arc<Stored>>,
+        mode: Mode,
+    ) -> Result<Arc<Stored>, Rejection> {
+        let kind = self.next.registry.kinds()[at];
+        self.resolve_names(kind, &mut document)?;
+        self.fill_auto(kind, &mut document, present.as_deref());
+        let mut violations = self.next.registry.complete(kind, &mut document);
+        violations.add_all(self.next.registry.check(kind, &document, mode));
+        if !violations.is_empty() {
+            return Err(Rejection::Invalid(violations));
+        }
+        if let Some(step) = kind.transform {
+            step(&mut document).map_err(Rejection::Invalid)?;
+        }
+        let stored = Arc::new(Stored::new(kind, document)?);
+        self.check_references(kind, &stored)?;
+        if let Some(fields) = self.next.collections[at].taken(stored.id(), stored.document()) {
+            return Err(Rejection::Unique { kind: kind.kind, fields });
+        }
+        self.touch(at, stored.id());
+        Arc::make_mut(&mut self.next.collections[at]).put(Arc::clone(&stored));
+        Ok(stored)
+    }
+
+    /// `{"name": "s1"}` in a reference field becomes `{"id": …}`.
+    fn resolve_names(&self, kind: &EntityType, document: &mut Document) -> Result<(), Rejection> {
+        for (field, target, _) in kind.references() {
+            let Some(Value::Object(members)) = document.get(field.name) else { continue };
+            let key = self.next.registry.kind(target).and_then(|target| target.endpoint_key);
+            let Some(name) = key.filter(|_| members.len() == 1) else { continue };
+            let Some(Value::String(value)) = members.get(name) else { continue };
+            let found = self.next.collection(target).and_then(|all| all.by(name, value));
+            let id = found.map(|stored| stored.id()).ok_or_else(|| Rejection::Unresolved {
+                field: field.name,
+                name,
+                value: value.clone(),
+                kind: target,
+            })?;
+            document.insert(field.name.to_owned(), serde_json::json!({ "id": id }));
+        }
+        Ok(())
+    }
+
+    fn fill_auto(&self, kind: &EntityType, document: &mut Document, present: Option<&Stored>) {
+        for field in &kind.record().fields {
+            let absent = document.get(field.name).is_none_or(Value::is_null);
+            let kept = || present.and_then(|stored| stored.document().get(field.name)).cloned();
+            let value = match field.auto {
+                Some(Auto::Id) if absent => {
+                    kept().unwrap_or_else(|| Id::random().to_string().into())
+                }
+                Some(Auto::CreatedAt) if absent || present.is_some() => {
+                    kept().unwrap_or_else(|| self.seconds(&field.kind))
+                }
+                Some(Auto::UpdatedAt) => self.seconds(&field.kind),
+                Some(Auto::RandomText) if absent => random_text().into(),
+                _ => continue,
+            };
+            document.insert(field.name.to_owned(), value);
+        }
+    }
+
+    /// Now, in whole seconds or, for kinds that keep fractions, with three decimals.
+    fn seconds(&self, kind: &Kind) -> Value {
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are below 2^53")]
+        match kind {
+            Kind::Number => (self.now as f64 / 1000.0).into(),
+            _ => (self.now / 1000).into(),
+        }
+    }
+
+    fn check_references(&self, kind: &EntityType, stored: &Stored) -> Result<(), Rejection> {
+        for (field, target, _) in kind.references() {
+            let Some(id) = stored.reference(field.name) else { continue };
+            let exists = self.next.collection(target).is_some_and(|all| all.get(id).is_some());
+            if !exists {
+                return Err(Rejection::Reference { field: field.name, id, kind: target });
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, at: usize, stored: &Stored) -> Result<(), Rejection> {
+        let kind = stored.kind().kind;
+        let registry = Arc::clone(&self.next.registry);
+        for (child_at, child_kind) in registry.kinds().iter().enumerate() {
+            for (field, target, on_delete) in child_kind.references() {
+                if target != kind {
+                    continue;
+                }
+                let children: Vec<Arc<Stored>> = self.next.collections[child_at]
+                    .children(field.name, stored.id())
+                    .cloned()
+                    .collect();
+                for child in children {
+                    match on_delete {
+                        OnDelete::Restrict => {
+                            return Err(Rejection::Referenced { kind, by: child_kind.kind });
+                        }
+                        OnDelete::Cascade => self.delete(child_at, &child)?,
+                        OnDelete::SetNull => {
+                            let mut document = child.document().clone();
+                            document.insert(field.name.to_owned(), Value::Null);
+                            self.write(child_at, document, Some(child), Mode::Update)?;
+                        }
+                    }
+                }
+            }
+        }
+        self.touch(at, stored.id());
+        Arc::make_mut(&mut self.next.collections[at]).remove(stored.id());
+        Ok(())
+    }
+
+    fn touch(&mut self, at: usize, id: Id) {
+        if self.known.insert((at, id)) {
+            self.touched.push((at, id));
+        }
+    }
+}
+
+fn given_id(document: &Document) -> Option<Id> {
+    document.get("id").and_then(Value::as_str).and_then(Id::parse)
+}
+
+/// 32 alphanumeric characters, for keys and secrets the client leaves to the platform.
+fn random_text() -> String {
+    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut out = String::with_capacity(32);
+    while out.len() < 32 {
+        // 62 * 4 = 248: bytes from there on would favour the first letters. The version and
+        // variant bytes of a UUID are not random and are left out.
+        let id = Id::random();
+        let bytes = id.as_bytes().iter().enumerate().filter(|(at, _)| *at != 6 && *at != 8);
+        for (_, byte) in bytes.filter(|(_, byte)| **byte < 248) {
+            if out.len() < 32 {
+                out.push(char::from(LETTERS[usize::from(*byte) % 62]));
+            }
+        }
+    }
+    out
+}

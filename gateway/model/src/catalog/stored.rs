@@ -1,0 +1,125 @@
+//! [`Stored`]: one entity, as document and as type; [`Item`]: a typed handle on it.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::{Document, Entity, EntityType, Id, Rejection, Violations};
+
+/// One entity of a catalog: the complete document and its typed form, made once.
+pub struct Stored {
+    kind: &'static EntityType,
+    id: Id,
+    document: Document,
+    typed: Arc<dyn Any + Send + Sync>,
+}
+
+impl Stored {
+    /// Types a completed, checked document.
+    pub(crate) fn new(kind: &'static EntityType, document: Document) -> Result<Self, Rejection> {
+        let id =
+            document.get("id").and_then(Value::as_str).and_then(Id::parse).ok_or_else(|| {
+                Rejection::Invalid(Violations::one("id", "expected a valid UUID"))
+            })?;
+        let typed = kind.decode(&document).map_err(Rejection::Invalid)?;
+        Ok(Self { kind, id, document, typed })
+    }
+
+    /// What kind it is.
+    pub const fn kind(&self) -> &'static EntityType {
+        self.kind
+    }
+
+    /// Its primary key.
+    pub const fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Every member, null where unset.
+    pub const fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The typed form, `None` when `T` is another kind.
+    pub fn entity<T: Entity>(&self) -> Option<&T> {
+        self.typed.downcast_ref()
+    }
+
+    /// The id a reference field holds.
+    pub fn reference(&self, field: &str) -> Option<Id> {
+        self.document.get(field)?.get("id")?.as_str().and_then(Id::parse)
+    }
+
+    /// A member as text, `None` when it is something else.
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.document.get(field)?.as_str()
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.kind, self.id)
+    }
+}
+
+/// A typed handle on an entity: dereferences to `T`, keeps the entity alive, clones by count.
+pub struct Item<T> {
+    stored: Arc<Stored>,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T: Entity> Item<T> {
+    /// A handle, `None` when the entity is of another kind.
+    pub fn new(stored: &Arc<Stored>) -> Option<Self> {
+        stored
+            .entity::<T>()
+            .is_some()
+            .then(|| Self { stored: Arc::clone(stored), kind: PhantomData })
+    }
+}
+
+impl<T> Item<T> {
+    /// Its primary key.
+    pub fn id(&self) -> Id {
+        self.stored.id
+    }
+
+    /// The entity as document and type.
+    pub const fn stored(&self) -> &Arc<Stored> {
+        &self.stored
+    }
+
+    /// The document.
+    pub fn document(&self) -> &Document {
+        &self.stored.document
+    }
+
+    /// Whether both are the very same write of the same entity.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.stored, &other.stored)
+    }
+}
+
+impl<T> Clone for Item<T> {
+    fn clone(&self) -> Self {
+        Self { stored: Arc::clone(&self.stored), kind: PhantomData }
+    }
+}
+
+impl<T: Entity> Deref for Item<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.stored.entity().expect("Item::new checked the kind")
+    }
+}
+
+impl<T> fmt::Debug for Item<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stored.fmt(f)
+    }
+}

@@ -1,0 +1,156 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::entities::{self, Route, Service};
+use crate::{Catalog, Change, Document, Key, Registry, Rejection};
+
+fn catalog() -> Arc<Catalog> {
+    Arc::new(Catalog::empty(Arc::new(Registry::new(entities::ALL))))
+}
+
+fn document(value: Value) -> Document {
+    value.as_object().unwrap().clone()
+}
+
+fn insert(kind: &'static str, value: Value) -> Change {
+    Change::Insert { kind, document: document(value) }
+}
+
+fn name(value: &str) -> Key {
+    Key::Unique("name", value.to_owned())
+}
+
+#[test]
+fn a_service_is_complete_after_an_insert() {
+    let mut edit = catalog().edit(1_700_000_000_123);
+    let made = edit
+        .apply(&[insert(
+            "services",
+            json!({"name": "s1", "url": "http://up.test:8080/base", "tags": ["a", "b", "a"]}),
+        )])
+        .unwrap();
+    let mut shown = made[0].as_ref().unwrap().document().clone();
+    shown.remove("id");
+    assert_eq!(
+        Value::Object(shown),
+        json!({
+            "created_at": 1_700_000_000, "updated_at": 1_700_000_000, "name": "s1", "retries": 5,
+            "protocol": "http", "host": "up.test", "port": 8080, "path": "/base",
+            "connect_timeout": 60000, "write_timeout": 60000, "read_timeout": 60000,
+            "tags": ["a", "b"], "client_certificate": null, "tls_verify": null,
+            "tls_verify_depth": null, "ca_certificates": null, "enabled": true,
+        })
+    );
+}
+
+#[test]
+fn refusals_are_kongs() {
+    let check = |changes: &[Change], message: &str| {
+        let mut edit = catalog().edit(0);
+        edit.apply(&[insert("services", json!({"name": "s1", "host": "h"}))]).unwrap();
+        edit.apply(&[insert(
+            "routes",
+            json!({"name": "r1", "paths": ["/r"], "service": {"name": "s1"}}),
+        )])
+        .unwrap();
+        let before = edit.clone().finish().1.len();
+        assert_eq!(edit.apply(changes).unwrap_err().to_string(), message);
+        assert_eq!(edit.finish().1.len(), before, "a refused set leaves nothing behind");
+    };
+    check(
+        &[insert("services", json!({"name": "s1", "host": "x"}))],
+        "UNIQUE violation detected on '{name=\"s1\"}'",
+    );
+    check(
+        &[
+            insert("services", json!({"name": "ok", "host": "x"})),
+            insert("services", json!({"host": "h:80"})),
+        ],
+        "schema violation (host: must not have a port)",
+    );
+    check(
+        &[insert("routes", json!({"paths": ["/x"], "service": {"name": "no"}}))],
+        "foreign key unresolved (service.name: the foreign key cannot be resolved with '{name=\"no\"}' for an existing 'services' entity)",
+    );
+    check(
+        &[insert(
+            "routes",
+            json!({"paths": ["/x"], "service": {"id": "22222222-2222-4222-8222-222222222222"}}),
+        )],
+        "the foreign key '{id=\"22222222-2222-4222-8222-222222222222\"}' does not reference an existing 'services' entity.",
+    );
+    check(
+        &[Change::Delete { kind: "services", key: name("s1") }],
+        "an existing 'routes' entity references this 'services' entity",
+    );
+    check(
+        &[Change::Patch { kind: "services", key: name("none"), document: Document::new() }],
+        "could not find the entity with '{name=\"none\"}'",
+    );
+    check(
+        &[insert("services", json!({"host": "h", "protocol": "tcp", "path": "/x"}))],
+        "2 schema violations (failed conditional validation given value of field 'protocol'; path: value must be null)",
+    );
+    check(
+        &[insert("routes", json!({"hosts": ["*.a.test", "a*.b", "a.test:x"]}))],
+        "2 schema violations (hosts.2: invalid wildcard: must be placed at leftmost or rightmost label; hosts.3: invalid hostname: a.test:x)",
+    );
+}
+
+#[test]
+fn children_go_with_their_parent_and_upserts_keep_the_id() {
+    let base = catalog();
+    let mut edit = base.edit(1000);
+    edit.apply(&[insert("services", json!({"name": "s1", "host": "h"}))]).unwrap();
+    edit.apply(&[insert(
+        "routes",
+        json!({"name": "r1", "paths": ["/r"], "service": {"name": "s1"}}),
+    )])
+    .unwrap();
+    let (next, writes) = edit.finish();
+    assert_eq!((writes.len(), next.revision().0), (2, 1));
+    let next = Arc::new(next);
+    let service = next.by::<Service>("name", "s1").unwrap();
+    assert_eq!(next.children::<Route>("service", service.id()).count(), 1);
+
+    let mut edit = next.edit(9000);
+    let replaced = edit
+        .apply(&[Change::Upsert {
+            kind: "services",
+            key: name("s1"),
+            document: document(json!({"url": "http://other/"})),
+        }])
+        .unwrap();
+    let replaced = replaced[0].as_ref().unwrap();
+    assert_eq!(replaced.id(), service.id());
+    assert_eq!(replaced.document()["created_at"], 1);
+    assert_eq!(replaced.document()["updated_at"], 9);
+    edit.apply(&[
+        Change::Delete { kind: "routes", key: name("r1") },
+        Change::Delete { kind: "services", key: name("s1") },
+    ])
+    .unwrap();
+    assert_eq!(edit.finish().0.all::<Route>().count(), 0);
+}
+
+#[test]
+fn what_was_stored_loads_as_it_was() {
+    let base = catalog();
+    let mut edit = base.edit(1000);
+    edit.apply(&[insert("services", json!({"name": "s1", "host": "h"}))]).unwrap();
+    let (next, writes) = edit.finish();
+    let rows = writes
+        .iter()
+        .map(|write| (write.kind.to_owned(), write.after.as_ref().unwrap().document().clone()));
+    let loaded = Catalog::load(Arc::clone(next.registry()), next.revision(), rows).unwrap();
+    assert_eq!(
+        loaded.find("services", &name("s1")).unwrap().document(),
+        next.find("services", &name("s1")).unwrap().document()
+    );
+    let again =
+        Arc::new(loaded).edit(0).apply(&[insert("services", json!({"name": "s1", "host": "h"}))]);
+    assert!(matches!(again, Err(Rejection::Unique { .. })));
+}

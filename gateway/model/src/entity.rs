@@ -1,0 +1,167 @@
+//! [`Entity`] and [`EntityType`]: what a kind of thing is, to the catalog and the Admin API.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{Field, Kind, OnDelete, Record, Schema};
+use crate::{Document, Id, Violations};
+
+/// A typed entity. Its [`EntityType`] says the rest.
+pub trait Entity: Schema + DeserializeOwned + Send + Sync + 'static {
+    /// Plural name, as in Kong's tables and declarative files: `services`, `jwt_secrets`.
+    const KIND: &'static str;
+}
+
+/// A reference to an entity: `{"id": …}` in documents.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Ref<T> {
+    /// The id of the referenced entity.
+    pub id: Id,
+    #[serde(skip)]
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Ref<T> {
+    /// A reference to this id.
+    pub const fn new(id: Id) -> Self {
+        Self { id, kind: PhantomData }
+    }
+}
+
+impl<T> Clone for Ref<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Ref<T> {}
+
+impl<T> PartialEq for Ref<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl<T> fmt::Debug for Ref<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)
+    }
+}
+
+type Decode = fn(&Document) -> Result<Arc<dyn Any + Send + Sync>, Violations>;
+
+/// What a kind is called, how it is found, what it refers to.
+pub struct EntityType {
+    /// Plural name: `services`.
+    pub kind: &'static str,
+    /// Path segment of its collection in the Admin API: `services`, `jwts`; `None` keeps it out.
+    pub collection: Option<&'static str>,
+    /// Path segment below a parent, where it differs: `jwt` in `/consumers/{c}/jwt`.
+    pub nested: Option<&'static str>,
+    /// The unique field an entity may be addressed by instead of its id: `name`.
+    pub endpoint_key: Option<&'static str>,
+    /// Sets of fields that may not repeat together, nulls counting as values.
+    pub unique_together: &'static [&'static [&'static str]],
+    /// Turns a completed document into the stored one (normal forms, hashes, digests).
+    pub transform: Option<fn(&mut Document) -> Result<(), Violations>>,
+    record: fn() -> Record,
+    decode: Decode,
+    built: OnceLock<Record>,
+}
+
+impl EntityType {
+    /// The type of `T`, outside the Admin API until told otherwise.
+    pub const fn of<T: Entity>() -> Self {
+        Self {
+            kind: T::KIND,
+            collection: None,
+            nested: None,
+            endpoint_key: None,
+            unique_together: &[],
+            transform: None,
+            record: Record::of::<T>,
+            decode: decode::<T>,
+            built: OnceLock::new(),
+        }
+    }
+
+    /// Serves it in the Admin API at `/segment`, addressed by id or `endpoint_key`.
+    #[must_use]
+    pub const fn at(mut self, segment: &'static str, endpoint_key: Option<&'static str>) -> Self {
+        self.collection = Some(segment);
+        self.endpoint_key = endpoint_key;
+        self
+    }
+
+    /// Sets the path segment below a parent.
+    #[must_use]
+    pub const fn nested(mut self, segment: &'static str) -> Self {
+        self.nested = Some(segment);
+        self
+    }
+
+    /// Sets the unique field it is addressed by, for kinds outside the Admin API.
+    #[must_use]
+    pub const fn keyed(mut self, endpoint_key: &'static str) -> Self {
+        self.endpoint_key = Some(endpoint_key);
+        self
+    }
+
+    /// Adds sets of fields that may not repeat together.
+    #[must_use]
+    pub const fn unique_together(mut self, sets: &'static [&'static [&'static str]]) -> Self {
+        self.unique_together = sets;
+        self
+    }
+
+    /// Sets the step from completed to stored document.
+    #[must_use]
+    pub const fn transform(mut self, step: fn(&mut Document) -> Result<(), Violations>) -> Self {
+        self.transform = Some(step);
+        self
+    }
+
+    /// Its fields and rules.
+    pub fn record(&self) -> &Record {
+        self.built.get_or_init(self.record)
+    }
+
+    /// Fields that refer to other entities, with the kind they refer to.
+    pub fn references(&self) -> impl Iterator<Item = (&Field, &'static str, OnDelete)> {
+        self.record().fields.iter().filter_map(|field| match field.kind {
+            Kind::Foreign(kind) => Some((field, kind, field.on_delete)),
+            _ => None,
+        })
+    }
+
+    /// The typed form of a stored document.
+    ///
+    /// # Errors
+    ///
+    /// When the type refuses what the schema allowed; the text names the member.
+    pub fn decode(&self, document: &Document) -> Result<Arc<dyn Any + Send + Sync>, Violations> {
+        (self.decode)(document)
+    }
+}
+
+impl fmt::Debug for EntityType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EntityType({})", self.kind)
+    }
+}
+
+fn decode<T: Entity>(document: &Document) -> Result<Arc<dyn Any + Send + Sync>, Violations> {
+    T::deserialize(serde_json::Value::Object(document.clone()))
+        .map(|entity| Arc::new(entity) as Arc<dyn Any + Send + Sync>)
+        .map_err(|why| {
+            let mut violations = Violations::new();
+            violations.add_entity(why.to_string());
+            violations
+        })
+}

@@ -1,0 +1,34 @@
+//! The vocabulary of the gateway: what can be configured, and what makes it consistent.
+//!
+//! [`Catalog`] is everything configured, at one [`Revision`]; a [`Change`] is the only way it
+//! moves. [`schema`] is the language fields are declared in, [`entities`] are the gateway's own
+//! kinds, and [`Registry`] is the set of kinds and plugins one process knows.
+//!
+//! Deliberately absent: async, I/O, HTTP types. Everything here is a pure function of its input,
+//! which is what lets the data plane, the control plane and the MEC platform share it without
+//! knowing each other.
+
+pub mod catalog;
+mod change;
+mod clock;
+mod document;
+pub mod entities;
+mod entity;
+mod id;
+pub mod ports;
+mod registry;
+pub mod rejection;
+pub mod schema;
+mod secret;
+mod violation;
+
+pub use catalog::{Catalog, Item, Stored};
+pub use change::{Change, Condition, Write};
+pub use clock::Clock;
+pub use document::{Document, at_path, merge};
+pub use entity::{Entity, EntityType, Ref};
+pub use id::{Id, Revision};
+pub use registry::{PluginSchema, Registry, Scopes};
+pub use rejection::{Key, Rejection};
+pub use secret::Secret;
+pub use violation::Violations;

@@ -1,0 +1,120 @@
+//! [`Rejection`]: why a write was refused.
+
+use serde_json::{Map, Value};
+
+use crate::{Id, Violations};
+
+/// How an entity is addressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// By primary key.
+    Id(Id),
+    /// By a unique field, usually the endpoint key.
+    Unique(&'static str, String),
+}
+
+impl From<Id> for Key {
+    fn from(id: Id) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl Key {
+    /// The one-member object Kong shows as `fields`.
+    pub fn fields(&self) -> Map<String, Value> {
+        match self {
+            Self::Id(id) => Map::from_iter([("id".to_owned(), id.to_string().into())]),
+            Self::Unique(field, value) => {
+                Map::from_iter([((*field).to_owned(), value.as_str().into())])
+            }
+        }
+    }
+}
+
+/// Why a write was refused. The codes and texts of the Admin API are made of this.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The document breaks its schema.
+    #[error("{}", .0.message())]
+    Invalid(Violations),
+    /// An entity with this id is there already.
+    #[error("primary key violation on key '{{id=\"{id}\"}}'")]
+    PrimaryKey {
+        /// The id.
+        id: Id,
+    },
+    /// These values are taken.
+    #[error("UNIQUE violation detected on '{}'", crate::rejection::lua(.fields))]
+    Unique {
+        /// The kind written.
+        kind: &'static str,
+        /// The unique fields and the values that repeat.
+        fields: Map<String, Value>,
+    },
+    /// A reference names an id that does not exist.
+    #[error("the foreign key '{{id=\"{id}\"}}' does not reference an existing '{kind}' entity.")]
+    Reference {
+        /// The field.
+        field: &'static str,
+        /// The id it names.
+        id: Id,
+        /// The kind it should be.
+        kind: &'static str,
+    },
+    /// A reference by name names nothing.
+    #[error(
+        "foreign key unresolved ({field}.{name}: the foreign key cannot be resolved with \
+         '{{{name}=\"{value}\"}}' for an existing '{kind}' entity)"
+    )]
+    Unresolved {
+        /// The field.
+        field: &'static str,
+        /// The endpoint key used.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// The kind it should be.
+        kind: &'static str,
+    },
+    /// The entity is still referred to.
+    #[error("an existing '{by}' entity references this '{kind}' entity")]
+    Referenced {
+        /// The kind to be deleted.
+        kind: &'static str,
+        /// The kind that refers to it.
+        by: &'static str,
+    },
+    /// There is no such entity.
+    #[error("could not find the entity with {}'{}'", if matches!(.key, Key::Id(_)) { "primary key " } else { "" }, crate::rejection::lua(&.key.fields()))]
+    NotFound {
+        /// The kind looked for.
+        kind: &'static str,
+        /// How it was addressed.
+        key: Key,
+    },
+    /// The store or its mode takes no writes.
+    #[error("{0}")]
+    ReadOnly(String),
+    /// A rule of the caller's domain, checked in the writer's turn, refused it.
+    #[error("{0}")]
+    Condition(String),
+    /// The write could not be made durable; nothing changed.
+    #[error("the store failed: {0}")]
+    Store(String),
+}
+
+/// A flat object as Kong prints it: `{name="s1",service=null}`, sorted.
+pub fn lua(fields: &Map<String, Value>) -> String {
+    let mut names: Vec<&String> = fields.keys().collect();
+    names.sort();
+    let rows: Vec<String> = names
+        .iter()
+        .map(|name| match &fields[*name] {
+            Value::String(text) => format!("{name}=\"{text}\""),
+            Value::Object(inner) => format!("{name}={}", lua(inner)),
+            other => format!("{name}={other}"),
+        })
+        .collect();
+    format!("{{{}}}", rows.join(","))
+}
