@@ -1,0 +1,3 @@
+//! mep
+
+pub mod dialect;
