@@ -1,3 +1,4 @@
 //! mep
 
+pub mod auth;
 pub mod dialect;

@@ -1,0 +1,8 @@
+//! mepauth: an access key and a signature in, a token out.
+//!
+//! This is the part without HTTP. No module reads a clock; the moment is an argument, in
+//! milliseconds since the Unix epoch where the name ends in `_ms`.
+
+pub mod credential;
+pub mod sdk_date;
+pub mod signature;
