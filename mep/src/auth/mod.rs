@@ -4,5 +4,8 @@
 //! milliseconds since the Unix epoch where the name ends in `_ms`.
 
 pub mod credential;
+pub mod keyfile;
+mod legacy_pem;
 pub mod sdk_date;
 pub mod signature;
+pub mod token;
