@@ -6,6 +6,9 @@
 pub mod credential;
 pub mod keyfile;
 mod legacy_pem;
+pub mod lock;
+mod recent;
+pub mod replay;
 pub mod sdk_date;
 pub mod signature;
 pub mod token;
