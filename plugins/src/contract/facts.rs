@@ -1,0 +1,133 @@
+//! [`Facts`]: what is known of one exchange, shared by all phases.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use gateway_model::entities::{Consumer, Route, Service};
+use gateway_model::{Catalog, Document, Id, Item};
+use http::{HeaderName, HeaderValue};
+use pingora_http::RequestHeader;
+
+/// What is known of one exchange. Filled in as it proceeds; the same value reaches every phase.
+pub struct Facts {
+    /// The catalog this exchange is pinned to.
+    pub catalog: Arc<Catalog>,
+    /// Who connects.
+    pub client: Client,
+    /// The route, once found.
+    pub route: Option<Item<Route>>,
+    /// The route's service.
+    pub service: Option<Item<Service>>,
+    /// Who calls, once authenticated.
+    pub identity: Identity,
+    /// 32 hexadecimal digits.
+    pub request_id: Arc<str>,
+    /// When the request began, Unix milliseconds.
+    pub started_ms: u64,
+    /// Whether the upstream gets `X-Forwarded-For`; true unless a handler says no.
+    pub send_forwarded_for: bool,
+    /// Headers added to whatever answer the client gets, in order.
+    pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// A handler's own state for this exchange, by type. Empty until used.
+    pub notes: http::Extensions,
+}
+
+/// Who connects, and where.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The client's address after trusted proxies are taken off: what limits, lists and logs use.
+    pub ip: IpAddr,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Our end of the connection.
+    pub local: SocketAddr,
+    /// How the client speaks, as a trusted proxy or the connection says.
+    pub scheme: Scheme,
+    /// Whether the peer is one of `trusted_ips`.
+    pub trusted: bool,
+    /// The TLS handshake, on TLS connections.
+    pub tls: Option<Arc<TlsFacts>>,
+}
+
+/// Plain or over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What a handshake agreed on.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFacts {
+    /// `TLSv1.3`.
+    pub version: String,
+    /// `TLS_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// The server name asked for, lower case.
+    pub sni: Option<String>,
+}
+
+/// Who calls.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// The consumer, real or anonymous.
+    pub consumer: Option<Item<Consumer>>,
+    /// What proved it; none for an anonymous consumer.
+    pub credential: Option<Credential>,
+    /// The claims of the token that was verified. Nothing else may be trusted to name the caller.
+    pub claims: Option<Arc<Document>>,
+}
+
+/// What proved a consumer's identity.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its primary key.
+    pub id: Id,
+    /// What `X-Credential-Identifier` shows: a jwt's key, a basic-auth user name, else the id.
+    pub identifier: Arc<str>,
+}
+
+const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
+const CONSUMER_CUSTOM_ID: HeaderName = HeaderName::from_static("x-consumer-custom-id");
+const CONSUMER_USERNAME: HeaderName = HeaderName::from_static("x-consumer-username");
+const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
+const ANONYMOUS_CONSUMER: HeaderName = HeaderName::from_static("x-anonymous-consumer");
+
+impl Identity {
+    /// Records who calls and tells the upstream by headers; a client's own spellings of them are
+    /// dropped (kong/pdk/client.lua, authenticate; kong/plugins/jwt/handler.lua, set_consumer).
+    pub fn authenticate(
+        &mut self,
+        head: &mut RequestHeader,
+        consumer: Option<Item<Consumer>>,
+        credential: Option<Credential>,
+    ) {
+        let mut put = |name: HeaderName, value: Option<&str>| {
+            match value.and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok()) {
+                // Inserting a valid name and value cannot fail; pingora's signature says it may.
+                Some(value) => drop(head.insert_header(name, value)),
+                None => drop(head.remove_header(&name)),
+            }
+        };
+        let id = consumer.as_ref().map(|consumer| consumer.id().to_string());
+        put(CONSUMER_ID, id.as_deref());
+        put(CONSUMER_CUSTOM_ID, consumer.as_ref().and_then(|c| c.custom_id.as_deref()));
+        put(CONSUMER_USERNAME, consumer.as_ref().and_then(|c| c.username.as_deref()));
+        put(CREDENTIAL_IDENTIFIER, credential.as_ref().map(|c| &*c.identifier));
+        put(ANONYMOUS_CONSUMER, credential.is_none().then_some("true"));
+        self.consumer = consumer;
+        self.credential = credential;
+    }
+}

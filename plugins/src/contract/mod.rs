@@ -1,0 +1,208 @@
+//! What a plugin is: [`Plugin`] while the catalog is compiled, [`Handler`] while traffic flows.
+//!
+//! Two traits because there are two times. A handler is a plain function of what it is given; one
+//! that must wait returns [`Flow::Wait`], and only then is a future allocated. What must outlive a
+//! recompile (counters, queues, clients) comes from [`Tools`], not from the handler.
+//!
+//! Absent from here: the proxy's session, the store, the control plane. A handler can reach none.
+
+mod facts;
+mod reply;
+mod request;
+mod response;
+mod setup;
+mod summary;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use gateway_model::schema::{Record, Schema};
+use gateway_model::{Document, EntityType, PluginSchema, Scopes, Violations};
+use serde::de::DeserializeOwned;
+
+pub use facts::{Client, Credential, Facts, Identity, Scheme, TlsFacts};
+pub use reply::{Reply, ReplyBody};
+pub use request::Request;
+pub use response::{Chunk, Response, Source};
+pub use setup::{Setup, Tools};
+pub use summary::{Latencies, Summary, Try};
+
+/// A kind of plugin: its name, place, schema, and how an instance becomes a handler.
+pub trait Plugin: Handler + Sized + 'static {
+    /// Kong's name: `key-auth`.
+    const NAME: &'static str;
+    /// Shown in `GET /`.
+    const VERSION: &'static str = crate::KONG_VERSION;
+    /// Kong's priority; higher runs first, equal ones by name. Pinned by a golden test.
+    const PRIORITY: i32;
+    /// The phases the chain calls; it calls no other.
+    const PHASES: Phases;
+    /// Where an instance may be attached.
+    const SCOPES: Scopes = Scopes::ALL;
+    /// Protocols an instance may list.
+    const PROTOCOLS: &'static [&'static str] = HTTP;
+    /// Credentials and the like; the Admin API serves them.
+    const ENTITIES: &'static [&'static EntityType] = &[];
+    /// One struct: schema, defaults, documentation.
+    type Config: Schema + DeserializeOwned;
+
+    /// Turns a complete, checked configuration into a handler.
+    ///
+    /// # Errors
+    ///
+    /// What the schema could not see; field paths are relative to the configuration.
+    fn build(config: Self::Config, setup: &Setup<'_>) -> Result<Self, Violations>;
+}
+
+/// Protocols of plugins that work on HTTP requests.
+pub const HTTP: &[&str] = &["grpc", "grpcs", "http", "https"];
+/// Protocols of plugins that also work on stream connections.
+pub const ANY: &[&str] =
+    &["grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp"];
+
+/// One compiled instance. Every method runs on the request path: no lock held while waiting, no
+/// I/O, no compilation.
+pub trait Handler: Send + Sync {
+    /// Before routing; global instances only.
+    fn rewrite<'a>(&'a self, _: &'a mut Request<'_>) -> Flow<'a> {
+        Flow::Continue
+    }
+
+    /// Once a route is found, before the upstream is asked.
+    fn access<'a>(&'a self, _: &'a mut Request<'_>) -> Flow<'a> {
+        Flow::Continue
+    }
+
+    /// When the response's status and headers are known.
+    fn header_filter(&self, _: &mut Response<'_>) {}
+
+    /// For every piece of the response's body.
+    fn body_filter(&self, _: &mut Chunk<'_>) {}
+
+    /// After the exchange is over. Must return at once: hand the work to a queue.
+    fn log(&self, _: &Summary<'_>) {}
+}
+
+/// What a handler wants to happen next.
+pub enum Flow<'a> {
+    /// The next handler.
+    Continue,
+    /// This answer; later access handlers do not run, response phases do.
+    Reply(Box<Reply>),
+    /// Wait for this.
+    Wait(BoxFuture<'a, Flow<'static>>),
+}
+
+impl Flow<'_> {
+    /// Ends the request with this answer.
+    pub fn reply(reply: Reply) -> Self {
+        Self::Reply(Box::new(reply))
+    }
+}
+
+/// A set of phases.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Phases(u8);
+
+impl Phases {
+    /// Before routing, global instances only.
+    pub const REWRITE: Self = Self(1);
+    /// After routing.
+    pub const ACCESS: Self = Self(2);
+    /// Response headers.
+    pub const HEADER_FILTER: Self = Self(4);
+    /// Response body.
+    pub const BODY_FILTER: Self = Self(8);
+    /// After the exchange.
+    pub const LOG: Self = Self(16);
+
+    /// Both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether every phase of `other` is in this set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+type Build = fn(&Document, &Setup<'_>) -> Result<Arc<dyn Handler>, Violations>;
+
+/// A plugin without its Rust type: what the list holds and the chain compiles.
+pub struct PluginType {
+    /// `key-auth`.
+    pub name: &'static str,
+    /// Higher runs first.
+    pub priority: i32,
+    /// What the chain calls.
+    pub phases: Phases,
+    /// The kinds it brings.
+    pub entities: &'static [&'static EntityType],
+    schema: fn() -> PluginSchema,
+    build: Build,
+}
+
+impl PluginType {
+    /// The list entry of a plugin.
+    pub const fn of<P: Plugin>() -> Self {
+        Self {
+            name: P::NAME,
+            priority: P::PRIORITY,
+            phases: P::PHASES,
+            entities: P::ENTITIES,
+            schema: schema::<P>,
+            build: build::<P>,
+        }
+    }
+
+    /// What the control plane needs to know.
+    pub fn schema(&self) -> PluginSchema {
+        (self.schema)()
+    }
+
+    /// Compiles one instance's complete configuration.
+    ///
+    /// # Errors
+    ///
+    /// What the plugin refuses; paths begin with `config.`.
+    pub fn build(
+        &self,
+        config: &Document,
+        setup: &Setup<'_>,
+    ) -> Result<Arc<dyn Handler>, Violations> {
+        (self.build)(config, setup)
+    }
+}
+
+impl std::fmt::Debug for PluginType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name, self.priority)
+    }
+}
+
+fn schema<P: Plugin>() -> PluginSchema {
+    PluginSchema {
+        name: P::NAME,
+        version: P::VERSION,
+        priority: P::PRIORITY,
+        record: Record::of::<P::Config>(),
+        scopes: P::SCOPES,
+        protocols: P::PROTOCOLS,
+        default_protocols: HTTP,
+    }
+}
+
+fn build<P: Plugin>(config: &Document, setup: &Setup<'_>) -> Result<Arc<dyn Handler>, Violations> {
+    let below_config = |violations: Violations| {
+        let mut outer = Violations::new();
+        outer.add("config", serde_json::Value::Object(violations.into_fields()));
+        outer
+    };
+    let config: P::Config = serde_json::from_value(serde_json::Value::Object(config.clone()))
+        .map_err(|why| Violations::one("config", why.to_string()))?;
+    P::build(config, setup)
+        .map(|handler| Arc::new(handler) as Arc<dyn Handler>)
+        .map_err(below_config)
+}
