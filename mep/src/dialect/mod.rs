@@ -2,3 +2,4 @@
 //! by themselves: what their clients rely on, in one place.
 
 pub mod casefold;
+pub mod json;
