@@ -1,0 +1,159 @@
+//! The keys of the MEC platform; none of them exists in Kong.
+
+use super::{Group, boolean, choice, list, listen, number, span, stream, text};
+use crate::settings::mep::Scheme;
+
+pub(super) const LISTENERS: Group = Group {
+    title: "MEP: direct listeners, written as Kong's are",
+    keys: &[
+        listen(
+            "mep_listen",
+            "127.0.0.1:8088",
+            "Mp1, Mm5 and service governance, without the gateway in front: whoever reaches it is trusted.",
+        ),
+        listen(
+            "mep_auth_listen",
+            "127.0.0.1:8090",
+            "The token API and the AK/SK API, without the gateway in front.",
+        ),
+        stream(
+            "mep_dns_listen",
+            "off",
+            "The name server for edge applications (UDP), for instance `0.0.0.0:8053 udp`.",
+        ),
+        listen("mep_dns_admin_listen", "off", "Management of the name server's records over HTTP."),
+        list(
+            "mep_trusted_peers",
+            "127.0.0.0/8, ::1",
+            "Who may name the client in X-Real-Ip on these listeners. Everybody else is the client.",
+        ),
+        text(
+            "mep_access_log",
+            "logs/mep_access.log",
+            "Where requests on these listeners are noted.",
+        ),
+    ],
+};
+
+pub(super) const FILES: Group = Group {
+    title: "MEP: files",
+    keys: &[
+        text(
+            "mep_certs",
+            "certs",
+            "Folder of the development certificates, relative to the prefix. What is missing is made at start.",
+        ),
+        text(
+            "mep_key_dir",
+            "keys",
+            "Folder of the token keys and the key material secrets are encrypted with, relative to the prefix. Keep it with the data.",
+        ),
+        text(
+            "mep_properties",
+            "",
+            "EdgeGallery's mepauth.properties: bootstrap application, key component, password of the token key.",
+        ),
+        text("mep_config", "", "EdgeGallery's config.yaml: who is told about DNS rules."),
+    ],
+};
+
+pub(super) const TOKENS: Group = Group {
+    title: "MEP: access keys and tokens",
+    keys: &[
+        text(
+            "mep_jwt_public_key",
+            "",
+            "PEM file of the key that verifies tokens. Unset: a pair made in `mep_key_dir`.",
+        ),
+        text(
+            "mep_jwt_private_key",
+            "",
+            "PEM file of the RSA key that signs tokens, encrypted or not.",
+        ),
+        text(
+            "mep_jwt_private_key_password",
+            "",
+            "Its password. Unset: the one in `mep_properties`.",
+        )
+        .secret(),
+        span("mep_token_ttl", "3600", "How long a token is valid."),
+        span(
+            "mep_clock_skew",
+            "15h",
+            "How far x-sdk-date of a signed request may be from now; 0 switches the check off. Agents send local time and call it UTC, hence the hours.",
+        ),
+        boolean(
+            "mep_clientip_check",
+            "on",
+            "Whether a signature is refused from another client address than the one it was first used from.",
+        ),
+        boolean(
+            "mep_allow_default_credentials",
+            "off",
+            "Whether the access key, secret key and key component that EdgeGallery published may be used.",
+        ),
+        list(
+            "mep_confs_trusted",
+            "",
+            "Addresses and CIDR blocks that may use the AK/SK API. Unset: TRUSTED_LIST of `mep_properties`, else loopback.",
+        ),
+        list(
+            "mep_token_trusted",
+            "",
+            "Addresses and CIDR blocks that may ask for tokens. Unset: all.",
+        ),
+        number(
+            "mep_rate_limit_mp1",
+            "1000",
+            "Mp1 requests a minute for each application; 0 for no limit.",
+        ),
+        number(
+            "mep_rate_limit_auth",
+            "100",
+            "Token and AK/SK requests a minute for each client address; 0 for no limit.",
+        ),
+    ],
+};
+
+pub(super) const PLATFORM: Group = Group {
+    title: "MEP: services, notifications, compatibility",
+    keys: &[
+        text(
+            "mep_published_host",
+            "mep-api-gw.mep",
+            "Host in the URIs under which registered services are published.",
+        ),
+        number(
+            "mep_published_port",
+            "",
+            "Port in those URIs. Unset: that of the proxy's first listener of the scheme.",
+        ),
+        choice(
+            "mep_published_scheme",
+            "auto",
+            Scheme::WORDS,
+            "Scheme of those URIs; `auto` is https when the proxy has a TLS listener.",
+        ),
+        list(
+            "mep_ssrf_allow",
+            "",
+            "Hosts, addresses and CIDR blocks that services and callbacks may name although they are loopback, link-local or our own.",
+        ),
+        boolean(
+            "mep_notify_verify",
+            "on",
+            "Whether the certificate of a notified application is verified.",
+        ),
+        text("mep_ntp_host", "mep-ntp", "Time server that the timing capabilities name."),
+        span(
+            "mep_liveness_interval",
+            "60",
+            "Time between heartbeats told to services that want to send some.",
+        ),
+        boolean(
+            "mep_strict_original",
+            "off",
+            "Whether oddities of the original that clients might rely on are reproduced, for tests side by side.",
+        ),
+    ],
+};

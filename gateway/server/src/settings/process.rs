@@ -1,0 +1,105 @@
+//! The process itself: its folder, identity, threads, and the plugins it offers.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread;
+
+use uuid::Uuid;
+
+use super::reader::Reader;
+use super::scalar::choice;
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Folder for state, keys, logs and the pid file; as given, so relative to the working
+    /// directory when it is.
+    pub(crate) prefix: PathBuf,
+    /// Unset: made on first start and kept in the prefix.
+    pub(crate) node_id: Option<Uuid>,
+    /// Whether `start` returns once the gateway is ready.
+    pub(crate) daemon: bool,
+    pub(crate) workers: Workers,
+    pub(crate) role: Role,
+    pub(crate) plugins: EnabledPlugins,
+}
+
+impl Process {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let role = reader.choice("role");
+        if role != Role::Traditional {
+            reader.refuse("role", "role: this gateway runs as 'traditional' only");
+        }
+        Self {
+            prefix: reader.word("prefix").into(),
+            node_id: reader.read("node_id", |text| match text {
+                "" => Ok(None),
+                text => Uuid::try_parse(text)
+                    .map(Some)
+                    .map_err(|_| format!("node_id must be a valid UUID, not '{text}'")),
+            }),
+            daemon: reader.boolean("nginx_daemon"),
+            workers: reader.read("nginx_worker_processes", |text| match text {
+                "auto" => Ok(Workers::Auto),
+                text => text.parse().map(Workers::Count).map_err(|_| {
+                    format!(
+                        "nginx_worker_processes must be 'auto' or a number above 0, not '{text}'"
+                    )
+                }),
+            }),
+            role,
+            plugins: EnabledPlugins::read(reader),
+        }
+    }
+}
+
+/// How many threads the proxy uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// One for each processor the process may use.
+    Auto,
+    Count(NonZeroUsize),
+}
+
+impl Workers {
+    pub(crate) fn threads(self) -> NonZeroUsize {
+        match self {
+            Self::Auto => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            Self::Count(threads) => threads,
+        }
+    }
+}
+
+choice! {
+    /// The part of a node in Kong's hybrid mode.
+    Role {
+        DataPlane = "data_plane",
+        ControlPlane = "control_plane",
+        /// A node that does both, the only one there is here.
+        Traditional = "traditional",
+    }
+}
+
+/// Which plugins may be configured. Whether the names exist is for the one who has the plugins to
+/// say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EnabledPlugins {
+    /// Everything that is built in.
+    pub(crate) bundled: bool,
+    /// Further ones by name, each once.
+    pub(crate) names: Vec<String>,
+}
+
+impl EnabledPlugins {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let mut enabled = Self { bundled: false, names: Vec::new() };
+        for name in [reader.list("plugins"), reader.list("custom_plugins")].concat() {
+            match name.as_str() {
+                "bundled" => enabled.bundled = true,
+                "off" => {}
+                _ if enabled.names.contains(&name) => {}
+                _ => enabled.names.push(name),
+            }
+        }
+        enabled
+    }
+}

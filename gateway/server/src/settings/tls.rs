@@ -1,0 +1,237 @@
+//! Certificates, versions and suites.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gateway_model::Secret;
+use rustls::CipherSuite as Suite;
+
+use super::reader::Reader;
+use super::scalar::{self, choice};
+
+#[derive(Debug)]
+pub(crate) struct Tls {
+    /// Of the proxy. Empty: the development certificates.
+    pub(crate) proxy: Vec<KeyPair>,
+    /// Of the Admin API. Empty: as the proxy.
+    pub(crate) admin: Vec<KeyPair>,
+    /// Of the status API. Empty: as the proxy.
+    pub(crate) status: Vec<KeyPair>,
+    pub(crate) versions: Versions,
+    /// Suites offered to clients, the preferred first. Empty: the library's own choice for the
+    /// versions.
+    pub(crate) suites: Vec<Suite>,
+    /// Whether that order counts, not the client's.
+    pub(crate) prefer_server_order: bool,
+    pub(crate) session_tickets: bool,
+    pub(crate) session_timeout: Duration,
+    /// Shown to upstreams that ask.
+    pub(crate) client: Option<KeyPair>,
+    /// Authorities for upstreams and outgoing calls.
+    pub(crate) trusted: Vec<Trust>,
+    /// Most intermediate certificates between such a peer and its authority.
+    pub(crate) verify_depth: u8,
+}
+
+/// A certificate chain and its private key. That they fit is found when they are loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyPair {
+    pub(crate) cert: Pem,
+    pub(crate) key: Pem,
+}
+
+/// PEM text, or where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pem {
+    /// It existed when the settings were read.
+    File(PathBuf),
+    Inline(Secret<String>),
+}
+
+/// Whom to believe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The system's authorities.
+    System,
+    These(Pem),
+}
+
+/// TLS versions; at least one is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) tls12: bool,
+    pub(crate) tls13: bool,
+}
+
+impl Tls {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let suite = reader.choice("ssl_cipher_suite");
+        let versions = versions(reader, suite);
+        Self {
+            proxy: pairs(reader, "ssl_cert", "ssl_cert_key"),
+            admin: pairs(reader, "admin_ssl_cert", "admin_ssl_cert_key"),
+            status: pairs(reader, "status_ssl_cert", "status_ssl_cert_key"),
+            versions,
+            suites: suites(reader, suite),
+            prefer_server_order: reader.boolean("ssl_prefer_server_ciphers")
+                || suite != CipherSuite::Custom,
+            session_tickets: reader.boolean("ssl_session_tickets"),
+            session_timeout: reader.span("ssl_session_timeout"),
+            client: client(reader),
+            trusted: reader.each("lua_ssl_trusted_certificate", |text| match text {
+                "system" => Ok(Trust::System),
+                text => Pem::parse(text)
+                    .map(Trust::These)
+                    .ok_or_else(|| format!("lua_ssl_trusted_certificate: no such file at {text}")),
+            }),
+            verify_depth: reader.whole("lua_ssl_verify_depth", 0..=u8::MAX),
+        }
+    }
+}
+
+impl Pem {
+    /// PEM, base64 of PEM, or the path of a file that is there.
+    fn parse(text: &str) -> Option<Self> {
+        const BEGIN: &str = "-----BEGIN";
+        if text.contains(BEGIN) {
+            return Some(Self::Inline(Secret::new(text.to_owned())));
+        }
+        let decoded = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        match decoded {
+            Some(pem) if pem.contains(BEGIN) => Some(Self::Inline(Secret::new(pem))),
+            _ => Some(PathBuf::from(text)).filter(|path| path.is_file()).map(Self::File),
+        }
+    }
+}
+
+/// Certificates and keys in the same order.
+fn pairs(reader: &mut Reader<'_>, cert_key: &str, key_key: &str) -> Vec<KeyPair> {
+    let (certs, keys) = (reader.list(cert_key).len(), reader.list(key_key).len());
+    match (certs, keys) {
+        (0, 1..) => reader.refuse(key_key, format!("{cert_key} must be specified")),
+        (1.., 0) => reader.refuse(cert_key, format!("{key_key} must be specified")),
+        (certs, keys) if certs != keys => reader.refuse(
+            key_key,
+            format!(
+                "{cert_key} was specified {certs} times while {key_key} was specified {keys} times"
+            ),
+        ),
+        _ => {}
+    }
+    let certs = reader.each(cert_key, |text| {
+        Pem::parse(text)
+            .ok_or_else(|| format!("{cert_key}: failed loading certificate from {text}"))
+    });
+    let keys = reader.each(key_key, |text| {
+        Pem::parse(text)
+            .ok_or_else(|| format!("{key_key}: failed loading key from {}", brief(text)))
+    });
+    certs.into_iter().zip(keys).map(|(cert, key)| KeyPair { cert, key }).collect()
+}
+
+/// What looks like a path. A damaged key pasted in place of one must not reach a log.
+fn brief(text: &str) -> &str {
+    if text.len() <= 255 && text.contains('/') { text } else { "what is neither a file nor PEM" }
+}
+
+fn client(reader: &mut Reader<'_>) -> Option<KeyPair> {
+    let pair = pairs(reader, "client_ssl_cert", "client_ssl_cert_key").into_iter().next();
+    if !reader.boolean("client_ssl") {
+        return None;
+    }
+    if !reader.is_given("client_ssl_cert") {
+        reader.refuse("client_ssl", "client_ssl_cert must be specified");
+    }
+    pair
+}
+
+fn versions(reader: &mut Reader<'_>, suite: CipherSuite) -> Versions {
+    // Our own: versions that are asked for count with every suite. Kong drops them unless the
+    // suite is `custom`, which would leave an old version on that was meant to be off.
+    if !reader.is_given("ssl_protocols") && suite != CipherSuite::Custom {
+        return match suite {
+            CipherSuite::Modern => Versions { tls12: false, tls13: true },
+            CipherSuite::Fips => Versions { tls12: true, tls13: false },
+            _ => Versions { tls12: true, tls13: true },
+        };
+    }
+    let text = reader.word("ssl_protocols");
+    let mut versions = Versions { tls12: false, tls13: false };
+    for word in text.split_whitespace() {
+        match word {
+            "TLSv1.2" => versions.tls12 = true,
+            "TLSv1.3" => versions.tls13 = true,
+            "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1" => {
+                reader.note("ssl_protocols", format!("ssl_protocols: {word} is not offered here"));
+            }
+            _ => {
+                reader.refuse("ssl_protocols", format!("ssl_protocols: no such version: '{word}'"))
+            }
+        }
+    }
+    if versions == (Versions { tls12: false, tls13: false }) {
+        reader.refuse("ssl_protocols", "ssl_protocols must name TLSv1.2, TLSv1.3 or both");
+    }
+    versions
+}
+
+/// OpenSSL's names of what there is.
+const TLS12: [(&str, Suite); 6] = [
+    ("ECDHE-ECDSA-AES128-GCM-SHA256", Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    ("ECDHE-RSA-AES128-GCM-SHA256", Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+    ("ECDHE-ECDSA-AES256-GCM-SHA384", Suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    ("ECDHE-RSA-AES256-GCM-SHA384", Suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+    ("ECDHE-ECDSA-CHACHA20-POLY1305", Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+    ("ECDHE-RSA-CHACHA20-POLY1305", Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
+];
+const TLS13: [(&str, Suite); 3] = [
+    ("TLS_AES_256_GCM_SHA384", Suite::TLS13_AES_256_GCM_SHA384),
+    ("TLS_AES_128_GCM_SHA256", Suite::TLS13_AES_128_GCM_SHA256),
+    ("TLS_CHACHA20_POLY1305_SHA256", Suite::TLS13_CHACHA20_POLY1305_SHA256),
+];
+
+fn suites(reader: &mut Reader<'_>, suite: CipherSuite) -> Vec<Suite> {
+    let text = match suite {
+        CipherSuite::Custom => reader.word("ssl_ciphers"),
+        CipherSuite::Fips => return TLS12[..4].iter().map(|(_, suite)| *suite).collect(),
+        _ => return Vec::new(),
+    };
+    let mut chosen = Vec::new();
+    let mut unknown = Vec::new();
+    for name in text.split(':').flat_map(scalar::list) {
+        match TLS12.iter().chain(&TLS13).find(|(known, _)| *known == name) {
+            Some((_, suite)) => chosen.push(*suite),
+            None => unknown.push(name),
+        }
+    }
+    if !unknown.is_empty() {
+        let unknown = unknown.join(":");
+        if chosen.is_empty() {
+            reader.refuse(
+                "ssl_ciphers",
+                format!("ssl_ciphers: none of these exists here: {unknown}"),
+            );
+        } else {
+            reader.note("ssl_ciphers", format!("ssl_ciphers: not offered here: {unknown}"));
+        }
+    }
+    // OpenSSL's list is about TLS 1.2; the suites of 1.3 are all on unless some are named.
+    let is_tls13 = |suite: &Suite| TLS13.iter().any(|(_, known)| known == suite);
+    if !chosen.is_empty() && !chosen.iter().any(is_tls13) {
+        chosen.extend(TLS13.iter().map(|(_, suite)| *suite));
+    }
+    chosen
+}
+
+choice! {
+    /// Whose recommendation of versions and suites is followed.
+    CipherSuite {
+        Modern = "modern",
+        Intermediate = "intermediate",
+        Old = "old",
+        Fips = "fips",
+        Custom = "custom",
+    }
+}
