@@ -32,8 +32,7 @@ pub(crate) fn file(path: &Path, content: &str, mode: u32) -> Result<bool, CertsE
             .tempfile_in(dir)?;
         file.write_all(content.as_bytes())?;
         // Set on the open file, where the process's umask has no say.
-        file.as_file()
-            .set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
         file.as_file().sync_all()?;
         match file.persist_noclobber(path) {
             Ok(_) => Ok(true),

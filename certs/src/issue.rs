@@ -44,17 +44,10 @@ pub(crate) fn complete(
 
     let authority = authority(&files.ca, created)?;
     for leaf in missing {
-        let algorithm = if *leaf == files.server {
-            &PKCS_RSA_SHA256
-        } else {
-            &PKCS_ECDSA_P256_SHA256
-        };
+        let algorithm =
+            if *leaf == files.server { &PKCS_RSA_SHA256 } else { &PKCS_ECDSA_P256_SHA256 };
         let key = key(&leaf.key, algorithm, created)?;
-        let params = if *leaf == files.client {
-            client()
-        } else {
-            server(names)
-        };
+        let params = if *leaf == files.client { client() } else { server(names) };
         let cert = params
             .and_then(|params| params.signed_by(&key, &authority))
             .map_err(making(&leaf.cert))?;
@@ -94,9 +87,8 @@ fn authority(
     let cert = match found {
         Some(cert) => cert,
         None => {
-            let cert = ca()
-                .and_then(|params| params.self_signed(&key))
-                .map_err(making(&files.cert))?;
+            let cert =
+                ca().and_then(|params| params.self_signed(&key)).map_err(making(&files.cert))?;
             create::note(&files.cert, &cert.pem(), PUBLIC, created)?;
             // Another process may have been first: its certificate then counts.
             create::read(&files.cert)?.unwrap_or_else(|| cert.pem())
@@ -155,10 +147,7 @@ fn client() -> Result<CertificateParams, rcgen::Error> {
 fn leaf(mut params: CertificateParams) -> Result<CertificateParams, rcgen::Error> {
     params.is_ca = IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
-    params.key_usages = vec![
-        KeyUsagePurpose::DigitalSignature,
-        KeyUsagePurpose::KeyEncipherment,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     Ok(params)
 }
 
@@ -185,10 +174,7 @@ fn serial() -> Result<SerialNumber, rcgen::Error> {
 }
 
 fn key_missing(pair: &Pair) -> CertsError {
-    CertsError::KeyMissing {
-        public: pair.cert.clone(),
-        key: pair.key.clone(),
-    }
+    CertsError::KeyMissing { public: pair.cert.clone(), key: pair.key.clone() }
 }
 
 fn making(path: &Path) -> impl FnOnce(rcgen::Error) -> CertsError {

@@ -28,10 +28,7 @@ pub fn generate_rsa_pem(bits: u32) -> Result<RsaPem, rcgen::Error> {
         _ => return Err(rcgen::Error::KeyGenerationUnavailable),
     };
     let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA512, size)?;
-    Ok(RsaPem {
-        private: key.serialize_pem(),
-        public: key.public_key_pem(),
-    })
+    Ok(RsaPem { private: key.serialize_pem(), public: key.public_key_pem() })
 }
 
 /// Where the token pair is.
@@ -61,29 +58,18 @@ pub fn ensure_jwt_keys(dir: &Path) -> Result<JwtKeyFiles, CertsError> {
     let public_there = create::read(&public)?.is_some();
     if create::read(&private)?.is_none() {
         if public_there {
-            return Err(CertsError::KeyMissing {
-                public,
-                key: private,
-            });
+            return Err(CertsError::KeyMissing { public, key: private });
         }
-        let pair = generate_rsa_pem(2048).map_err(|cause| CertsError::Make {
-            path: private.clone(),
-            cause,
-        })?;
+        let pair = generate_rsa_pem(2048)
+            .map_err(|cause| CertsError::Make { path: private.clone(), cause })?;
         create::note(&private, &pair.private, PRIVATE, &mut created)?;
     }
     if !public_there {
         // Read again rather than kept from above: another process may have written first.
         let text = create::read(&private)?.unwrap_or_default();
-        let key = KeyPair::from_pem(&text).map_err(|cause| CertsError::Make {
-            path: private.clone(),
-            cause,
-        })?;
+        let key = KeyPair::from_pem(&text)
+            .map_err(|cause| CertsError::Make { path: private.clone(), cause })?;
         create::note(&public, &key.public_key_pem(), PRIVATE, &mut created)?;
     }
-    Ok(JwtKeyFiles {
-        public,
-        private,
-        created,
-    })
+    Ok(JwtKeyFiles { public, private, created })
 }

@@ -110,11 +110,7 @@ pub fn ensure(dir: &Path, names: &[String]) -> Result<Made, CertsError> {
         .into_iter()
         .filter_map(|pair| Some((pair.cert.clone(), issue::expiry(&pair.cert)?)))
         .collect();
-    Ok(Made {
-        files,
-        created,
-        expires,
-    })
+    Ok(Made { files, created, expires })
 }
 
 /// Why keys or certificates could not be provided.

@@ -26,10 +26,7 @@ fn main() -> ExitCode {
     match write(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let cause = error
-                .source()
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default();
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             eprintln!("certs: {error}{cause}");
             ExitCode::FAILURE
         }
@@ -38,11 +35,8 @@ fn main() -> ExitCode {
 
 fn write(arguments: &Arguments) -> Result<(), certs::CertsError> {
     let made = certs::ensure(&arguments.dir, &arguments.names)?;
-    let jwt = if arguments.jwt {
-        certs::ensure_jwt_keys(&arguments.dir)?.created
-    } else {
-        Vec::new()
-    };
+    let jwt =
+        if arguments.jwt { certs::ensure_jwt_keys(&arguments.dir)?.created } else { Vec::new() };
     for path in made.created.iter().chain(&jwt) {
         println!("created {}", path.display());
     }

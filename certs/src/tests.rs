@@ -29,18 +29,8 @@ fn a_new_folder_gets_everything_with_tight_modes() {
         assert_eq!(mode(&pair.cert), 0o644, "{}", pair.cert.display());
         assert_eq!(mode(&pair.key), 0o600, "{}", pair.key.display());
     }
-    assert_eq!(
-        made.created.len(),
-        8,
-        "and nothing else: {:?}",
-        made.created
-    );
-    assert_eq!(
-        fs::read_dir(made.files.ca.cert.parent().unwrap())
-            .unwrap()
-            .count(),
-        8
-    );
+    assert_eq!(made.created.len(), 8, "and nothing else: {:?}", made.created);
+    assert_eq!(fs::read_dir(made.files.ca.cert.parent().unwrap()).unwrap().count(), 8);
 
     let days = |path: &Path| {
         let (_, at) = made.expires.iter().find(|(cert, _)| cert == path).unwrap();
@@ -75,14 +65,8 @@ fn a_certificate_without_its_key_is_named() {
 
     fs::remove_file(&files.server.key).unwrap();
     let error = ensure(dir.path(), &[]).unwrap_err().to_string();
-    assert!(
-        error.contains("server.crt") && error.contains("server.key"),
-        "{error}"
-    );
-    assert!(
-        !files.server.key.exists(),
-        "a key that does not fit would hide the fault"
-    );
+    assert!(error.contains("server.crt") && error.contains("server.key"), "{error}");
+    assert!(!files.server.key.exists(), "a key that does not fit would hide the fault");
 }
 
 #[test]
@@ -107,12 +91,8 @@ fn a_name_that_cannot_stand_in_a_certificate_is_refused() {
 #[test]
 fn rustls_accepts_the_chains() {
     let dir = TempDir::new().unwrap();
-    let files = ensure(
-        dir.path(),
-        &["10.1.2.3".to_owned(), "edge.example".to_owned()],
-    )
-    .unwrap()
-    .files;
+    let files =
+        ensure(dir.path(), &["10.1.2.3".to_owned(), "edge.example".to_owned()]).unwrap().files;
 
     for pair in [&files.server, &files.server_ec] {
         for name in SERVER_NAMES.into_iter().chain(["10.1.2.3", "edge.example"]) {
@@ -122,13 +102,7 @@ fn rustls_accepts_the_chains() {
     }
     // What EdgeGallery's Go clients offer; the elliptic pair cannot serve them.
     handshake(&files, &files.server, "edgegallery", Client::EcdheRsaOnly).unwrap();
-    handshake(
-        &files,
-        &files.server_ec,
-        "edgegallery",
-        Client::EcdheRsaOnly,
-    )
-    .unwrap_err();
+    handshake(&files, &files.server_ec, "edgegallery", Client::EcdheRsaOnly).unwrap_err();
 }
 
 #[test]
@@ -137,10 +111,7 @@ fn two_processes_at_once_agree_on_every_file() {
     let start = Barrier::new(2);
     let run = || {
         start.wait();
-        (
-            ensure(dir.path(), &[]).unwrap(),
-            ensure_jwt_keys(dir.path()).unwrap(),
-        )
+        (ensure(dir.path(), &[]).unwrap(), ensure_jwt_keys(dir.path()).unwrap())
     };
     let ((a, a_jwt), (b, b_jwt)) = std::thread::scope(|scope| {
         let other = scope.spawn(run);
@@ -161,21 +132,14 @@ fn token_keys_are_made_once_and_belong_together() {
     assert_eq!((mode(&files.public), mode(&files.private)), (0o600, 0o600));
     let public = fs::read_to_string(&files.public).unwrap();
     let private = fs::read_to_string(&files.private).unwrap();
-    assert!(
-        public.starts_with("-----BEGIN PUBLIC KEY-----\n"),
-        "{public}"
-    );
+    assert!(public.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{public}");
     assert!(private.starts_with("-----BEGIN PRIVATE KEY-----\n"));
 
     assert!(ensure_jwt_keys(dir.path()).unwrap().created.is_empty());
 
     fs::remove_file(&files.public).unwrap();
     ensure_jwt_keys(dir.path()).unwrap();
-    assert_eq!(
-        fs::read_to_string(&files.public).unwrap(),
-        public,
-        "derived from the private key"
-    );
+    assert_eq!(fs::read_to_string(&files.public).unwrap(), public, "derived from the private key");
 
     fs::remove_file(&files.private).unwrap();
     let error = ensure_jwt_keys(dir.path()).unwrap_err().to_string();
@@ -190,13 +154,8 @@ fn a_pair_signs_and_verifies_rs512() {
     let private = PrivateKeyDer::from_pem_slice(pem.private.as_bytes()).unwrap();
     let key = aws_lc_rs::rsa::KeyPair::from_pkcs8(private.secret_der()).unwrap();
     let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(
-        &RSA_PKCS1_SHA512,
-        &aws_lc_rs::rand::SystemRandom::new(),
-        b"claims",
-        &mut signature,
-    )
-    .unwrap();
+    key.sign(&RSA_PKCS1_SHA512, &aws_lc_rs::rand::SystemRandom::new(), b"claims", &mut signature)
+        .unwrap();
 
     let public =
         rustls::pki_types::SubjectPublicKeyInfoDer::from_pem_slice(pem.public.as_bytes()).unwrap();
@@ -257,10 +216,7 @@ fn handshake(files: &Files, server: &Pair, name: &str, kind: Client) -> Result<(
         .with_protocol_versions(versions)
         .unwrap()
         .with_webpki_verifier(verifier)
-        .with_client_auth_cert(
-            vec![certificate(&files.client.cert)],
-            key(&files.client.key),
-        )
+        .with_client_auth_cert(vec![certificate(&files.client.cert)], key(&files.client.key))
         .unwrap();
     let clients = WebPkiClientVerifier::builder_with_provider(roots, default_provider().into())
         .build()
@@ -276,30 +232,18 @@ fn handshake(files: &Files, server: &Pair, name: &str, kind: Client) -> Result<(
     let mut client = ClientConnection::new(client.into(), name)?;
     let mut server = ServerConnection::new(server.into())?;
     for _ in 0..10 {
-        carry(
-            |out| client.write_tls(out),
-            |mut bytes| server.read_tls(&mut bytes),
-        );
+        carry(|out| client.write_tls(out), |mut bytes| server.read_tls(&mut bytes));
         server.process_new_packets()?;
-        carry(
-            |out| server.write_tls(out),
-            |mut bytes| client.read_tls(&mut bytes),
-        );
+        carry(|out| server.write_tls(out), |mut bytes| client.read_tls(&mut bytes));
         client.process_new_packets()?;
         if !client.is_handshaking() && !server.is_handshaking() {
             break;
         }
     }
-    assert!(
-        !client.is_handshaking() && !server.is_handshaking(),
-        "no end in ten rounds"
-    );
+    assert!(!client.is_handshaking() && !server.is_handshaking(), "no end in ten rounds");
 
     client.writer().write_all(b"hello").unwrap();
-    carry(
-        |out| client.write_tls(out),
-        |mut bytes| server.read_tls(&mut bytes),
-    );
+    carry(|out| client.write_tls(out), |mut bytes| server.read_tls(&mut bytes));
     server.process_new_packets()?;
     let mut heard = [0; 5];
     server.reader().read_exact(&mut heard).unwrap();
@@ -337,10 +281,7 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         .unwrap()
         .map(|entry| {
             let path = entry.unwrap().path();
-            (
-                path.file_name().unwrap().to_str().unwrap().to_owned(),
-                fs::read(&path).unwrap(),
-            )
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
         })
         .collect()
 }
