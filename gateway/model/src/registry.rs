@@ -116,12 +116,13 @@ impl Registry {
             }
         }
         let mut violations = kind.record().complete(document);
-        if let Some(plugin) = plugin {
+        if has_config(kind) {
+            // Also without a known plugin: then the name is what is wrong, and said alone.
             let config = document.entry("config").or_insert(Value::Null);
             if config.is_null() {
                 *config = Value::Object(Map::new());
             }
-            if let Value::Object(config) = config {
+            if let (Some(plugin), Value::Object(config)) = (plugin, config) {
                 let inner = plugin.record.complete(config);
                 if !inner.is_empty() {
                     violations.add("config", Value::Object(inner.into_fields()));
