@@ -1,0 +1,79 @@
+//! [`Memory`]: a store for tests, and for running from a declarative file.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use gateway_model::{Document, Id, Revision};
+use tokio::sync::watch;
+
+use super::{Loaded, Row, Store, StoreError};
+
+/// Keeps everything for as long as the process lives.
+#[derive(Debug, Default)]
+pub struct Memory {
+    state: Mutex<State>,
+    moved: watch::Sender<Revision>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    revision: Revision,
+    documents: BTreeMap<(&'static str, Id), Document>,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code below leaves the state half written.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        let state = self.state();
+        let documents = state
+            .documents
+            .iter()
+            .map(|((kind, _), document)| ((*kind).to_owned(), document.clone()))
+            .collect();
+        Ok(Loaded { revision: state.revision, documents })
+    }
+
+    async fn commit(
+        &self,
+        base: Revision,
+        next: Revision,
+        rows: &[Row<'_>],
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if state.revision != base {
+            return Err(StoreError::Conflict { current: state.revision });
+        }
+        for row in rows {
+            match &row.document {
+                Some(document) => {
+                    state.documents.insert((row.kind, row.id), document.clone().into_owned());
+                }
+                None => {
+                    state.documents.remove(&(row.kind, row.id));
+                }
+            }
+        }
+        state.revision = next;
+        self.moved.send_replace(next);
+        Ok(())
+    }
+
+    /// Two controls over one memory store behave as two nodes.
+    async fn moved(&self, known: Revision) {
+        // The sender lives as long as `self`, so there is no error to come.
+        let _ = self.moved.subscribe().wait_for(|revision| *revision != known).await;
+    }
+}

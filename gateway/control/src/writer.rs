@@ -1,0 +1,324 @@
+//! [`Writer`]: the one task that moves the catalog.
+//!
+//! The write path: take every request that waits, apply each to the catalog in the making (each
+//! refused alone), have the data planes compile the result once, commit it once, publish it,
+//! answer. So a hundred concurrent writers cost one compile and one sync of the disk.
+//!
+//! Compiling comes before storing: what cannot be served is never stored, so a restart can always
+//! load what it finds. When the data planes refuse a batch it is halved until the request they
+//! object to stands alone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_model::ports::{DataPlane, Publish};
+use gateway_model::{Catalog, Change, Clock, Rejection, Revision, Stored, Write};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::control::{Applied, Committed, Shared, revision_gauge};
+use crate::metrics::result;
+use crate::store::{Row, Store, StoreError};
+
+/// One set of changes and who waits for it.
+pub(crate) struct Request {
+    pub(crate) changes: Arc<[Change]>,
+    pub(crate) answer: oneshot::Sender<Outcome>,
+}
+
+type Outcome = Result<Applied, Rejection>;
+
+/// The one task that moves the catalog.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    planes: Arc<[Arc<dyn DataPlane>]>,
+    clock: Clock,
+}
+
+/// Requests in one commit.
+const BATCH: usize = 1024;
+
+/// How often a commit may lose to other nodes before its requests are refused.
+const TRIES: usize = 16;
+
+/// Pause before a store that could not be read is read again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the writer wakes for.
+enum Event {
+    Close,
+    Requests(usize),
+    Moved,
+}
+
+async fn asked(closing: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left to ask; then the queue is closed too.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// A batch applied and compiled, ready to be stored.
+struct Compiled {
+    catalog: Arc<Catalog>,
+    writes: Arc<[Write]>,
+    entities: Vec<Result<Vec<Option<Arc<Stored>>>, Rejection>>,
+    prepared: Vec<Box<dyn Publish>>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        store: Arc<dyn Store>,
+        planes: Vec<Arc<dyn DataPlane>>,
+        clock: Clock,
+    ) -> Self {
+        Self { shared, store, planes: planes.into(), clock }
+    }
+
+    /// Runs until the queue is closed and empty.
+    pub(crate) async fn run(self, mut queue: mpsc::Receiver<Request>) {
+        let mut closing = self.shared.closing.subscribe();
+        let mut seen = self.shared.catalog.load().revision();
+        let mut batch = Vec::new();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = asked(&mut closing), if !queue.is_closed() => Event::Close,
+                taken = queue.recv_many(&mut batch, BATCH) => Event::Requests(taken),
+                () = self.store.moved(seen) => Event::Moved,
+            };
+            match event {
+                Event::Close => queue.close(),
+                Event::Requests(0) => return,
+                Event::Requests(_) => {
+                    self.settle(std::mem::take(&mut batch)).await;
+                    seen = seen.max(self.shared.catalog.load().revision());
+                }
+                Event::Moved => seen = self.follow(seen).await,
+            }
+        }
+    }
+
+    /// Answers every request of a batch.
+    async fn settle(&self, batch: Vec<Request>) {
+        let mut batches = VecDeque::from([batch]);
+        while let Some(batch) = batches.pop_front() {
+            match self.commit(&batch).await {
+                Ok(outcomes) => answer(batch, outcomes),
+                Err(Failure::Refused(why)) if batch.len() == 1 => answer(batch, vec![Err(why)]),
+                Err(Failure::Refused(_)) => {
+                    let mut first = batch;
+                    let second = first.split_off(first.len() / 2);
+                    batches.push_front(second);
+                    batches.push_front(first);
+                }
+                Err(Failure::Store(why)) => {
+                    error!(requests = batch.len(), "a write was not stored: {why}");
+                    let outcomes = batch.iter().map(|_| Err(Rejection::Store(why.clone())));
+                    let outcomes = outcomes.collect();
+                    answer(batch, outcomes);
+                }
+            }
+        }
+    }
+
+    /// Steps 3 to 7 of the write path, again from the start when another node was faster.
+    async fn commit(&self, batch: &[Request]) -> Result<Vec<Outcome>, Failure> {
+        for _ in 0..TRIES {
+            let base = self.shared.catalog.load_full();
+            let compiled = self.compile(Arc::clone(&base), batch).await?;
+            if compiled.writes.is_empty() {
+                return Ok(compiled.outcomes(&base));
+            }
+            let rows: Vec<Row<'_>> = compiled.writes.iter().map(Row::from).collect();
+            let next = compiled.catalog.revision();
+            match self.store.commit(base.revision(), next, &rows).await {
+                Ok(()) => {
+                    self.count(result::COMMITTED);
+                    #[expect(clippy::cast_precision_loss, reason = "at most 1024")]
+                    self.shared.metrics.requests.observe(batch.len() as f64);
+                    let outcomes = compiled.outcomes(&compiled.catalog);
+                    self.publish(compiled.catalog, compiled.writes, compiled.prepared);
+                    return Ok(outcomes);
+                }
+                Err(StoreError::Conflict { current }) => {
+                    self.count(result::CONFLICT);
+                    info!(ours = %base.revision(), theirs = %current, "another node wrote first");
+                    self.reload().await.map_err(|stuck| Failure::Store(stuck.why))?;
+                }
+                Err(why) => {
+                    self.count(result::FAILED);
+                    return Err(Failure::Store(why.in_full()));
+                }
+            }
+        }
+        Err(Failure::Store("other nodes kept writing first; try again".to_owned()))
+    }
+
+    /// Applies and compiles a batch, on a thread that may be kept busy.
+    async fn compile(&self, base: Arc<Catalog>, batch: &[Request]) -> Result<Compiled, Failure> {
+        let started = Instant::now();
+        let now = self.clock.unix_ms();
+        let changes: Vec<Arc<[Change]>> =
+            batch.iter().map(|request| Arc::clone(&request.changes)).collect();
+        let planes = Arc::clone(&self.planes);
+        let work = move || {
+            let mut edit = base.edit(now);
+            let entities = changes.iter().map(|changes| edit.apply(changes)).collect();
+            let (catalog, writes) = edit.finish();
+            let catalog = Arc::new(catalog);
+            let prepared =
+                if writes.is_empty() { Vec::new() } else { prepare(&planes, &catalog, &writes)? };
+            Ok(Compiled { catalog, writes: writes.into(), entities, prepared })
+        };
+        let compiled = blocking(work).await;
+        self.shared.metrics.compile_seconds.observe(started.elapsed().as_secs_f64());
+        compiled.map_err(|why| {
+            self.count(result::REFUSED);
+            Failure::Refused(why)
+        })
+    }
+
+    /// One step nobody can see the middle of: first the catalog, then each data plane.
+    fn publish(
+        &self,
+        catalog: Arc<Catalog>,
+        writes: Arc<[Write]>,
+        prepared: Vec<Box<dyn Publish>>,
+    ) {
+        let revision = catalog.revision();
+        self.shared.catalog.store(Arc::clone(&catalog));
+        prepared.into_iter().for_each(Publish::publish);
+        self.shared.metrics.revision.set(revision_gauge(revision));
+        info!(%revision, writes = writes.len(), "published revision {revision}");
+        // An error means that nobody listens.
+        let _ = self.shared.feed.send(Arc::new(Committed { revision, writes, catalog }));
+    }
+
+    /// Takes over what another node committed; gives the revision to wait beyond. What cannot be
+    /// taken over is logged and counted; what is served stays.
+    async fn follow(&self, seen: Revision) -> Revision {
+        match self.reload().await {
+            Ok(revision) => revision,
+            Err(Stuck { at, why }) => {
+                self.count(result::FAILED);
+                warn!("another node's configuration is not taken over: {why}");
+                if at.is_none() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                at.unwrap_or(seen)
+            }
+        }
+    }
+
+    async fn reload(&self) -> Result<Revision, Stuck> {
+        let loaded =
+            self.store.load().await.map_err(|why| Stuck { at: None, why: why.in_full() })?;
+        let base = self.shared.catalog.load_full();
+        let revision = loaded.revision;
+        if revision == base.revision() {
+            return Ok(revision);
+        }
+        let planes = Arc::clone(&self.planes);
+        let work = move || {
+            let registry = Arc::clone(base.registry());
+            let catalog = Catalog::load(registry, loaded.revision, loaded.documents)?;
+            let catalog = Arc::new(catalog);
+            let writes = differences(&base, &catalog);
+            let prepared = prepare(&planes, &catalog, &writes)?;
+            Ok((catalog, writes, prepared))
+        };
+        let (catalog, writes, prepared) = blocking(work)
+            .await
+            .map_err(|why| Stuck { at: Some(revision), why: why.to_string() })?;
+        self.publish(catalog, writes.into(), prepared);
+        Ok(revision)
+    }
+
+    fn count(&self, result: &str) {
+        self.shared.metrics.commits.with_label_values(&[result]).inc();
+    }
+}
+
+/// Why a whole batch came to nothing.
+enum Failure {
+    /// A data plane objects to something in it.
+    Refused(Rejection),
+    /// It could not be made durable.
+    Store(String),
+}
+
+/// Why another node's configuration is not served here.
+struct Stuck {
+    /// The revision that cannot be served; `None` when the store could not even be read.
+    at: Option<Revision>,
+    why: String,
+}
+
+impl Compiled {
+    /// What each request is told, with the catalog that holds its changes.
+    fn outcomes(&self, catalog: &Arc<Catalog>) -> Vec<Outcome> {
+        let applied = |entities: &Vec<_>| Applied {
+            catalog: Arc::clone(catalog),
+            entities: entities.clone(),
+            writes: Arc::clone(&self.writes),
+        };
+        self.entities
+            .iter()
+            .map(|entities| entities.as_ref().map(applied).map_err(Clone::clone))
+            .collect()
+    }
+}
+
+fn prepare(
+    planes: &[Arc<dyn DataPlane>],
+    catalog: &Arc<Catalog>,
+    writes: &[Write],
+) -> Result<Vec<Box<dyn Publish>>, Rejection> {
+    planes.iter().map(|plane| plane.prepare(catalog, writes)).collect()
+}
+
+/// Work that may take long. A panic in it is the refusal of that work and leaves the writer
+/// alive.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
+) -> Result<T, Rejection> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
+        error!("compiling a configuration panicked: {panic}");
+        Err(Rejection::Store("the configuration could not be compiled".to_owned()))
+    })
+}
+
+fn answer(batch: Vec<Request>, outcomes: Vec<Outcome>) {
+    for (request, outcome) in batch.into_iter().zip(outcomes) {
+        // An error means that the caller stopped waiting.
+        let _ = request.answer.send(outcome);
+    }
+}
+
+/// What differs between two catalogs of the same registry.
+fn differences(before: &Catalog, after: &Catalog) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for kind in before.registry().kinds() {
+        let (Some(old), Some(new)) = (before.collection(kind.kind), after.collection(kind.kind))
+        else {
+            continue;
+        };
+        let gone = old.iter().filter(|stored| new.get(stored.id()).is_none());
+        writes.extend(gone.map(|stored| write(kind.kind, Some(stored), None)));
+        let changed = new.iter().filter_map(|stored| {
+            let present = old.get(stored.id());
+            let same = present.is_some_and(|present| present.document() == stored.document());
+            (!same).then(|| write(kind.kind, present, Some(stored)))
+        });
+        writes.extend(changed);
+    }
+    writes
+}
+
+/// One difference; one of the two sides is there.
+fn write(kind: &'static str, before: Option<&Arc<Stored>>, after: Option<&Arc<Stored>>) -> Write {
+    let id = before.or(after).map_or_else(|| gateway_model::Id::from_bytes([0; 16]), |s| s.id());
+    Write { kind, id, before: before.cloned(), after: after.cloned() }
+}
