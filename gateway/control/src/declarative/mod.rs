@@ -1,0 +1,125 @@
+//! A whole configuration in one file: `kong.yml`, or the same as JSON, to changes.
+//!
+//! Nothing here knows a kind by name: what may stand inside what, what refers to what and what a
+//! document must hold all come from the registry, so a plugin's credentials are read as soon as
+//! the plugin declares them. Three steps, each its own module: [`flatten`] takes nested entities
+//! out of their parents, [`identify`] gives every entity its id and resolves references, and
+//! [`problem`] says where something is wrong.
+//!
+//! Formats 3.0, 2.1 and 1.1 are read (kong/db/declarative, kong/db/schema/others).
+
+mod flatten;
+mod identify;
+mod problem;
+
+use gateway_model::schema::{Mode, types};
+use gateway_model::{Change, Document, Registry};
+use serde_json::Value;
+
+use flatten::Entry;
+pub use problem::DeclarativeError;
+use problem::Problems;
+
+const VERSIONS: [&str; 3] = ["1.1", "2.1", "3.0"];
+
+/// Members of the file, and of its entities, that are not configuration.
+const REMARKS: [&str; 2] = ["_comment", "_ignore"];
+
+/// The changes that create everything a file declares, parents before children.
+///
+/// Ids that the file leaves out are derived from kind and key, so the same file always gives the
+/// same entities.
+///
+/// # Errors
+///
+/// Everything wrong with it, by place. References must name entities of the same file.
+pub fn changes(text: &str, registry: &Registry) -> Result<Vec<Change>, DeclarativeError> {
+    let mut file = read(text)?;
+    let mut problems = Problems::default();
+    let version = header(&mut file, &mut problems);
+    problems.none()?;
+
+    let transform = file.shift_remove("_transform") != Some(Value::Bool(false));
+    let mut entries = flatten::entries(file, registry, &mut problems);
+    for entry in &mut entries {
+        if version != "3.0" {
+            mark_regex_paths(entry);
+        }
+        if !transform && entry.kind.transform.is_some() {
+            let text = format!("'{}' are stored transformed; set it to true", entry.kind.kind);
+            problems.top("_transform", text.into());
+        }
+        check(entry, registry, &mut problems);
+    }
+    problems.none()?;
+
+    identify::all(&mut entries, registry)?;
+    Ok(entries
+        .into_iter()
+        .map(|entry| Change::Insert { kind: entry.kind.kind, document: entry.document })
+        .collect())
+}
+
+/// YAML, of which JSON is a part. As in Kong the last of two equal keys wins.
+fn read(text: &str) -> Result<Document, DeclarativeError> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+        budget: None,
+    };
+    let value: Value = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|why| DeclarativeError::syntax(&why))?;
+    match value {
+        Value::Object(file) => Ok(file),
+        _ => Err(DeclarativeError::NoDocument),
+    }
+}
+
+/// Takes the members that describe the file off it, and gives its version.
+fn header(file: &mut Document, problems: &mut Problems) -> &'static str {
+    for name in REMARKS.iter().chain(&["_info", "_plugin_configs", "_workspace"]) {
+        file.shift_remove(*name);
+    }
+    if let Some(value) = file.get("_transform")
+        && !value.is_boolean()
+    {
+        problems.top("_transform", "expected a boolean".into());
+    }
+    let found = file.shift_remove("_format_version").unwrap_or_default();
+    let known = VERSIONS.iter().find(|version| found == **version);
+    match (&found, known) {
+        (_, Some(version)) => return version,
+        (Value::Null, _) => problems.top("_format_version", "required field missing".into()),
+        (Value::String(_), _) => {
+            problems
+                .top("_format_version", format!("expected one of: {}", VERSIONS.join(", ")).into());
+        }
+        _ => problems.top("_format_version", "expected a string".into()),
+    }
+    "3.0"
+}
+
+/// Before 3.0 a path with other than plain characters was a regular expression; now `~` says so.
+fn mark_regex_paths(entry: &mut Entry) {
+    if entry.kind.kind != "routes" {
+        return;
+    }
+    let Some(Value::Array(paths)) = entry.document.get_mut("paths") else { return };
+    for path in paths {
+        let Some(text) = path.as_str() else { continue };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/%".contains(c);
+        let marked =
+            if text.chars().all(plain) { types::normalise(text) } else { format!("~{text}") };
+        *path = marked.into();
+    }
+}
+
+/// The rules of one entity, as the Admin API checks them.
+fn check(entry: &Entry, registry: &Registry, problems: &mut Problems) {
+    let mut document = entry.document.clone();
+    identify::stand_in(entry, &mut document);
+    let mut violations = registry.complete(entry.kind, &mut document);
+    violations.add_all(registry.check(entry.kind, &document, Mode::Create));
+    if !violations.is_empty() {
+        problems.entity(&entry.place, violations.into_fields());
+    }
+}

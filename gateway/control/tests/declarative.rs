@@ -1,0 +1,195 @@
+//! Declarative files: what they become, and what is said about bad ones.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use std::sync::Arc;
+
+use gateway_control::declarative::changes;
+use gateway_model::entities::{self, PluginInstance, Route, Service, Sni};
+use gateway_model::schema::{Field, Record};
+use gateway_model::{Catalog, Change, PluginSchema, Registry, Scopes};
+
+fn registry() -> Arc<Registry> {
+    let mut registry = Registry::new(entities::ALL);
+    registry.add_plugin(PluginSchema {
+        name: "limit",
+        version: "1",
+        priority: 1,
+        record: Record::default().field(Field::of::<u32>("minute").gt(0.0)),
+        scopes: Scopes::ALL,
+        protocols: &["http", "https"],
+        default_protocols: &["http", "https"],
+    });
+    Arc::new(registry)
+}
+
+fn load(text: &str) -> Catalog {
+    let registry = registry();
+    let changes: Vec<Change> = changes(text, &registry).unwrap_or_else(|why| panic!("{why}"));
+    let mut edit = Arc::new(Catalog::empty(registry)).edit(1_700_000_000_000);
+    edit.apply(&changes).unwrap_or_else(|why| panic!("{why}"));
+    edit.finish().0
+}
+
+const FULL: &str = r#"
+_format_version: "3.0"
+_comment: what a file may hold
+_info: {select_tags: [a]}
+services:
+- name: a
+  url: http://up.test:8080/base
+  _comment: nested
+  routes:
+  - name: ra
+    paths: [/a]
+    plugins:
+    - name: limit
+      config: {minute: 5}
+  plugins:
+  - &limit
+    name: limit
+    config: {minute: 7}
+- name: b
+  host: b.test
+routes:
+- name: rb
+  paths: [/b]
+  service: b
+- name: rc
+  paths: [/c]
+  service: {name: a}
+consumers:
+- username: bob
+  plugins: [*limit]
+plugins:
+- name: limit
+  config: {minute: 9}
+  route: rb
+  service: {name: b}
+certificates:
+- id: 11111111-1111-4111-8111-111111111111
+  cert: c
+  key: k
+  snis: [a.test, {name: b.test, tags: [x]}]
+"#;
+
+#[test]
+fn nested_entities_and_references_are_resolved() {
+    let catalog = load(FULL);
+    let service = |name: &str| catalog.by::<Service>("name", name).unwrap();
+    let route = |name: &str| catalog.by::<Route>("name", name).unwrap();
+    assert_eq!(service("a").id().to_string(), "72734e2a-702d-5711-b9ef-697178108ad8");
+    assert_eq!(service("a").path.as_deref(), Some("/base"));
+    for (name, parent) in [("ra", "a"), ("rb", "b"), ("rc", "a")] {
+        assert_eq!(route(name).service.unwrap().id, service(parent).id(), "{name}");
+    }
+    let mut plugins: Vec<(u64, bool, bool, bool)> = catalog
+        .all::<PluginInstance>()
+        .map(|plugin| {
+            let minute = plugin.config["minute"].as_u64().unwrap();
+            (minute, plugin.service.is_some(), plugin.route.is_some(), plugin.consumer.is_some())
+        })
+        .collect();
+    plugins.sort_unstable();
+    assert_eq!(
+        plugins,
+        [
+            (5, false, true, false),
+            (7, false, false, true),
+            (7, true, false, false),
+            (9, true, true, false)
+        ]
+    );
+    let mut snis: Vec<String> = catalog.all::<Sni>().map(|sni| sni.name.clone()).collect();
+    snis.sort();
+    assert_eq!(snis, ["a.test", "b.test"]);
+}
+
+#[test]
+fn the_same_file_gives_the_same_ids() {
+    let ids = |catalog: &Catalog| {
+        let of = |kind: &str| {
+            catalog.collection(kind).unwrap().iter().map(|s| s.id()).collect::<Vec<_>>()
+        };
+        ["services", "routes", "plugins", "consumers", "snis"].map(of)
+    };
+    assert_eq!(ids(&load(FULL)), ids(&load(FULL)));
+}
+
+#[test]
+fn json_is_read_too_and_an_empty_file_is_valid() {
+    let catalog = load(
+        r#"{"_format_version": "3.0", "services": [{"name": "j", "host": "h", "routes": null}]}"#,
+    );
+    assert_eq!(catalog.all::<Service>().count(), 1);
+    assert_eq!(load("_format_version: '2.1'").all::<Service>().count(), 0);
+}
+
+#[test]
+fn older_formats_mark_regular_expressions() {
+    let text = |version: &str| {
+        format!(
+            "_format_version: '{version}'\nroutes:\n- name: r\n  paths: ['/old/\\d+', /a/../b, /c]\n"
+        )
+    };
+    let catalog = load(&text("1.1"));
+    let paths = catalog.by::<Route>("name", "r").unwrap().paths.clone().unwrap();
+    assert_eq!(paths, ["~/old/\\d+", "/b", "/c"]);
+    assert!(changes(&text("3.0"), &registry()).is_err(), "3.0 takes paths as they are");
+}
+
+#[test]
+fn what_is_wrong_is_named_by_place() {
+    let check = |text: &str, message: &str| {
+        let why = changes(text, &registry()).unwrap_err();
+        assert_eq!(why.to_string(), message, "for\n{text}");
+    };
+    check("{}", "in '_format_version': required field missing");
+    check("[1]", "expected a declarative configuration");
+    check("_format_version: '9.9'", "in '_format_version': expected one of: 1.1, 2.1, 3.0");
+    check("_format_version: 3.0", "in '_format_version': expected a string");
+    check(
+        "_format_version: '3.0'\nservices:\n- name: bad\n  nope: 1\nfoo: []",
+        "in 'foo': unknown field\n\
+         in 'services':\n  \
+           - in entry 1 of 'services':\n    \
+             in 'host': required field missing\n    \
+             in 'nope': unknown field",
+    );
+    check(
+        "_format_version: '3.0'\nservices:\n- {name: ok, host: h}\n- name: s\n  host: h\n  \
+         routes:\n  - paths: [/ok, x]",
+        "in 'services':\n  \
+           - in entry 2 of 'services':\n    \
+             in 'routes':\n      \
+               - in entry 1 of 'routes':\n        \
+                 in 'paths':\n          \
+                   - in entry 2 of 'paths': should start with: / (fixed path) or ~/ (regex path)",
+    );
+    check(
+        "_format_version: '3.0'\nplugins:\n- name: nope",
+        "in 'plugins':\n  - in entry 1 of 'plugins':\n    in 'name': plugin 'nope' not enabled; \
+         add it to the 'plugins' configuration property",
+    );
+    check(
+        "_format_version: '3.0'\nroutes:\n- {name: r1, paths: [/x], service: nosuch}",
+        "in 'routes':\n  in 'r1':\n    - in entry 1 of 'r1': invalid reference 'service: nosuch' \
+         (no such entry in 'services')",
+    );
+    check(
+        "_format_version: '3.0'\nconsumers: [{username: a}, {username: a, id: 11111111-1111-4111-8111-111111111111}]",
+        "in 'consumers':\n  - in entry 2 of 'consumers': uniqueness violation: 'consumers' entity \
+         with username set to 'a' already declared",
+    );
+    check("_format_version: '3.0'\nservices: 5", "in 'services': expected an array");
+    check(
+        "_format_version: '3.0'\nservices: [5]",
+        "in 'services':\n  - in entry 1 of 'services': expected a record",
+    );
+}
+
+#[test]
+fn syntax_errors_name_line_and_column() {
+    let why = changes("_format_version: '3.0'\nservices:\n- name: [", &registry()).unwrap_err();
+    let text = why.to_string();
+    assert!(text.starts_with("failed parsing declarative configuration: 3:"), "{text}");
+}
