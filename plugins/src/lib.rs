@@ -1,14 +1,34 @@
 //! The gateway plugins: one folder each, one line each in [`ALL`].
 //!
-//! [`contract`] is what a plugin is, [`kit`] what several of them need. Absent from here: the
-//! proxy that runs them and the control plane that configures them.
+//! [`contract`] is what a plugin is, `kit` what several of them need. Absent from here: the proxy
+//! that runs them and the control plane that configures them.
 
 pub mod contract;
+pub mod jwt;
+mod kit;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod test_kit;
 
 use contract::PluginType;
+use gateway_model::{EntityType, Registry};
 
 /// The version of Kong whose behaviour plugins follow.
 pub const KONG_VERSION: &str = "3.10.0";
 
 /// Every plugin this process has.
-pub static ALL: &[PluginType] = &[];
+pub static ALL: &[PluginType] = &[PluginType::of::<jwt::Jwt>()];
+
+/// The kinds plugins bring: credentials and the like. They refer to the gateway's own.
+pub fn entity_types() -> impl Iterator<Item = &'static EntityType> {
+    ALL.iter().flat_map(|plugin| plugin.entities.iter().copied())
+}
+
+/// Makes every plugin known, enabled.
+pub fn register(registry: &mut Registry) {
+    for plugin in ALL {
+        registry.add_plugin(plugin.schema());
+    }
+}

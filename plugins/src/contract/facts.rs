@@ -32,6 +32,11 @@ pub struct Facts {
     pub notes: http::Extensions,
 }
 
+/// What the upstream gets as `X-Forwarded-For` instead of the addresses the gateway would list.
+/// A handler leaves it in [`Facts::notes`].
+#[derive(Clone, Debug)]
+pub struct ForwardedFor(pub HeaderValue);
+
 /// Who connects, and where.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -88,6 +93,9 @@ pub struct Identity {
     pub credential: Option<Credential>,
     /// The claims of the token that was verified. Nothing else may be trusted to name the caller.
     pub claims: Option<Arc<Document>>,
+    /// Which app instance calls: the subject of the verified token, once a handler has checked
+    /// that the token may be used from here. What embedded services are told.
+    pub subject: Option<Arc<str>>,
 }
 
 /// What proved a consumer's identity.

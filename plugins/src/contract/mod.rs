@@ -6,6 +6,7 @@
 //!
 //! Absent from here: the proxy's session, the store, the control plane. A handler can reach none.
 
+mod entry;
 mod facts;
 mod reply;
 mod request;
@@ -20,7 +21,8 @@ use gateway_model::schema::{Record, Schema};
 use gateway_model::{Document, EntityType, PluginSchema, Scopes, Violations};
 use serde::de::DeserializeOwned;
 
-pub use facts::{Client, Credential, Facts, Identity, Scheme, TlsFacts};
+pub use entry::WORKSPACE;
+pub use facts::{Client, Credential, Facts, ForwardedFor, Identity, Scheme, TlsFacts};
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;
 pub use response::{Chunk, Response, Source};
@@ -41,6 +43,8 @@ pub trait Plugin: Handler + Sized + 'static {
     const SCOPES: Scopes = Scopes::ALL;
     /// Protocols an instance may list.
     const PROTOCOLS: &'static [&'static str] = HTTP;
+    /// Protocols of an instance that lists none.
+    const DEFAULT_PROTOCOLS: &'static [&'static str] = HTTP;
     /// Credentials and the like; the Admin API serves them.
     const ENTITIES: &'static [&'static EntityType] = &[];
     /// One struct: schema, defaults, documentation.
@@ -190,7 +194,7 @@ fn schema<P: Plugin>() -> PluginSchema {
         record: Record::of::<P::Config>(),
         scopes: P::SCOPES,
         protocols: P::PROTOCOLS,
-        default_protocols: HTTP,
+        default_protocols: P::DEFAULT_PROTOCOLS,
     }
 }
 

@@ -42,10 +42,10 @@ impl Tools {
     /// The one `T` of this process, made at first use. For what all instances of a plugin share:
     /// counters, caches, metric families.
     pub fn shared<T: Any + Send + Sync>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
-        if let Some(found) = self.shared.get(&TypeId::of::<T>()) {
-            if let Ok(found) = Arc::clone(&found).downcast() {
-                return found;
-            }
+        if let Some(found) = self.shared.get(&TypeId::of::<T>())
+            && let Ok(found) = Arc::clone(&found).downcast()
+        {
+            return found;
         }
         let made = Arc::new(make(self));
         let entry = self.shared.entry(TypeId::of::<T>()).or_insert_with(|| made.clone());

@@ -12,7 +12,8 @@ use super::{Facts, Source};
 pub struct Summary<'a> {
     /// What is known of it.
     pub facts: &'a Facts,
-    /// The request as it was sent on.
+    /// The client's request as the plugins left it: with its own Host and the identity headers,
+    /// without what forwarding adds.
     pub request: &'a RequestHeader,
     /// The request target as the client sent it: path and query.
     pub uri: &'a str,
@@ -32,8 +33,15 @@ pub struct Summary<'a> {
     pub tries: &'a [Try],
     /// How long it took.
     pub latencies: Latencies,
-    /// The log entry, made when the first logger asks.
+    /// Empty; [`Summary::entry`] fills it.
     pub entry: OnceLock<Value>,
+}
+
+impl Summary<'_> {
+    /// The log entry, made when the first logger asks. Credentials in headers are left out.
+    pub fn entry(&self) -> &Value {
+        self.entry.get_or_init(|| super::entry::entry(self))
+    }
 }
 
 /// How long an exchange took, milliseconds.

@@ -1,0 +1,4 @@
+//! Tools several plugins need. Each knows its own trade and no plugin.
+
+pub(crate) mod http;
+pub(crate) mod jws;

@@ -1,0 +1,226 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use gateway_model::entities::{Route, Service};
+use gateway_model::{Id, Item};
+use http::{HeaderName, Method};
+use pingora_http::{RequestHeader, ResponseHeader};
+use serde_json::Value;
+
+use super::{Instance, Rig};
+use crate::contract::{
+    Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, ReplyBody, Request, Response,
+    Scheme, Source, Summary, TlsFacts, Try,
+};
+
+/// One request and what became of it.
+pub(crate) struct Exchange {
+    pub(crate) head: RequestHeader,
+    pub(crate) facts: Facts,
+    pub(crate) uri: String,
+    pub(crate) response: Option<ResponseHeader>,
+    pub(crate) source: Source,
+    pub(crate) tries: Vec<Try>,
+    pub(crate) latencies: Latencies,
+}
+
+/// A [`Reply`] as the client sees it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Lower-case names.
+    pub(crate) headers: Vec<(String, String)>,
+    /// `{"message": …}` for messages, whose outer form is the proxy's.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+        Self {
+            status: reply.status.as_u16(),
+            headers: reply
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), text(value)))
+                .collect(),
+            body: match reply.body {
+                ReplyBody::Message(text) => serde_json::json!({ "message": text }),
+                ReplyBody::Bytes(_, bytes) => serde_json::from_slice(&bytes).unwrap(),
+                ReplyBody::Empty => Value::Null,
+            },
+        }
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(rig: &Rig, target: &str) -> Self {
+        let mut head = RequestHeader::build(Method::GET, target.as_bytes(), None).unwrap();
+        head.insert_header("Host", "gw.test").unwrap();
+        let here: SocketAddr = "127.0.0.1:28000".parse().unwrap();
+        let facts = Facts {
+            catalog: Arc::clone(&rig.catalog),
+            client: Client {
+                ip: here.ip(),
+                peer: "127.0.0.1:40000".parse().unwrap(),
+                local: here,
+                scheme: Scheme::Http,
+                trusted: false,
+                tls: None,
+            },
+            route: None,
+            service: None,
+            identity: Identity::default(),
+            request_id: "0123456789abcdef0123456789abcdef".into(),
+            started_ms: rig.clock.unix_ms(),
+            send_forwarded_for: true,
+            response_headers: Vec::new(),
+            notes: http::Extensions::new(),
+        };
+        Self {
+            head,
+            facts,
+            uri: target.to_owned(),
+            response: None,
+            source: Source::Upstream,
+            tries: Vec::new(),
+            latencies: Latencies::default(),
+        }
+    }
+
+    pub(crate) fn method(mut self, method: &str) -> Self {
+        self.head.set_method(method.parse().unwrap());
+        self
+    }
+
+    /// Adds a header line.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.head.append_header(name.to_owned(), value).unwrap();
+        self
+    }
+
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn from(mut self, ip: &str) -> Self {
+        self.facts.client.ip = ip.parse::<IpAddr>().unwrap();
+        self
+    }
+
+    pub(crate) fn tls(mut self) -> Self {
+        self.facts.client.scheme = Scheme::Https;
+        self.facts.client.tls = Some(Arc::new(TlsFacts {
+            version: "TLSv1.3".into(),
+            cipher: "TLS_AES_256_GCM_SHA384".into(),
+            sni: None,
+        }));
+        self
+    }
+
+    /// Puts the exchange on a route and its service.
+    pub(crate) fn on(mut self, route: Id) -> Self {
+        let route: Item<Route> = self.facts.catalog.get(route).unwrap();
+        self.facts.service =
+            route.service.and_then(|service| self.facts.catalog.get::<Service>(service.id));
+        self.facts.route = Some(route);
+        self
+    }
+
+    /// Runs the access phase; the answer, if the handler gives one.
+    pub(crate) fn access(&mut self, instance: &Instance) -> Option<Answer> {
+        assert!(instance.plugin.phases.has(Phases::ACCESS));
+        let mut request = Request { head: &mut self.head, facts: &mut self.facts };
+        match instance.handler.access(&mut request) {
+            Flow::Continue => None,
+            Flow::Reply(reply) => Some((*reply).into()),
+            Flow::Wait(future) => match future.now_or_never().expect("does not wait in tests") {
+                Flow::Continue => None,
+                Flow::Reply(reply) => Some((*reply).into()),
+                Flow::Wait(_) => panic!("a wait ends in an answer or goes on"),
+            },
+        }
+    }
+
+    /// Every value of a request header, as the upstream would get it.
+    pub(crate) fn sent(&self, name: &str) -> Vec<&str> {
+        self.head.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// What handlers of the access phase add to the answer.
+    pub(crate) fn added(&self) -> Vec<(String, String)> {
+        let text = |(name, value): &(HeaderName, http::HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        self.facts.response_headers.iter().map(text).collect()
+    }
+
+    /// Has the upstream answer, in these pieces, and runs the response phases.
+    ///
+    /// Gives the head and body the client gets.
+    pub(crate) fn respond(
+        &mut self,
+        instance: &Instance,
+        mut head: ResponseHeader,
+        pieces: &[&str],
+    ) -> (ResponseHeader, String) {
+        let phases = instance.plugin.phases;
+        if phases.has(Phases::HEADER_FILTER) {
+            instance.handler.header_filter(&mut Response {
+                head: &mut head,
+                request: &self.head,
+                facts: &mut self.facts,
+                source: self.source,
+            });
+        }
+        let mut body = String::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            let mut data = (!piece.is_empty()).then(|| Bytes::copy_from_slice(piece.as_bytes()));
+            if phases.has(Phases::BODY_FILTER) {
+                let end = index + 1 == pieces.len();
+                instance.handler.body_filter(&mut Chunk {
+                    data: &mut data,
+                    end,
+                    facts: &mut self.facts,
+                });
+            }
+            body.push_str(std::str::from_utf8(&data.unwrap_or_default()).unwrap());
+        }
+        self.response = Some(head.clone());
+        (head, body)
+    }
+
+    /// The exchange after it is over.
+    pub(crate) fn summary(&self, status: u16) -> Summary<'_> {
+        Summary {
+            facts: &self.facts,
+            request: &self.head,
+            uri: &self.uri,
+            response: self.response.as_ref(),
+            status,
+            source: self.source,
+            request_size: 124,
+            response_size: 1102,
+            upstream_uri: &self.uri,
+            tries: &self.tries,
+            latencies: self.latencies,
+            entry: OnceLock::new(),
+        }
+    }
+
+    /// Runs the log phase.
+    pub(crate) fn log(&self, instance: &Instance, status: u16) {
+        assert!(instance.plugin.phases.has(Phases::LOG));
+        instance.handler.log(&self.summary(status));
+    }
+}
