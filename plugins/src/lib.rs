@@ -3,6 +3,7 @@
 //! [`contract`] is what a plugin is, `kit` what several of them need. Absent from here: the proxy
 //! that runs them and the control plane that configures them.
 
+mod appid_header;
 pub mod contract;
 pub mod jwt;
 mod kit;
@@ -19,7 +20,10 @@ use gateway_model::{EntityType, Registry};
 pub const KONG_VERSION: &str = "3.10.0";
 
 /// Every plugin this process has.
-pub static ALL: &[PluginType] = &[PluginType::of::<jwt::Jwt>()];
+pub static ALL: &[PluginType] = &[
+    PluginType::of::<jwt::Jwt>(),
+    PluginType::of::<appid_header::AppIdHeader>(),
+];
 
 /// The kinds plugins bring: credentials and the like. They refer to the gateway's own.
 pub fn entity_types() -> impl Iterator<Item = &'static EntityType> {

@@ -18,7 +18,7 @@ use crate::kit::jws::Algorithm;
 
 /// A private key with the algorithm it signs by.
 pub(crate) enum Signer {
-    Shared(hmac::Key),
+    Shared(Box<hmac::Key>),
     Rsa(Box<RsaKeyPair>, &'static RsaSignatureEncoding),
     Ecdsa(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
@@ -27,7 +27,7 @@ pub(crate) enum Signer {
 impl Signer {
     /// A new key; `secret` is used by the algorithms that share one.
     pub(crate) fn new(algorithm: Algorithm, secret: &str) -> Self {
-        let shared = |digest| Self::Shared(hmac::Key::new(digest, secret.as_bytes()));
+        let shared = |digest| Self::Shared(Box::new(hmac::Key::new(digest, secret.as_bytes())));
         let rsa = |encoding| {
             Self::Rsa(Box::new(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()), encoding)
         };
