@@ -5,6 +5,7 @@
 
 mod appid_header;
 pub mod contract;
+mod ip_restriction;
 pub mod jwt;
 mod kit;
 
@@ -22,6 +23,7 @@ pub const KONG_VERSION: &str = "3.10.0";
 /// Every plugin this process has.
 pub static ALL: &[PluginType] = &[
     PluginType::of::<jwt::Jwt>(),
+    PluginType::of::<ip_restriction::IpRestriction>(),
     PluginType::of::<appid_header::AppIdHeader>(),
 ];
 

@@ -1,7 +1,8 @@
-//! The client that log plugins send with.
+//! HTTP odds and ends: the client that log plugins send with, statuses of configurations.
 
 use std::time::Duration;
 
+use http::StatusCode;
 use reqwest::redirect::Policy;
 
 /// A client that keeps idle connections this long.
@@ -19,4 +20,17 @@ pub(crate) fn client(keep_alive: Duration) -> reqwest::Result<reqwest::Client> {
         .no_proxy()
         .pool_idle_timeout(keep_alive)
         .build()
+}
+
+/// The status a configuration asks for.
+///
+/// # Errors
+///
+/// A text that names the range, when it is none.
+pub(crate) fn status(number: f64) -> Result<StatusCode, String> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked here")]
+    let whole = (number.fract() == 0.0 && (100.0..600.0).contains(&number)).then(|| number as u16);
+    whole
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or_else(|| "value should be between 100 and 599".to_owned())
 }

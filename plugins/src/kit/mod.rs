@@ -1,4 +1,5 @@
 //! Tools several plugins need. Each knows its own trade and no plugin.
 
+pub(crate) mod addresses;
 pub(crate) mod http;
 pub(crate) mod jws;

@@ -1,0 +1,9 @@
+//! `ip-restriction`: lets in or refuses by client address.
+
+mod config;
+mod handler;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use handler::IpRestriction;
