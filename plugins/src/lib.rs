@@ -8,6 +8,7 @@ pub mod contract;
 mod ip_restriction;
 pub mod jwt;
 mod kit;
+mod pre_function;
 
 #[cfg(test)]
 mod golden;
@@ -22,6 +23,7 @@ pub const KONG_VERSION: &str = "3.10.0";
 
 /// Every plugin this process has.
 pub static ALL: &[PluginType] = &[
+    PluginType::of::<pre_function::PreFunction>(),
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<ip_restriction::IpRestriction>(),
     PluginType::of::<appid_header::AppIdHeader>(),
