@@ -9,6 +9,7 @@ mod ip_restriction;
 pub mod jwt;
 mod kit;
 mod pre_function;
+mod rate_limiting;
 
 #[cfg(test)]
 mod golden;
@@ -26,6 +27,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<pre_function::PreFunction>(),
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<ip_restriction::IpRestriction>(),
+    PluginType::of::<rate_limiting::RateLimiting>(),
     PluginType::of::<appid_header::AppIdHeader>(),
 ];
 

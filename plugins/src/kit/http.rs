@@ -28,9 +28,8 @@ pub(crate) fn client(keep_alive: Duration) -> reqwest::Result<reqwest::Client> {
 ///
 /// A text that names the range, when it is none.
 pub(crate) fn status(number: f64) -> Result<StatusCode, String> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked here")]
-    let whole = (number.fract() == 0.0 && (100.0..600.0).contains(&number)).then(|| number as u16);
-    whole
-        .and_then(|code| StatusCode::from_u16(code).ok())
-        .ok_or_else(|| "value should be between 100 and 599".to_owned())
+    let whole = number.fract() == 0.0 && (100.0..600.0).contains(&number);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    let code = whole.then_some(number as u16).and_then(|code| StatusCode::from_u16(code).ok());
+    code.ok_or_else(|| "value should be between 100 and 599".to_owned())
 }

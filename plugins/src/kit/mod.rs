@@ -1,5 +1,6 @@
 //! Tools several plugins need. Each knows its own trade and no plugin.
 
 pub(crate) mod addresses;
+pub(crate) mod counter;
 pub(crate) mod http;
 pub(crate) mod jws;
