@@ -266,7 +266,8 @@ fn regex_reason(why: &regex::Error, pattern: &str) -> String {
 /// The form of a path that routes are compared in: escapes of unreserved characters decoded, the
 /// others in upper case, dot segments resolved, slashes merged (kong/tools/uri.lua, normalize).
 ///
-/// The text must have well-formed escapes.
+/// The text must have well-formed escapes. Decoded bytes that are no UTF-8 stay escaped, so that
+/// nothing is lost when the path is sent on.
 pub fn normalise(path: &str) -> String {
     const RESERVED: &[u8] = b"!*'();:@&=+$,/?%#[]";
     let bytes = path.as_bytes();
@@ -318,7 +319,14 @@ pub fn normalise(path: &str) -> String {
     if out.is_empty() {
         out.push(b'/');
     }
-    String::from_utf8_lossy(&out).into_owned()
+    let mut text = String::with_capacity(out.len());
+    for chunk in out.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(percent_encoding::percent_encode_byte(*byte));
+        }
+    }
+    text
 }
 
 /// Host and port of `host:port`, `[v6]:port`, or a bare host.
@@ -425,6 +433,7 @@ mod tests {
             ("/a/", "/a/"),
             ("/a/..", "/"),
             ("/../..", "/"),
+            ("/%c3%a9/%ff%2e", "/é/%FF."),
         ] {
             assert_eq!(super::normalise(path), wanted, "for {path}");
         }
