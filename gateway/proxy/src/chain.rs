@@ -1,0 +1,187 @@
+//! [`Chain`]: the plugin instances of a route, in the order they run.
+//!
+//! A chain is a list of [`Slot`]s by descending priority. A slot holds every instance of one plugin
+//! that may apply and picks the most specific one when its turn comes, because only then is it
+//! known who calls. So authentication needs no second chain.
+//!
+//! Absent from here: running handlers, which the exchange does, and building them, which
+//! [`crate::snapshot`] does.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use gateway_model::entities::PluginInstance;
+use gateway_model::{Id, Item};
+use plugins::contract::{Handler, Phases, PluginType};
+
+/// One compiled plugin instance. Shared by every chain it is part of.
+pub struct Instance {
+    /// What was configured: id, scope, configuration.
+    pub entity: Item<PluginInstance>,
+    /// Which plugin.
+    pub plugin: &'static PluginType,
+    /// Its compiled behaviour.
+    pub handler: Arc<dyn Handler>,
+}
+
+impl Instance {
+    /// Its primary key.
+    pub fn id(&self) -> Id {
+        self.entity.id()
+    }
+
+    /// Whether it is attached to neither route nor service, and so concerns every chain.
+    pub(crate) fn is_broad(&self) -> bool {
+        self.entity.route.is_none() && self.entity.service.is_none()
+    }
+
+    /// Whether it lists a protocol of HTTP requests. Which one does not matter: Kong runs an
+    /// instance for `https` on plain requests too (kong/runloop/plugins_iterator.lua).
+    pub(crate) fn is_http(&self) -> bool {
+        let of_http = |name: &String| plugins::contract::HTTP.contains(&name.as_str());
+        self.entity.protocols.iter().any(of_http)
+    }
+
+    /// How specific its scope is, of the eight steps of Kong's lookup; 1 is looked at first.
+    fn step(&self) -> u8 {
+        let PluginInstance { route, service, consumer, .. } = &*self.entity;
+        match (route.is_some(), service.is_some(), consumer.is_some()) {
+            (true, true, true) => 1,
+            (true, false, true) => 2,
+            (false, true, true) => 3,
+            (true, true, false) => 4,
+            (false, false, true) => 5,
+            (true, false, false) => 6,
+            (false, true, false) => 7,
+            (false, false, false) => 8,
+        }
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.plugin.name, self.id())
+    }
+}
+
+/// The instances of one plugin that may apply to a route
+/// (kong/runloop/plugins_iterator.lua, lookup_cfg).
+#[derive(Clone, Debug)]
+pub struct Slot {
+    plugin: &'static PluginType,
+    /// Steps 1 to 3: a consumer on this route, this service, or both.
+    narrow: HashMap<Id, Arc<Instance>>,
+    /// Step 4: this route and this service.
+    pinned: Option<Arc<Instance>>,
+    /// Step 5: a consumer anywhere. Shared between chains, since there may be many.
+    consumers: imbl::HashMap<Id, Arc<Instance>>,
+    /// Steps 6 to 8: this route, this service, or everything.
+    broad: Option<Arc<Instance>>,
+}
+
+impl Slot {
+    fn new(plugin: &'static PluginType) -> Self {
+        Self {
+            plugin,
+            narrow: HashMap::new(),
+            pinned: None,
+            consumers: imbl::HashMap::new(),
+            broad: None,
+        }
+    }
+
+    /// Which plugin.
+    pub const fn plugin(&self) -> &'static PluginType {
+        self.plugin
+    }
+
+    /// The instance for a request of this consumer, the most specific there is. Allocates nothing.
+    pub fn pick(&self, consumer: Option<Id>) -> Option<&Arc<Instance>> {
+        consumer
+            .and_then(|id| self.narrow.get(&id))
+            .or(self.pinned.as_ref())
+            .or_else(|| consumer.and_then(|id| self.consumers.get(&id)))
+            .or(self.broad.as_ref())
+    }
+
+    /// Takes in an instance; of two for the same place the more specific one stays.
+    fn add(&mut self, instance: &Arc<Instance>) {
+        let beats = |held: &Arc<Instance>| instance.step() < held.step();
+        match (instance.step(), instance.entity.consumer) {
+            (1..=3, Some(consumer)) => {
+                if self.narrow.get(&consumer.id).is_none_or(beats) {
+                    self.narrow.insert(consumer.id, Arc::clone(instance));
+                }
+            }
+            (4, _) => self.pinned = Some(Arc::clone(instance)),
+            (_, Some(consumer)) => {
+                self.consumers.insert(consumer.id, Arc::clone(instance));
+            }
+            (_, None) => {
+                if self.broad.as_ref().is_none_or(beats) {
+                    self.broad = Some(Arc::clone(instance));
+                }
+            }
+        }
+    }
+}
+
+/// The slots of a route in the order they run, in every phase: descending priority, equal ones by
+/// name.
+#[derive(Debug, Default)]
+pub struct Chain {
+    all: Box<[Arc<Slot>]>,
+    by_phase: [Box<[Arc<Slot>]>; PHASES.len()],
+}
+
+const PHASES: [Phases; 5] =
+    [Phases::REWRITE, Phases::ACCESS, Phases::HEADER_FILTER, Phases::BODY_FILTER, Phases::LOG];
+
+impl Chain {
+    /// The chain of requests without a route: of `instances`, those attached to neither route nor
+    /// service.
+    pub fn global<'a>(instances: impl IntoIterator<Item = &'a Arc<Instance>>) -> Self {
+        let broad = instances.into_iter().filter(|instance| instance.is_broad());
+        Self::extended(&[], broad)
+    }
+
+    /// This chain with the instances attached to one route and its service.
+    #[must_use]
+    pub fn narrowed<'a>(&self, instances: impl IntoIterator<Item = &'a Arc<Instance>>) -> Self {
+        Self::extended(&self.all, instances)
+    }
+
+    fn extended<'a>(
+        slots: &[Arc<Slot>],
+        instances: impl IntoIterator<Item = &'a Arc<Instance>>,
+    ) -> Self {
+        let order = |plugin: &PluginType| (Reverse(plugin.priority), plugin.name);
+        let mut all: BTreeMap<_, Arc<Slot>> =
+            slots.iter().map(|slot| (order(slot.plugin), Arc::clone(slot))).collect();
+        for instance in instances {
+            let slot = all
+                .entry(order(instance.plugin))
+                .or_insert_with(|| Arc::new(Slot::new(instance.plugin)));
+            Arc::make_mut(slot).add(instance);
+        }
+        let all: Box<[Arc<Slot>]> = all.into_values().collect();
+        let of = |phase| all.iter().filter(|slot| slot.plugin.phases.has(phase)).cloned().collect();
+        Self { by_phase: PHASES.map(of), all }
+    }
+
+    /// The slots of plugins that act in `phase`, one of the five, in order.
+    pub fn slots(&self, phase: Phases) -> &[Arc<Slot>] {
+        let at = PHASES.iter().position(|known| *known == phase);
+        at.map_or(&[], |at| &self.by_phase[at])
+    }
+
+    /// Every slot, whatever its phases, in order.
+    pub fn all(&self) -> &[Arc<Slot>] {
+        &self.all
+    }
+}
+
+#[cfg(test)]
+mod tests;
