@@ -1,0 +1,273 @@
+//! [`Compiler`]: catalog to snapshot, reusing what did not change.
+//!
+//! The work grows with what was written, not with what exists: handlers are built for plugin
+//! instances written, chains for the routes in their scope, and only routes whose own form, service
+//! or chain changed are entered anew into the router. An instance attached to neither route nor
+//! service is in every chain, so writing one touches every route.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use gateway_model::entities::{PluginInstance, Route, Service};
+use gateway_model::{Catalog, Entity, Id, Item, Rejection, Violations, Write};
+use plugins::contract::{PluginType, Setup};
+use serde_json::Value;
+
+use super::{ProxyPlane, Snapshot, Work};
+use crate::chain::{Chain, Instance};
+use crate::router::{CompiledRoute, Router};
+
+/// The next snapshot in the making.
+pub(super) struct Compiler<'a> {
+    plane: &'a ProxyPlane,
+    previous: &'a Snapshot,
+    next: &'a Arc<Catalog>,
+    instances: imbl::HashMap<Id, Arc<Instance>>,
+    global: Arc<Chain>,
+    stale: Stale,
+    /// Chains of services whose routes have no instances of their own, as far as made by now.
+    of_services: HashMap<Id, Arc<Chain>>,
+    work: Work,
+}
+
+/// What cannot be taken over from the previous snapshot.
+#[derive(Default)]
+struct Stale {
+    /// The global chain, and with it every other.
+    all_chains: bool,
+    /// Services whose routes need new chains.
+    service_chains: HashSet<Id>,
+    /// Routes that need new chains.
+    route_chains: HashSet<Id>,
+    /// Routes to look at, for whatever reason.
+    routes: HashSet<Id>,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(
+        plane: &'a ProxyPlane,
+        previous: &'a Snapshot,
+        next: &'a Arc<Catalog>,
+    ) -> Self {
+        Self {
+            plane,
+            previous,
+            next,
+            instances: previous.instances.clone(),
+            global: Arc::clone(&previous.global),
+            stale: Stale::default(),
+            of_services: HashMap::new(),
+            work: Work::default(),
+        }
+    }
+
+    /// Compiles the catalog whole. Only handlers are reused, and the expressions of routes.
+    pub(super) fn everything(mut self) -> Result<(Snapshot, Work), Rejection> {
+        self.instances = imbl::HashMap::new();
+        for entity in self.next.all::<PluginInstance>() {
+            self.put_instance(&entity)?;
+        }
+        self.renew_global();
+        let ids: Vec<Id> = self.next.all::<Route>().map(|route| route.id()).collect();
+        let mut added = Vec::with_capacity(ids.len());
+        for id in ids {
+            added.extend(self.route(id)?);
+        }
+        self.work.routes = added.len();
+        let routes = added.iter().map(|route| (route.id(), Arc::clone(route))).collect();
+        let router = Router::new(self.plane.flavour).with(&[], &added);
+        Ok(self.finish(router, routes))
+    }
+
+    /// Compiles what the writes concern.
+    pub(super) fn changed(mut self, writes: &[Write]) -> Result<(Snapshot, Work), Rejection> {
+        for write in writes {
+            match write.kind {
+                PluginInstance::KIND => self.plugin_written(write)?,
+                Route::KIND => drop(self.stale.routes.insert(write.id)),
+                Service::KIND => self.stale_routes_of(write.id),
+                // Everything else is looked up in the catalog while traffic flows.
+                _ => {}
+            }
+        }
+        if self.stale.all_chains {
+            self.renew_global();
+            self.stale.routes.extend(self.next.all::<Route>().map(|route| route.id()));
+        }
+        let mut routes = self.previous.routes.clone();
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        for id in std::mem::take(&mut self.stale.routes) {
+            if let Some(route) = self.route(id)? {
+                routes.insert(id, Arc::clone(&route));
+                added.push(route);
+            } else {
+                routes.remove(&id);
+            }
+            removed.extend(self.previous.routes.get(&id).cloned());
+        }
+        self.work.routes = added.len();
+        let router = self.previous.router.with(&removed, &added);
+        Ok(self.finish(router, routes))
+    }
+
+    fn finish(
+        self,
+        router: Router,
+        routes: imbl::HashMap<Id, Arc<CompiledRoute>>,
+    ) -> (Snapshot, Work) {
+        let catalog = Arc::clone(self.next);
+        let Self { instances, global, work, .. } = self;
+        (Snapshot { catalog, router, global, instances, routes }, work)
+    }
+
+    fn plugin_written(&mut self, write: &Write) -> Result<(), Rejection> {
+        let entities = [&write.before, &write.after].map(|stored| {
+            let entity: Option<Item<PluginInstance>> = stored.as_ref().and_then(Item::new);
+            entity.filter(|entity| entity.enabled)
+        });
+        for entity in entities.iter().flatten() {
+            match (entity.route, entity.service) {
+                (Some(route), _) => {
+                    self.stale.route_chains.insert(route.id);
+                    self.stale.routes.insert(route.id);
+                }
+                (None, Some(service)) => {
+                    self.stale.service_chains.insert(service.id);
+                    self.stale_routes_of(service.id);
+                }
+                (None, None) => self.stale.all_chains = true,
+            }
+        }
+        match &entities[1] {
+            Some(entity) => self.put_instance(entity),
+            None => {
+                self.instances.remove(&write.id);
+                Ok(())
+            }
+        }
+    }
+
+    fn stale_routes_of(&mut self, service: Id) {
+        let routes = self.next.children::<Route>("service", service);
+        self.stale.routes.extend(routes.map(|route| route.id()));
+    }
+
+    /// Takes over or builds the handler of an instance. A disabled one does not exist.
+    fn put_instance(&mut self, entity: &Item<PluginInstance>) -> Result<(), Rejection> {
+        if !entity.enabled {
+            return Ok(());
+        }
+        let id = entity.id();
+        let known = self.previous.instances.get(&id).filter(|known| known.entity.same(entity));
+        let instance = match known {
+            Some(known) => Arc::clone(known),
+            None => self.build(entity)?,
+        };
+        self.instances.insert(id, instance);
+        Ok(())
+    }
+
+    fn build(&mut self, entity: &Item<PluginInstance>) -> Result<Arc<Instance>, Rejection> {
+        let plugin = self.plugin_type(&entity.name)?;
+        let setup = Setup { instance: entity, tools: &self.plane.tools };
+        let handler = plugin.build(&entity.config, &setup).map_err(Rejection::Invalid)?;
+        self.work.handlers += 1;
+        Ok(Arc::new(Instance { entity: entity.clone(), plugin, handler }))
+    }
+
+    /// The catalog admits only plugins this process has; a store written by another may not.
+    fn plugin_type(&self, name: &str) -> Result<&'static PluginType, Rejection> {
+        self.plane.types.iter().find(|plugin| plugin.name == name).ok_or_else(|| {
+            let mut violations = Violations::new();
+            violations.add("name", Value::String(format!("plugin '{name}' is not installed")));
+            Rejection::Invalid(violations)
+        })
+    }
+
+    fn renew_global(&mut self) {
+        self.stale.all_chains = true;
+        self.work.chains += 1;
+        let http = self.instances.values().filter(|instance| instance.is_http());
+        self.global = Arc::new(Chain::global(http));
+    }
+
+    /// The compiled form of a route, `None` when the next router has no such route: it is gone,
+    /// takes no HTTP requests, or its service is disabled.
+    fn route(&mut self, id: Id) -> Result<Option<Arc<CompiledRoute>>, Rejection> {
+        let Some(route) = self.next.get::<Route>(id) else { return Ok(None) };
+        if !route.protocols.iter().any(|name| plugins::contract::HTTP.contains(&name.as_str())) {
+            return Ok(None);
+        }
+        let service = match route.service {
+            None => None,
+            Some(service) => match self.next.get::<Service>(service.id) {
+                Some(service) if service.enabled => Some(service),
+                _ => return Ok(None),
+            },
+        };
+        let previous = self.previous.routes.get(&id).map(|route| &**route);
+        let chain = self.chain(&route, previous);
+        CompiledRoute::new(route, service, chain, self.plane.flavour, previous)
+            .map(|route| Some(Arc::new(route)))
+            .map_err(Rejection::Invalid)
+    }
+
+    /// The chain of a route: the previous one where no instance in its scope was written, the
+    /// service's or the global one where the route adds nothing to it.
+    fn chain(&mut self, route: &Item<Route>, previous: Option<&CompiledRoute>) -> Arc<Chain> {
+        let service = route.service.map(|service| service.id);
+        let stale = self.stale.all_chains
+            || self.stale.route_chains.contains(&route.id())
+            || service.is_some_and(|id| self.stale.service_chains.contains(&id));
+        if let Some(previous) = previous
+            && !stale
+            && previous.route.service == route.service
+        {
+            return Arc::clone(&previous.chain);
+        }
+        let own: Vec<_> = self
+            .attached("route", route.id())
+            .filter(|instance| instance.entity.service.is_none_or(|of| Some(of.id) == service))
+            .collect();
+        if own.is_empty() {
+            return match service {
+                Some(id) => self.service_chain(id),
+                None => Arc::clone(&self.global),
+            };
+        }
+        let of_service = service.into_iter().flat_map(|id| self.of_service(id));
+        let chain = self.global.narrowed(own.iter().copied().chain(of_service));
+        self.work.chains += 1;
+        Arc::new(chain)
+    }
+
+    /// The chain of a service's routes that have no instances of their own.
+    fn service_chain(&mut self, service: Id) -> Arc<Chain> {
+        if let Some(made) = self.of_services.get(&service) {
+            return Arc::clone(made);
+        }
+        let instances: Vec<_> = self.of_service(service).collect();
+        let chain = if instances.is_empty() {
+            Arc::clone(&self.global)
+        } else {
+            let chain = Arc::new(self.global.narrowed(instances));
+            self.work.chains += 1;
+            chain
+        };
+        self.of_services.insert(service, Arc::clone(&chain));
+        chain
+    }
+
+    /// Instances of a service's every route.
+    fn of_service(&self, service: Id) -> impl Iterator<Item = &Arc<Instance>> {
+        self.attached("service", service).filter(|instance| instance.entity.route.is_none())
+    }
+
+    /// Enabled instances for HTTP whose `field` names `id`.
+    fn attached(&self, field: &str, id: Id) -> impl Iterator<Item = &Arc<Instance>> {
+        self.next
+            .children::<PluginInstance>(field, id)
+            .filter_map(|entity| self.instances.get(&entity.id()))
+            .filter(|instance| instance.is_http())
+    }
+}
