@@ -68,6 +68,8 @@ pub struct EntityType {
     pub endpoint_key: Option<&'static str>,
     /// Sets of fields that may not repeat together, nulls counting as values.
     pub unique_together: &'static [&'static [&'static str]],
+    /// Fills in defaults that depend on other fields, before those of the record.
+    pub defaults: Option<fn(&mut Document)>,
     /// Turns a completed document into the stored one (normal forms, hashes, digests).
     pub transform: Option<fn(&mut Document) -> Result<(), Violations>>,
     record: fn() -> Record,
@@ -84,6 +86,7 @@ impl EntityType {
             nested: None,
             endpoint_key: None,
             unique_together: &[],
+            defaults: None,
             transform: None,
             record: Record::of::<T>,
             decode: decode::<T>,
@@ -117,6 +120,13 @@ impl EntityType {
     #[must_use]
     pub const fn unique_together(mut self, sets: &'static [&'static [&'static str]]) -> Self {
         self.unique_together = sets;
+        self
+    }
+
+    /// Sets the defaults that depend on other fields.
+    #[must_use]
+    pub const fn defaults(mut self, fill: fn(&mut Document)) -> Self {
+        self.defaults = Some(fill);
         self
     }
 

@@ -115,6 +115,9 @@ impl Registry {
                 *protocols = plugin.default_protocols.into();
             }
         }
+        if let Some(fill) = kind.defaults {
+            fill(document);
+        }
         let mut violations = kind.record().complete(document);
         if has_config(kind) {
             // Also without a known plugin: then the name is what is wrong, and said alone.

@@ -26,7 +26,8 @@ static CERTIFICATES: EntityType = EntityType::of::<Certificate>().at("certificat
 static SNIS: EntityType = EntityType::of::<Sni>().at("snis", Some("name"));
 static CONSUMERS: EntityType = EntityType::of::<Consumer>().at("consumers", Some("username"));
 static SERVICES: EntityType = EntityType::of::<Service>().at("services", Some("name"));
-static ROUTES: EntityType = EntityType::of::<Route>().at("routes", Some("name"));
+static ROUTES: EntityType =
+    EntityType::of::<Route>().at("routes", Some("name")).defaults(route::defaults);
 static PLUGINS: EntityType = EntityType::of::<PluginInstance>()
     .at("plugins", Some("instance_name"))
     .unique_together(&[&["name", "route", "service", "consumer"]]);

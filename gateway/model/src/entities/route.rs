@@ -141,6 +141,15 @@ fn header_rules(name: Field) -> Field {
     .is("header_name", crate::schema::types::header_name)
 }
 
+/// gRPC names its methods by path: nothing may be taken off (kong/db/schema/entities/routes.lua).
+pub(super) fn defaults(route: &mut Map<String, Value>) {
+    let protocols = route.get("protocols").and_then(Value::as_array);
+    let grpc = |name: &Value| name == "grpc" || name == "grpcs";
+    if protocols.is_some_and(|protocols| protocols.iter().any(grpc)) {
+        route.entry("strip_path").or_insert(false.into());
+    }
+}
+
 /// Kong chooses a sub-schema by the first protocol; an unknown one is named alone.
 fn known_protocols(value: &Value) -> Result<(), String> {
     let first = value.as_array().and_then(|list| list.first());
@@ -155,6 +164,9 @@ fn known_protocols(value: &Value) -> Result<(), String> {
 
 /// What must and must not be set for each family of protocols.
 fn by_protocol(route: &Map<String, Value>, violations: &mut Violations) {
+    if known_protocols(&route["protocols"]).is_err() {
+        return;
+    }
     let has = |name: &str| {
         route["protocols"].as_array().into_iter().flatten().any(|one| one.as_str() == Some(name))
     };
