@@ -2,9 +2,9 @@
 //!
 //! Nothing here knows a kind by name: what may stand inside what, what refers to what and what a
 //! document must hold all come from the registry, so a plugin's credentials are read as soon as
-//! the plugin declares them. Three steps, each its own module: [`flatten`] takes nested entities
-//! out of their parents, [`identify`] gives every entity its id and resolves references, and
-//! [`problem`] says where something is wrong.
+//! the plugin declares them. Three steps, each its own module: `flatten` takes nested entities
+//! out of their parents, `identify` gives every entity its id and resolves references, and
+//! `problem` says where something is wrong.
 //!
 //! Formats 3.0, 2.1 and 1.1 are read (kong/db/declarative, kong/db/schema/others).
 
