@@ -1,0 +1,221 @@
+//! Operations on the entities of any kind: list, create, read, upsert, patch, delete.
+//!
+//! Reads take the catalog of the moment; writes become changes for the control plane, whose
+//! writer checks everything again in its turn.
+
+use std::sync::Arc;
+
+use gateway_model::{Change, Document, EntityType, Id, Key, Stored};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::body::Payload;
+use crate::dispatch::Call;
+use crate::form::Shape;
+use crate::nested::Scope;
+use crate::page::Window;
+use crate::tags::Filter;
+use crate::{Writes, error};
+
+/// `GET` and `POST` of a collection.
+pub(crate) async fn collection(
+    call: &Call<'_>,
+    scope: &Scope,
+    payload: &Payload,
+) -> Result<Answer, Answer> {
+    let parent = parent(call, scope)?;
+    if call.method == Method::GET {
+        return list(call, scope, parent.as_deref());
+    }
+    writable(call, "create", scope.kind, None)?;
+    let document = document(call, scope, parent.as_deref(), payload, None);
+    let created = write(call, Change::Insert { kind: scope.kind.kind, document }).await?;
+    Ok(Answer::json(StatusCode::CREATED, shown(call, &created)))
+}
+
+/// `GET`, `PATCH`, `PUT` and `DELETE` of one entity.
+pub(crate) async fn entity(
+    call: &Call<'_>,
+    scope: &Scope,
+    key: &str,
+    payload: &Payload,
+) -> Result<Answer, Answer> {
+    let parent = parent(call, scope)?;
+    let key = address(scope.kind, key)?;
+    let kind = scope.kind.kind;
+    let present = call.catalog.find(kind, &key).filter(|entity| belongs(entity, scope, &parent));
+    // Below a parent only what is there can be read, changed or deleted.
+    if parent.is_some() && present.is_none() && call.method != Method::PUT {
+        return Err(Answer::not_found());
+    }
+    match *call.method {
+        Method::GET => {
+            present.map(|entity| Answer::ok(shown(call, entity))).ok_or_else(Answer::not_found)
+        }
+        Method::DELETE => {
+            if present.is_some() {
+                writable(call, "remove", scope.kind, Some(&key))?;
+                call.admin.control.apply(vec![Change::Delete { kind, key }]).await?;
+            }
+            Ok(Answer::no_content())
+        }
+        Method::PATCH => {
+            writable(call, "update", scope.kind, Some(&key))?;
+            let document = document(call, scope, None, payload, present.map(|e| e.document()));
+            let patched = write(call, Change::Patch { kind, key, document }).await?;
+            Ok(Answer::ok(shown(call, &patched)))
+        }
+        _ => {
+            writable(call, "create or update", scope.kind, Some(&key))?;
+            let document = document(call, scope, parent.as_deref(), payload, None);
+            let put = write(call, Change::Upsert { kind, key, document }).await?;
+            Ok(Answer::ok(shown(call, &put)))
+        }
+    }
+}
+
+/// `GET`, `PATCH` and `PUT` of the entity a field refers to. `PUT` on an empty field creates the
+/// entity and attaches it.
+pub(crate) async fn referenced(
+    call: &Call<'_>,
+    (kind, key): (&'static EntityType, &str),
+    field: &'static str,
+    target: &'static EntityType,
+    payload: &Payload,
+) -> Result<Answer, Answer> {
+    let holder = found(call, kind, key)?;
+    let present = holder.reference(field);
+    let scope = Scope { kind: target, parent: None };
+    let current = present.and_then(|id| call.catalog.find(target.kind, &Key::Id(id)));
+    if *call.method == Method::GET {
+        let entity = current.ok_or_else(Answer::not_found)?;
+        return Ok(Answer::ok(shown(call, entity)));
+    }
+    if *call.method == Method::PATCH {
+        let id = present.ok_or_else(Answer::not_found)?;
+        writable(call, "update", target, Some(&Key::Id(id)))?;
+        let document = document(call, &scope, None, payload, current.map(|e| e.document()));
+        let change = Change::Patch { kind: target.kind, key: Key::Id(id), document };
+        let patched = write(call, change).await?;
+        return Ok(Answer::ok(shown(call, &patched)));
+    }
+    let id = present.unwrap_or_else(Id::random);
+    writable(call, "create or update", target, Some(&Key::Id(id)))?;
+    let document = document(call, &scope, None, payload, None);
+    let mut changes = vec![Change::Upsert { kind: target.kind, key: Key::Id(id), document }];
+    if present.is_none() {
+        let attach = Document::from_iter([(field.to_owned(), json!({ "id": id }))]);
+        let key = Key::Id(holder.id());
+        changes.push(Change::Patch { kind: kind.kind, key, document: attach });
+    }
+    let applied = call.admin.control.apply(changes).await?;
+    let entity = applied.entities.into_iter().next().flatten().ok_or_else(Answer::not_found)?;
+    Ok(Answer::ok(shown(call, &entity)))
+}
+
+/// An entity as answers show it.
+fn shown(call: &Call<'_>, entity: &Stored) -> Value {
+    Value::Object(call.registry().shown(entity.kind(), entity.document()))
+}
+
+fn list(call: &Call<'_>, scope: &Scope, parent: Option<&Stored>) -> Result<Answer, Answer> {
+    let window = Window::read(call)?;
+    let filter = Filter::read(call)?;
+    let Some(all) = call.catalog.collection(scope.kind.kind) else {
+        return Err(Answer::not_found());
+    };
+    if scope.kind.kind == "consumers"
+        && parent.is_none()
+        && let Some(custom_id) = call.parameter("custom_id")
+    {
+        if custom_id.is_empty() {
+            return Err(Answer::bad_request("custom_id must be an unempty string"));
+        }
+        let rows: Vec<Value> =
+            all.by("custom_id", custom_id).map(|entity| shown(call, entity)).into_iter().collect();
+        return Ok(Answer::ok(json!({ "data": rows, "next": null })));
+    }
+    let rows: Box<dyn Iterator<Item = &Arc<Stored>>> = match (parent, &scope.parent) {
+        (Some(parent), Some(scope)) => {
+            let later =
+                move |entity: &&Arc<Stored>| window.after.is_none_or(|after| entity.id() > after);
+            Box::new(all.children(scope.field, parent.id()).filter(later))
+        }
+        _ => Box::new(all.after(window.after)),
+    };
+    let rows = rows.filter(|entity| filter.accepts(entity.document()));
+    Ok(window.answer(call, rows, |entity| shown(call, entity)))
+}
+
+/// The entity a nested collection is below of; unknown ones are not found, whatever is asked.
+fn parent(call: &Call<'_>, scope: &Scope) -> Result<Option<Arc<Stored>>, Answer> {
+    let Some(parent) = &scope.parent else { return Ok(None) };
+    found(call, parent.kind, &parent.key).map(Some)
+}
+
+fn found(call: &Call<'_>, kind: &'static EntityType, key: &str) -> Result<Arc<Stored>, Answer> {
+    let key = address(kind, key)?;
+    call.catalog.find(kind.kind, &key).cloned().ok_or_else(Answer::not_found)
+}
+
+fn belongs(entity: &Stored, scope: &Scope, parent: &Option<Arc<Stored>>) -> bool {
+    match (&scope.parent, parent) {
+        (Some(scope), Some(parent)) => entity.reference(scope.field) == Some(parent.id()),
+        _ => true,
+    }
+}
+
+/// How a path segment addresses an entity: a UUID is an id, all else the endpoint key.
+fn address(kind: &'static EntityType, text: &str) -> Result<Key, Answer> {
+    if let Some(id) = Id::parse(text) {
+        return Ok(Key::Id(id));
+    }
+    let field = kind.endpoint_key.ok_or_else(error::invalid_primary_key)?;
+    let rules = kind.record().at(field);
+    match rules.and_then(|rules| rules.problem(&text.into())) {
+        Some(problem) => Err(error::invalid_unique(field, &problem)),
+        None => Ok(Key::Unique(field, text.to_owned())),
+    }
+}
+
+/// What was sent, with the reference a nested path sets. `current` is the entity it changes.
+fn document(
+    call: &Call<'_>,
+    scope: &Scope,
+    parent: Option<&Stored>,
+    payload: &Payload,
+    current: Option<&Document>,
+) -> Document {
+    let shape = Shape::new(call.registry(), scope.kind, current);
+    let mut document = payload.document(&shape);
+    if let (Some(scope), Some(parent)) = (&scope.parent, parent) {
+        document.insert(scope.field.to_owned(), json!({ "id": parent.id() }));
+    }
+    document
+}
+
+async fn write(call: &Call<'_>, change: Change) -> Result<Arc<Stored>, Answer> {
+    let applied = call.admin.control.apply(vec![change]).await?;
+    applied.entities.into_iter().next().flatten().ok_or_else(Answer::not_found)
+}
+
+/// Refuses writes while the configuration is a file (kong/db/strategies/off/init.lua).
+fn writable(
+    call: &Call<'_>,
+    doing: &str,
+    kind: &EntityType,
+    key: Option<&Key>,
+) -> Result<(), Answer> {
+    if call.admin.writes == Writes::Store {
+        return Ok(());
+    }
+    let by = match key {
+        Some(Key::Unique(field, _)) => format!(" by '{field}'"),
+        _ => String::new(),
+    };
+    let kind = kind.kind;
+    Err(error::unsupported(format!(
+        "cannot {doing} '{kind}' entities{by} when not using a database"
+    )))
+}

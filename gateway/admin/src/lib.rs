@@ -1,0 +1,135 @@
+//! Kong's Admin API over the control plane.
+//!
+//! [`router`] serves every kind of the registry that has a collection, with its nested paths,
+//! by one machinery: list, create, read, upsert, patch, delete. Paths, statuses and
+//! bodies are Kong's (kong/api/endpoints.lua).
+//!
+//! The way of a request: `dispatch` finds the `nested::Resource` its path names and the
+//! method asked of it, `body` and `form` make a document of what was sent, `collection`
+//! makes changes of it and hands them to the control plane, `error` words a refusal.
+//!
+//! Deliberately absent: authentication (the listener's address is the protection, as in Kong),
+//! and anything about traffic. What the node knows of itself comes in by [`Admin`].
+
+mod answer;
+mod body;
+mod collection;
+mod dispatch;
+mod error;
+mod form;
+mod info;
+mod nested;
+mod page;
+mod schemas;
+mod tags;
+
+use std::sync::Arc;
+
+use gateway_control::Control;
+use gateway_model::{Document, Id};
+
+/// What the Admin API is made of.
+#[derive(Clone)]
+pub struct Admin {
+    /// The control plane.
+    pub control: Control,
+    /// Who this node is, for `GET /`.
+    pub node: Node,
+    /// What the node is doing, for `GET /status`.
+    pub status: Arc<dyn NodeStatus>,
+    /// The Prometheus text of `GET /metrics`; `None` answers 404.
+    pub metrics: Option<Metrics>,
+    /// `admin_gui_url`: the origins Kong Manager is served from. Empty allows every origin.
+    pub gui_origins: Vec<String>,
+    /// Which headers name the software in answers.
+    pub headers: Headers,
+    /// Whether entities may be written here.
+    pub writes: Writes,
+    /// Largest request body accepted, in bytes; Kong's default is 10 MiB.
+    pub body_limit: usize,
+}
+
+/// Gives the Prometheus text of the moment.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Who this node is.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The Kong version whose API this is: `3.10.0`.
+    pub version: String,
+    /// Stays the same over restarts.
+    pub id: Id,
+    /// The machine's name.
+    pub hostname: String,
+    /// Process id of the one process there is.
+    pub pid: u32,
+    /// Every configuration key with its parsed value, secrets masked.
+    pub configuration: Document,
+}
+
+/// Which headers name the software; `headers` in the configuration.
+#[derive(Clone, Debug)]
+pub struct Headers {
+    /// `Server`: `kong/3.10.0`.
+    pub server: Option<String>,
+    /// Whether `X-Kong-Admin-Latency` is sent.
+    pub latency: bool,
+}
+
+/// Whether entities may be written by the Admin API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// They are kept in the store.
+    Store,
+    /// `database = off`: the configuration is a file, and writes are refused.
+    Declarative,
+}
+
+/// What the node is doing.
+pub trait NodeStatus: Send + Sync {
+    /// Connections and requests of the proxy.
+    fn connections(&self) -> Connections;
+    /// Resident memory of the process, in bytes.
+    fn memory_bytes(&self) -> u64;
+    /// Where the configuration comes from, and how that is.
+    fn source(&self) -> Source;
+}
+
+/// Connections and requests of the proxy since the process started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connections {
+    /// Connections ever accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub active: u64,
+    /// Connections ever served.
+    pub handled: u64,
+    /// Connections whose request is being read.
+    pub reading: u64,
+    /// Connections whose response is being written.
+    pub writing: u64,
+    /// Idle connections.
+    pub waiting: u64,
+    /// Requests ever served.
+    pub requests: u64,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A database.
+    Database {
+        /// Whether it answers.
+        reachable: bool,
+    },
+    /// A declarative file.
+    Declarative {
+        /// MD5 of the text, 32 hexadecimal digits; zeros when nothing is loaded.
+        hash: String,
+    },
+}
+
+/// The Admin API as a router that takes every path.
+pub fn router(admin: Admin) -> axum::Router {
+    axum::Router::new().fallback(dispatch::serve).with_state(Arc::new(admin))
+}
