@@ -1,0 +1,152 @@
+//! Whose address counts: the peer's, or what a trusted proxy says.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderName;
+use ipnet::IpNet;
+use pingora_http::RequestHeader;
+use plugins::contract::{Client, Scheme, TlsFacts};
+
+/// What a listener knows of one connection. It travels to every request on it.
+#[derive(Clone, Debug)]
+pub struct ConnectionFacts {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The client a PROXY header named, when the listener reads those.
+    pub proxied: Option<SocketAddr>,
+    /// The handshake, on TLS connections.
+    pub tls: Option<Arc<TlsFacts>>,
+}
+
+/// Where a trusted peer names the client (`real_ip_header`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RealIp {
+    /// In this request header; lists as in `X-Forwarded-For` are read from the right.
+    Header(HeaderName),
+    /// In the PROXY header of the connection.
+    ProxyProtocol,
+}
+
+/// Which peers are believed, and how they name the client (`trusted_ips`, `real_ip_header`,
+/// `real_ip_recursive`).
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// Addresses of trusted peers.
+    pub peers: Vec<IpNet>,
+    /// Where they name the client.
+    pub real_ip: RealIp,
+    /// Whether trusted addresses inside a list are passed over.
+    pub recursive: bool,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self {
+            peers: Vec::new(),
+            real_ip: RealIp::Header(HeaderName::from_static("x-real-ip")),
+            recursive: false,
+        }
+    }
+}
+
+impl Trust {
+    /// Decides who the client of a request is.
+    pub fn client(&self, connection: &ConnectionFacts, head: &RequestHeader) -> Client {
+        let trusted = self.trusts(connection.peer.ip());
+        let named = if trusted { self.named(connection, head) } else { None };
+        let forwarded = head.headers.get("x-forwarded-proto").filter(|_| trusted);
+        let scheme = match (forwarded, &connection.tls) {
+            (Some(proto), _) if proto == "https" => Scheme::Https,
+            (Some(_), _) | (None, None) => Scheme::Http,
+            (None, Some(_)) => Scheme::Https,
+        };
+        Client {
+            ip: named.unwrap_or_else(|| connection.peer.ip().to_canonical()),
+            peer: connection.peer,
+            local: connection.local,
+            scheme,
+            trusted,
+            tls: connection.tls.clone(),
+        }
+    }
+
+    fn named(&self, connection: &ConnectionFacts, head: &RequestHeader) -> Option<IpAddr> {
+        match &self.real_ip {
+            RealIp::ProxyProtocol => connection.proxied.map(|client| client.ip().to_canonical()),
+            RealIp::Header(name) => {
+                let lines = head.headers.get_all(name).iter().rev();
+                let mut listed = lines
+                    .filter_map(|line| line.to_str().ok())
+                    .flat_map(|line| line.rsplit(','))
+                    .map_while(|text| address(text.trim()));
+                if self.recursive {
+                    let mut last = None;
+                    for ip in listed {
+                        last = Some(ip);
+                        if !self.trusts(ip) {
+                            break;
+                        }
+                    }
+                    last
+                } else {
+                    listed.next()
+                }
+            }
+        }
+    }
+
+    fn trusts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.peers.iter().any(|net| net.contains(&ip))
+    }
+}
+
+/// An address as proxies write it: bare, bracketed, or with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.parse::<IpAddr>().ok();
+    bare.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(trust: &Trust, peer: &str, headers: &[(&'static str, &str)], wanted: &str) {
+        let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in headers {
+            head.append_header(*name, *value).unwrap();
+        }
+        let connection = ConnectionFacts {
+            peer: peer.parse().unwrap(),
+            local: "127.0.0.1:8000".parse().unwrap(),
+            proxied: None,
+            tls: None,
+        };
+        assert_eq!(trust.client(&connection, &head).ip.to_string(), wanted, "{headers:?}");
+    }
+
+    #[test]
+    fn only_a_trusted_peer_names_the_client() {
+        let nobody = Trust::default();
+        let real_ip = Trust { peers: vec!["127.0.0.0/8".parse().unwrap()], ..Trust::default() };
+        let forwarded = Trust {
+            peers: vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
+            real_ip: RealIp::Header(HeaderName::from_static("x-forwarded-for")),
+            recursive: false,
+        };
+        let recursive = Trust { recursive: true, ..forwarded.clone() };
+        check(&nobody, "127.0.0.1:5", &[("x-real-ip", "1.2.3.4")], "127.0.0.1");
+        check(&real_ip, "127.0.0.1:5", &[("x-real-ip", "1.2.3.4")], "1.2.3.4");
+        check(&real_ip, "127.0.0.1:5", &[("x-real-ip", "[::ffff:1.2.3.4]:80")], "1.2.3.4");
+        check(&real_ip, "127.0.0.1:5", &[("x-real-ip", "junk")], "127.0.0.1");
+        check(&real_ip, "9.9.9.9:5", &[("x-real-ip", "1.2.3.4")], "9.9.9.9");
+        let list = [("x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.7")];
+        check(&forwarded, "127.0.0.1:5", &list, "10.0.0.7");
+        check(&recursive, "127.0.0.1:5", &list, "1.2.3.4");
+        check(&recursive, "127.0.0.1:5", &[("x-forwarded-for", "10.0.0.8, 10.0.0.7")], "10.0.0.8");
+    }
+}

@@ -1,0 +1,368 @@
+//! [`Exchange`]: one request in flight and the snapshot it is pinned to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use gateway_model::Item;
+use gateway_model::entities::Service;
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+use plugins::contract::{
+    Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, Request, Response, Scheme,
+    Source, Summary, Try,
+};
+
+use crate::chain::Chain;
+use crate::client::ConnectionFacts;
+use crate::options::Options;
+use crate::proxy::InFlight;
+use crate::router::{Found, Wanted, path};
+use crate::snapshot::Snapshot;
+
+/// One request in flight. Everything it reads of the configuration comes from one snapshot.
+pub struct Exchange {
+    snapshot: Arc<Snapshot>,
+    pub(crate) facts: Facts,
+    pub(crate) found: Option<Found>,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) client_version: Version,
+    /// The peer's and the client's address as header values.
+    pub(crate) peer_ip: HeaderValue,
+    pub(crate) client_ip: HeaderValue,
+    /// The Host header or authority as the client sent it.
+    pub(crate) host: Option<HeaderValue>,
+    pub(crate) asked_for_trailers: bool,
+    /// The request target as sent, path and query.
+    target: Box<str>,
+    /// The path in normal form, where it differs from what was sent.
+    normal: Option<Box<str>>,
+    /// Path and query the upstream got.
+    pub(crate) upstream_target: Bytes,
+    pub(crate) tries: Vec<Try>,
+    /// What to tell the client when the try fails for a reason of our own.
+    pub(crate) failure: Option<(StatusCode, &'static str)>,
+    pub(crate) source: Source,
+    pub(crate) body_seen: u64,
+    pub(crate) started: Instant,
+    pub(crate) asked: Option<Instant>,
+    pub(crate) first_byte: Option<Instant>,
+    _counted: InFlight,
+}
+
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+impl Exchange {
+    /// Pins a snapshot. Nothing is known of the request yet.
+    pub(crate) fn new(snapshot: Arc<Snapshot>, now_ms: u64, counted: InFlight) -> Self {
+        let catalog = Arc::clone(&snapshot.catalog);
+        let chain = Arc::clone(&snapshot.global);
+        Self {
+            snapshot,
+            facts: Facts {
+                catalog,
+                client: Client {
+                    ip: NOWHERE.ip(),
+                    peer: NOWHERE,
+                    local: NOWHERE,
+                    scheme: Scheme::Http,
+                    trusted: false,
+                    tls: None,
+                },
+                route: None,
+                service: None,
+                identity: Identity::default(),
+                request_id: uuid::Uuid::new_v4().simple().to_string().into(),
+                started_ms: now_ms,
+                send_forwarded_for: true,
+                response_headers: Vec::new(),
+                notes: http::Extensions::new(),
+            },
+            found: None,
+            chain,
+            client_version: Version::HTTP_11,
+            peer_ip: HeaderValue::from_static("0.0.0.0"),
+            client_ip: HeaderValue::from_static("0.0.0.0"),
+            host: None,
+            asked_for_trailers: false,
+            target: "/".into(),
+            normal: None,
+            upstream_target: Bytes::new(),
+            tries: Vec::new(),
+            failure: None,
+            source: Source::Gateway,
+            body_seen: 0,
+            started: Instant::now(),
+            asked: None,
+            first_byte: None,
+            _counted: counted,
+        }
+    }
+
+    /// Takes down who connects and what was asked, before anything may change the request.
+    pub(crate) fn begin(&mut self, session: &Session, options: &Options) {
+        let head = session.req_header();
+        let connection = session
+            .digest()
+            .and_then(|digest| digest.proxy_digest.as_ref())
+            .and_then(|proxy| proxy.user_data.as_ref())
+            .and_then(|data| data.downcast_ref::<ConnectionFacts>());
+        if let Some(connection) = connection {
+            self.facts.client = options.trust.client(connection, head);
+        }
+        let client = &self.facts.client;
+        self.peer_ip = ip_value(client.peer.ip().to_canonical());
+        self.client_ip = if client.ip == client.peer.ip().to_canonical() {
+            self.peer_ip.clone()
+        } else {
+            ip_value(client.ip)
+        };
+        self.client_version = head.version;
+        self.asked_for_trailers = head
+            .headers
+            .get(header::TE)
+            .and_then(|te| te.to_str().ok())
+            .is_some_and(|te| te.split(',').any(|part| part.trim() == "trailers"));
+        self.host = match head.headers.get(header::HOST) {
+            Some(host) => Some(host.clone()),
+            None => head
+                .uri
+                .authority()
+                .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()),
+        };
+        self.target = target(head);
+    }
+
+    /// Refuses requests two parsers could read differently, or that no route may see.
+    pub(crate) fn inspect(&self, session: &Session, options: &Options) -> Result<(), Refused> {
+        let head = session.req_header();
+        let repeated = |name| head.headers.get_all(name).iter().nth(1).is_some();
+        if repeated(header::HOST) || repeated(header::AUTHORIZATION) {
+            return Err(Refused(StatusCode::BAD_REQUEST));
+        }
+        let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
+        if lengths > 1 || (lengths == 1 && head.headers.contains_key(header::TRANSFER_ENCODING)) {
+            return Err(Refused(StatusCode::BAD_REQUEST));
+        }
+        if head.version == Version::HTTP_11 && self.host.is_none() {
+            return Err(Refused(StatusCode::BAD_REQUEST));
+        }
+        if head.method == Method::TRACE {
+            return Err(Refused(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        if options.max_body > 0 && declared_length(head).is_some_and(|n| n > options.max_body) {
+            return Err(Refused(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        Ok(())
+    }
+
+    /// Finds the route.
+    pub(crate) fn route(&mut self, session: &Session, options: &Options) -> Result<(), Reply> {
+        let head = session.req_header();
+        let normal = path::normal(self.raw_path())
+            .map_err(|_| Reply::message(StatusCode::BAD_REQUEST, ""))?;
+        if let std::borrow::Cow::Owned(normal) = normal {
+            self.normal = Some(normal.into_boxed_str());
+        }
+        let client = &self.facts.client;
+        let port = client.local.port();
+        let wanted = Wanted {
+            method: head.method.as_str(),
+            host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            port: options.port_maps.get(&port).copied().unwrap_or(port),
+            path: self.path(),
+            headers: &head.headers,
+            scheme: client.scheme,
+            sni: client.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
+        };
+        let found = self.snapshot.router.find(&wanted).ok_or_else(|| {
+            Reply::message(StatusCode::NOT_FOUND, "no Route matched with those values")
+        })?;
+        self.facts.route = Some(found.route.route.clone());
+        self.facts.service.clone_from(&found.route.service);
+        self.chain = Arc::clone(&found.route.chain);
+        self.found = Some(found);
+        self.check_protocol()
+    }
+
+    /// A plain request to a route that takes only https is sent there.
+    fn check_protocol(&self) -> Result<(), Reply> {
+        let Some(found) = self.found.as_ref().filter(|found| found.route.https_only) else {
+            return Ok(());
+        };
+        if self.facts.client.scheme == Scheme::Https {
+            return Ok(());
+        }
+        let status = StatusCode::from_u16(found.route.route.https_redirect_status_code)
+            .unwrap_or(StatusCode::UPGRADE_REQUIRED);
+        if status == StatusCode::UPGRADE_REQUIRED {
+            let upgrade = HeaderValue::from_static("TLS/1.2, HTTP/1.1");
+            return Err(Reply::message(status, "Please use HTTPS protocol")
+                .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+                .header(header::UPGRADE, upgrade));
+        }
+        let location = format!("https://{}{}", self.host_name(), self.target);
+        let location = HeaderValue::try_from(location)
+            .map_err(|_| Reply::message(StatusCode::BAD_REQUEST, ""))?;
+        Err(Reply::empty(status).header(header::LOCATION, location))
+    }
+
+    /// Runs the global handlers of the rewrite phase.
+    pub(crate) async fn rewrite(&mut self, session: &mut Session) -> Result<(), Reply> {
+        self.run(session, Phases::REWRITE).await
+    }
+
+    /// Runs the access handlers of the route.
+    pub(crate) async fn access(&mut self, session: &mut Session) -> Result<(), Reply> {
+        self.run(session, Phases::ACCESS).await
+    }
+
+    async fn run(&mut self, session: &mut Session, phase: Phases) -> Result<(), Reply> {
+        let chain = Arc::clone(&self.chain);
+        for slot in chain.slots(phase) {
+            let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
+            let Some(instance) = slot.pick(consumer) else { continue };
+            let mut request = Request { head: session.req_header_mut(), facts: &mut self.facts };
+            let mut flow = if phase == Phases::REWRITE {
+                instance.handler.rewrite(&mut request)
+            } else {
+                instance.handler.access(&mut request)
+            };
+            loop {
+                match flow {
+                    Flow::Continue => break,
+                    Flow::Reply(reply) => return Err(*reply),
+                    Flow::Wait(wait) => flow = wait.await,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the header handlers on an answer.
+    pub(crate) fn header_filter(
+        &mut self,
+        request: &RequestHeader,
+        head: &mut pingora_http::ResponseHeader,
+    ) {
+        let chain = Arc::clone(&self.chain);
+        let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
+        let source = self.source;
+        for slot in chain.slots(Phases::HEADER_FILTER) {
+            if let Some(instance) = slot.pick(consumer) {
+                instance.handler.header_filter(&mut Response {
+                    head: &mut *head,
+                    request,
+                    facts: &mut self.facts,
+                    source,
+                });
+            }
+        }
+    }
+
+    /// Runs the body handlers on a piece of an answer.
+    pub(crate) fn body_filter(&mut self, data: &mut Option<Bytes>, end: bool) {
+        if self.chain.slots(Phases::BODY_FILTER).is_empty() {
+            return;
+        }
+        let chain = Arc::clone(&self.chain);
+        let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
+        for slot in chain.slots(Phases::BODY_FILTER) {
+            if let Some(instance) = slot.pick(consumer) {
+                let mut chunk = Chunk { data: &mut *data, end, facts: &mut self.facts };
+                instance.handler.body_filter(&mut chunk);
+            }
+        }
+    }
+
+    /// Whether any handler looks at answer bodies.
+    pub(crate) fn filters_body(&self) -> bool {
+        !self.chain.slots(Phases::BODY_FILTER).is_empty()
+    }
+
+    /// Runs the log handlers.
+    pub(crate) fn log(&self, summary: &Summary<'_>) {
+        let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
+        for slot in self.chain.slots(Phases::LOG) {
+            if let Some(instance) = slot.pick(consumer) {
+                instance.handler.log(summary);
+            }
+        }
+    }
+
+    /// Whether anybody wants to know how it went.
+    pub(crate) fn is_logged(&self) -> bool {
+        !self.chain.slots(Phases::LOG).is_empty()
+    }
+
+    /// The service, or why there is none.
+    pub(crate) fn service(&self) -> Result<Item<Service>, Reply> {
+        self.facts.service.clone().ok_or_else(|| {
+            Reply::message(StatusCode::SERVICE_UNAVAILABLE, "no Service found with those values")
+        })
+    }
+
+    /// The path as sent, without the query.
+    pub(crate) fn raw_path(&self) -> &str {
+        self.target.split('?').next().unwrap_or("/")
+    }
+
+    /// The query as sent; a lone `?` is an empty one.
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// The request target as sent.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The path in normal form.
+    pub(crate) fn path(&self) -> &str {
+        self.normal.as_deref().unwrap_or_else(|| self.raw_path())
+    }
+
+    /// The host asked for: lower case, without port.
+    pub(crate) fn host_name(&self) -> String {
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let end = match host.rfind(']') {
+            Some(bracket) => bracket + 1,
+            None => host.find(':').unwrap_or(host.len()),
+        };
+        host[..end].to_ascii_lowercase()
+    }
+
+    /// How long things took so far.
+    pub(crate) fn latencies(&self) -> Latencies {
+        let millis = |from: Instant, to: Instant| {
+            u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
+        };
+        let now = Instant::now();
+        Latencies {
+            kong: millis(self.started, self.asked.unwrap_or(now)),
+            upstream: self.asked.zip(self.first_byte).map(|(asked, first)| millis(asked, first)),
+            request: millis(self.started, now),
+        }
+    }
+}
+
+/// A request refused before any route or plugin sees it.
+pub(crate) struct Refused(pub(crate) StatusCode);
+
+pub(crate) fn declared_length(head: &RequestHeader) -> Option<u64> {
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Path and query of the request: the raw target in origin form, else what the URI holds.
+fn target(head: &RequestHeader) -> Box<str> {
+    match std::str::from_utf8(head.raw_path()) {
+        Ok(raw) if raw.starts_with('/') => raw.into(),
+        _ => head.uri.path_and_query().map_or("/", |target| target.as_str()).into(),
+    }
+}
+
+fn ip_value(ip: std::net::IpAddr) -> HeaderValue {
+    HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}

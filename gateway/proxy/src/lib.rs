@@ -1,0 +1,28 @@
+//! The data plane: how traffic flows.
+//!
+//! [`Proxy`] is a pingora application over the current [`snapshot::Snapshot`]; its module doc is
+//! the walk of a request. [`snapshot::ProxyPlane`] compiles the catalog into the next snapshot.
+//!
+//! Out of reach from here, by dependency: the control plane, the store, the Admin API.
+
+mod access_log;
+pub mod chain;
+mod client;
+mod embed;
+mod error_body;
+mod exchange;
+mod forward;
+mod options;
+mod proxy;
+mod reply;
+pub mod router;
+pub mod snapshot;
+mod upstream;
+
+pub use access_log::AccessLog;
+pub use client::{ConnectionFacts, RealIp, Trust};
+pub use embed::{Embedded, EmbeddedBody, EmbeddedServices};
+pub use exchange::Exchange;
+pub use options::{ErrorType, Options, OwnHeaders};
+pub use proxy::{Proxy, Traffic};
+pub use upstream::Resolver;

@@ -1,0 +1,403 @@
+//! The life of a proxied request: one short method a phase.
+//!
+//! 1. A listener accepts, shakes hands and hands the connection over with its
+//!    [`ConnectionFacts`](crate::ConnectionFacts).
+//! 2. `new_ctx` **pins** the current snapshot into an [`Exchange`]; nothing this request reads can
+//!    change from here on.
+//! 3. `early_request_filter` takes down who connects and what was asked (`client.rs`).
+//! 4. `request_filter` refuses what two parsers could read differently, runs the global **rewrite**
+//!    handlers, finds the **route** (`router/`), runs the **access** handlers (`chain.rs`), and
+//!    answers here (`reply.rs`) when one of them says so or the service is embedded.
+//! 5. `upstream_peer` names the **peer** of this try (`upstream/`); `fail_to_connect` and
+//!    `error_while_proxy` decide whether there is another.
+//! 6. `upstream_request_filter` writes what the upstream receives (`forward.rs`).
+//! 7. `response_filter` and `response_body_filter` run the handlers of those phases, then add our
+//!    own headers.
+//! 8. `fail_to_proxy` turns any error into Kong's answer.
+//! 9. `logging` makes one [`Summary`] for log handlers and the access log; the pin is dropped.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use gateway_model::Clock;
+use http::{StatusCode, header};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use plugins::contract::{Reply, Source, Summary, Try};
+
+use crate::access_log::AccessLog;
+use crate::embed::EmbeddedServices;
+use crate::error_body::Origin;
+use crate::exchange::{Exchange, Refused};
+use crate::options::Options;
+use crate::snapshot::Current;
+use crate::upstream::{self, Resolver};
+use crate::{forward, reply};
+
+/// The data plane's HTTP side: a pingora application over the current snapshot.
+pub struct Proxy {
+    current: Current,
+    options: Options,
+    embedded: EmbeddedServices,
+    resolver: Resolver,
+    access_log: Option<AccessLog>,
+    traffic: Arc<Traffic>,
+    clock: Clock,
+}
+
+/// How much the proxy has done and is doing.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    requests: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+impl Traffic {
+    /// Requests since the start.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were begun and are not answered yet.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request until the returned value is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+}
+
+/// One request being counted.
+pub(crate) struct InFlight(Arc<Traffic>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Proxy {
+    /// A proxy that serves whatever `current` holds.
+    pub fn new(
+        current: Current,
+        options: Options,
+        embedded: EmbeddedServices,
+        access_log: Option<AccessLog>,
+        clock: Clock,
+    ) -> Self {
+        let resolver = Resolver::new(clock.clone());
+        let traffic = Arc::default();
+        Self { current, options, embedded, resolver, access_log, traffic, clock }
+    }
+
+    /// How much it has done and is doing.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
+    }
+
+    /// Everything up to the decision where the answer comes from.
+    async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Decision {
+        if let Err(Refused(status)) = exchange.inspect(session, &self.options) {
+            return Decision::Reply(reply::failure(status, ""), Origin::Core);
+        }
+        let asked = async {
+            exchange.rewrite(session).await?;
+            exchange.route(session, &self.options)?;
+            exchange.access(session).await?;
+            exchange.service()
+        };
+        match asked.await {
+            Err(reply) => Decision::Reply(reply, Origin::Logic),
+            Ok(service) => match self.embedded.get(service.host.as_str()) {
+                Some(embedded) => Decision::Embedded(Arc::clone(embedded)),
+                None => Decision::Upstream,
+            },
+        }
+    }
+}
+
+enum Decision {
+    Upstream,
+    Embedded(Arc<dyn crate::embed::Embedded>),
+    Reply(Reply, Origin),
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new(self.current.load_full(), self.clock.unix_ms(), self.traffic.begin())
+    }
+
+    /// No module of pingora's is used: compression is the upstream's affair.
+    fn init_downstream_modules(&self, _: &mut pingora_core::modules::http::HttpModules) {}
+
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.begin(session, &self.options);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        match self.decide(session, exchange).await {
+            Decision::Upstream => return Ok(false),
+            Decision::Embedded(service) => {
+                reply::embedded(session, exchange, &self.options, &*service).await?;
+            }
+            Decision::Reply(answer, origin) => {
+                reply::send(session, exchange, &self.options, answer, origin).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.body_seen += body.as_ref().map_or(0, Bytes::len) as u64;
+        if self.options.max_body > 0 && exchange.body_seen > self.options.max_body {
+            exchange.failure = Some((StatusCode::PAYLOAD_TOO_LARGE, ""));
+            return Error::e_explain(ErrorType::HTTPStatus(413), "the body grew past the limit");
+        }
+        Ok(())
+    }
+
+    async fn upstream_peer(
+        &self,
+        _: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Box<HttpPeer>> {
+        let Some(service) = exchange.facts.service.clone() else {
+            return Error::e_explain(ErrorType::HTTPStatus(503), "a route without a service");
+        };
+        let attempt = exchange.tries.len();
+        let address = match self.resolver.address(&service.host, service.port, attempt).await {
+            Ok(address) => address,
+            Err(why) => {
+                exchange.failure =
+                    Some((StatusCode::SERVICE_UNAVAILABLE, "name resolution failed"));
+                return Err(Error::because(ErrorType::HTTPStatus(503), "resolving a host", why));
+            }
+        };
+        exchange.asked.get_or_insert_with(Instant::now);
+        let start_ms = self.clock.unix_ms();
+        exchange.tries.push(Try { address, start_ms, failed: None, status: None });
+        Ok(Box::new(upstream::peer(&service, address, &self.options)))
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let again = may_retry(exchange);
+        note_failure(exchange, &error);
+        error.set_retry(again);
+        error
+    }
+
+    /// A try that failed after connecting is repeated only when the request may be sent twice and
+    /// no answer has begun.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Exchange,
+        reused: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        let method = &session.req_header().method;
+        let repeatable = !matches!(method.as_str(), "POST" | "PATCH" | "LOCK")
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none()
+            && exchange.first_byte.is_none();
+        if *error.esource() == ErrorSource::Upstream {
+            let again = repeatable && (may_retry(exchange) || reused);
+            note_failure(exchange, &error);
+            error.set_retry(again);
+        } else {
+            error.set_retry(false);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        head: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        forward::forward(head, exchange, &self.options)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.first_byte.get_or_insert_with(Instant::now);
+        exchange.source = Source::Upstream;
+        if let Some(last) = exchange.tries.last_mut() {
+            last.status = Some(head.status.as_u16());
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        exchange.header_filter(session.req_header(), head);
+        if exchange.filters_body() {
+            head.remove_header(&header::CONTENT_LENGTH);
+            if exchange.client_version == http::Version::HTTP_11
+                && head.status != StatusCode::SWITCHING_PROTOCOLS
+            {
+                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            }
+        }
+        reply::own_headers(head, exchange, &self.options)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        exchange.body_filter(body, end);
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        let Some(status) = status_of(error) else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        if session.response_written().is_none() {
+            let (status, message) = exchange.failure.unwrap_or((status, ""));
+            let answer = reply::failure(status, message);
+            // A client that is gone cannot be told; the log entry below still is written.
+            let _ = reply::send(session, exchange, &self.options, answer, Origin::Core).await;
+        }
+        FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        if !exchange.is_logged() && self.access_log.is_none() {
+            return;
+        }
+        let written = session.response_written();
+        let left = error.is_some_and(|error| status_of(error).is_none());
+        let status = match written {
+            Some(head) if !left => head.status.as_u16(),
+            _ => 499,
+        };
+        let upstream_uri = String::from_utf8_lossy(&exchange.upstream_target);
+        let head_size = |headers: &http::HeaderMap| -> u64 {
+            headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
+        };
+        let request = session.req_header();
+        let summary = Summary {
+            facts: &exchange.facts,
+            request,
+            uri: exchange.target(),
+            response: written,
+            status,
+            source: exchange.source,
+            request_size: head_size(&request.headers)
+                + (request.method.as_str().len() + exchange.target().len() + 13) as u64
+                + exchange.body_seen,
+            response_size: written.map_or(0, |head| head_size(&head.headers) + 17)
+                + session.body_bytes_sent() as u64,
+            upstream_uri: &upstream_uri,
+            tries: &exchange.tries,
+            latencies: exchange.latencies(),
+            entry: OnceLock::new(),
+        };
+        exchange.log(&summary);
+        if let Some(log) = &self.access_log {
+            log.exchange(&summary);
+        }
+    }
+
+    /// Upstream failures are answered and logged by us; pingora's own line is for debugging.
+    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+        true
+    }
+
+    fn request_summary(&self, session: &Session, exchange: &Exchange) -> String {
+        format!("{} {}", session.req_header().method, exchange.raw_path())
+    }
+}
+
+fn may_retry(exchange: &Exchange) -> bool {
+    let retries = exchange.facts.service.as_ref().and_then(|service| service.retries).unwrap_or(5);
+    exchange.tries.len() <= usize::from(retries)
+}
+
+fn note_failure(exchange: &mut Exchange, error: &Error) {
+    let status = status_of(error).map(|status| status.as_u16());
+    if let Some(last) = exchange.tries.last_mut() {
+        last.failed = status;
+    }
+    tracing::warn!(
+        target.addr = exchange.tries.last().map(|one| one.address.to_string()),
+        request.id = &*exchange.facts.request_id,
+        "a try at the upstream failed: {error}"
+    );
+}
+
+/// The status an error stands for; `None` when the client left and nobody can be told.
+fn status_of(error: &Error) -> Option<StatusCode> {
+    use ErrorType::{
+        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout,
+        TLSHandshakeTimedout, WriteError, WriteTimedout,
+    };
+    let code = match (error.etype(), error.esource()) {
+        (HTTPStatus(code), _) => *code,
+        (
+            ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout,
+            ErrorSource::Upstream,
+        ) => 504,
+        (_, ErrorSource::Upstream) => 502,
+        (ReadTimedout, ErrorSource::Downstream) => 408,
+        (ConnectionClosed | ReadError | WriteError | WriteTimedout, ErrorSource::Downstream) => {
+            return None;
+        }
+        (_, ErrorSource::Downstream) => 400,
+        _ => 500,
+    };
+    StatusCode::from_u16(code).ok()
+}

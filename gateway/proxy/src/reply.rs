@@ -1,0 +1,291 @@
+//! The one way to answer without an upstream: refusals, errors, embedded services.
+//!
+//! pingora skips the response phases for answers written early, so they are run here.
+
+use bytes::Bytes;
+use gateway_model::ports::Caller;
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use http_body_util::BodyExt;
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use plugins::contract::{Reply, ReplyBody, Source};
+
+use crate::embed::{Embedded, EmbeddedBody};
+use crate::error_body::{ErrorBody, Origin, default_message, error_body};
+use crate::exchange::{Exchange, declared_length};
+use crate::forward::REQUEST_ID;
+use crate::options::Options;
+
+/// Sends a reply through the response phases.
+///
+/// # Errors
+///
+/// When the client is gone.
+pub(crate) async fn send(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    options: &Options,
+    reply: Reply,
+    origin: Origin,
+) -> Result<()> {
+    exchange.source = Source::Gateway;
+    let mut status = reply.status;
+    let mut headers = reply.headers;
+    let body = match reply.body {
+        ReplyBody::Bytes(kind, bytes) => Some((kind, bytes)),
+        ReplyBody::Message(message) => {
+            let ErrorBody { content_type, bytes, grpc } = error_body(
+                session.req_header(),
+                status,
+                &message,
+                &exchange.facts.request_id,
+                origin,
+                options.error_type,
+            );
+            if let Some((code, message)) = grpc {
+                status = StatusCode::OK;
+                headers.push((header::HeaderName::from_static("grpc-status"), code.into()));
+                if let Ok(message) = HeaderValue::try_from(message) {
+                    headers.push((header::HeaderName::from_static("grpc-message"), message));
+                }
+            }
+            Some((content_type, bytes))
+        }
+        _ => None,
+    };
+    let mut head = ResponseHeader::build(status, Some(headers.len() + 8))?;
+    for (name, value) in headers {
+        head.append_header(name, value)?;
+    }
+    let bytes = match body {
+        Some((kind, bytes)) => {
+            head.insert_header(header::CONTENT_TYPE, kind)?;
+            bytes
+        }
+        None => Bytes::new(),
+    };
+    head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()))?;
+    close_if_unread(session);
+    write_head(session, exchange, options, &mut head, bytes.is_empty()).await?;
+    write_last(session, exchange, bytes).await
+}
+
+/// Calls an embedded service and sends its answer through the response phases.
+///
+/// # Errors
+///
+/// When the client is gone.
+pub(crate) async fn embedded(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    options: &Options,
+    service: &dyn Embedded,
+) -> Result<()> {
+    let too_large = || Reply::message(StatusCode::PAYLOAD_TOO_LARGE, "");
+    let limit = service.body_limit();
+    if declared_length(session.req_header()).is_some_and(|length| length > limit) {
+        return send(session, exchange, options, too_large(), Origin::Core).await;
+    }
+    let expects = session.req_header().headers.get(header::EXPECT);
+    if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        session.write_continue_response().await?;
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = session.read_request_body().await? {
+        if (body.len() + piece.len()) as u64 > limit {
+            return send(session, exchange, options, too_large(), Origin::Core).await;
+        }
+        body.extend_from_slice(&piece);
+    }
+    exchange.body_seen = body.len() as u64;
+    let request = embedded_request(session, exchange, body.into());
+    exchange.source = Source::Upstream;
+    exchange.asked = Some(std::time::Instant::now());
+    let answer = service.call(request).await;
+    exchange.first_byte = Some(std::time::Instant::now());
+    relay(session, exchange, options, answer).await
+}
+
+fn embedded_request(
+    session: &Session,
+    exchange: &mut Exchange,
+    body: Bytes,
+) -> http::Request<Bytes> {
+    let head = session.req_header();
+    let mut request = http::Request::new(body);
+    *request.method_mut() = head.method.clone();
+    let mut uri = exchange.path().to_owned();
+    if let Some(query) = exchange.query() {
+        uri.push('?');
+        uri.push_str(query);
+    }
+    if let Ok(uri) = uri.parse() {
+        *request.uri_mut() = uri;
+    }
+    exchange.upstream_target = uri.into();
+    *request.headers_mut() = head.headers.clone();
+    if let Some(host) = &exchange.host {
+        request.headers_mut().insert(header::HOST, host.clone());
+    }
+    request.extensions_mut().insert(Caller {
+        subject: exchange.facts.identity.subject.clone(),
+        client: exchange.facts.client.ip,
+        by_gateway: true,
+    });
+    request
+}
+
+/// Streams an embedded service's answer.
+async fn relay(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    options: &Options,
+    answer: http::Response<EmbeddedBody>,
+) -> Result<()> {
+    let (parts, mut body) = answer.into_parts();
+    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 8))?;
+    for (name, value) in &parts.headers {
+        if *name != header::CONNECTION && *name != header::TRANSFER_ENCODING {
+            head.append_header(name.clone(), value.clone())?;
+        }
+    }
+    let exact = http_body::Body::size_hint(&body).exact();
+    match exact {
+        Some(length) => head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?,
+        None if exchange.client_version == Version::HTTP_11 => {
+            head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        }
+        None => {}
+    }
+    let empty = exact == Some(0) || http_body::Body::is_end_stream(&body);
+    write_head(session, exchange, options, &mut head, empty).await?;
+    if exchange.filters_body() || exact.is_none() {
+        while let Some(frame) = body.frame().await {
+            let Ok(Ok(data)) = frame.map(http_body::Frame::into_data) else { break };
+            write_piece(session, exchange, Some(data), false).await?;
+        }
+        return write_piece(session, exchange, None, true).await;
+    }
+    // The usual small JSON answer: one piece.
+    match body.collect().await {
+        Ok(whole) => write_last(session, exchange, whole.to_bytes()).await,
+        Err(_) => write_piece(session, exchange, None, true).await,
+    }
+}
+
+async fn write_head(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    options: &Options,
+    head: &mut ResponseHeader,
+    empty: bool,
+) -> Result<()> {
+    exchange.header_filter(session.req_header(), head);
+    if exchange.filters_body() {
+        // A handler may change the body's length.
+        head.remove_header(&header::CONTENT_LENGTH);
+        if exchange.client_version == Version::HTTP_11 {
+            head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        }
+    }
+    own_headers(head, exchange, options)?;
+    let last = (empty && !exchange.filters_body()) || is_bodiless(session, head.status);
+    session.write_response_header(Box::new(std::mem::replace(head, blank()?)), last).await
+}
+
+fn blank() -> Result<ResponseHeader> {
+    ResponseHeader::build(StatusCode::OK, Some(0))
+}
+
+async fn write_last(session: &mut Session, exchange: &mut Exchange, bytes: Bytes) -> Result<()> {
+    write_piece(session, exchange, Some(bytes), true).await
+}
+
+async fn write_piece(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut data: Option<Bytes>,
+    end: bool,
+) -> Result<()> {
+    exchange.body_filter(&mut data, end);
+    let status = session.response_written().map_or(StatusCode::OK, |head| head.status);
+    if is_bodiless(session, status) {
+        return Ok(());
+    }
+    if data.as_ref().is_none_or(Bytes::is_empty) && !end {
+        return Ok(());
+    }
+    session.write_response_body(data, end).await
+}
+
+fn is_bodiless(session: &Session, status: StatusCode) -> bool {
+    session.req_header().method == Method::HEAD
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+}
+
+/// The headers the gateway itself adds to an answer (kong/runloop/handler.lua, header_filter).
+pub(crate) fn own_headers(
+    head: &mut ResponseHeader,
+    exchange: &mut Exchange,
+    options: &Options,
+) -> Result<()> {
+    const PROXY_LATENCY: &str = "X-Kong-Proxy-Latency";
+    const UPSTREAM_LATENCY: &str = "X-Kong-Upstream-Latency";
+    const RESPONSE_LATENCY: &str = "X-Kong-Response-Latency";
+    const UPSTREAM_STATUS: &str = "X-Kong-Upstream-Status";
+    for (name, value) in exchange.facts.response_headers.drain(..) {
+        head.append_header(name, value)?;
+    }
+    let own = options.headers;
+    let latencies = exchange.latencies();
+    let proxied = exchange.source == Source::Upstream;
+    if proxied || !exchange.tries.is_empty() {
+        if own.upstream_latency {
+            let waited = latencies.upstream.unwrap_or(0);
+            head.insert_header(UPSTREAM_LATENCY, HeaderValue::from(waited))?;
+        }
+        if own.proxy_latency {
+            head.insert_header(PROXY_LATENCY, HeaderValue::from(latencies.kong))?;
+        }
+    } else if own.response_latency {
+        head.insert_header(RESPONSE_LATENCY, HeaderValue::from(latencies.kong))?;
+    }
+    if proxied {
+        if own.via {
+            let via = if head.version == Version::HTTP_2 { &options.via_h2 } else { &options.via };
+            head.append_header("Via", via.clone())?;
+        }
+        if own.upstream_status {
+            head.insert_header(UPSTREAM_STATUS, HeaderValue::from(head.status.as_u16()))?;
+        }
+        if own.server && !head.headers.contains_key(header::SERVER) {
+            head.insert_header(header::SERVER, options.server.clone())?;
+        }
+    } else if own.server {
+        head.insert_header(header::SERVER, options.server.clone())?;
+    }
+    if own.request_id {
+        let id = HeaderValue::from_str(&exchange.facts.request_id)
+            .unwrap_or_else(|_| HeaderValue::from_static("-"));
+        head.insert_header(REQUEST_ID, id)?;
+    }
+    Ok(())
+}
+
+/// A small unread body is drained by pingora for the next request; for a large or endless one the
+/// connection is closed instead.
+pub(crate) fn close_if_unread(session: &mut Session) {
+    const WORTH_DRAINING: u64 = 64 * 1024;
+    let small = declared_length(session.req_header()).is_some_and(|n| n <= WORTH_DRAINING);
+    if !session.is_body_empty() && !session.is_body_done() && !small {
+        session.set_keepalive(None);
+    }
+}
+
+/// The reply for an error found by the proxy core.
+pub(crate) fn failure(status: StatusCode, message: &str) -> Reply {
+    let message = if message.is_empty() { default_message(status) } else { message };
+    Reply::message(status, message)
+}

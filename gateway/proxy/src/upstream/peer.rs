@@ -1,0 +1,29 @@
+//! A service to the peer one try connects to.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use gateway_model::entities::Service;
+use pingora_core::protocols::ALPN;
+use pingora_core::upstreams::peer::HttpPeer;
+
+use crate::options::Options;
+
+/// The peer for one try.
+pub(crate) fn peer(service: &Service, address: SocketAddr, options: &Options) -> HttpPeer {
+    let tls = service.protocol == "https" || service.protocol == "grpcs";
+    let sni = if tls { service.host.clone() } else { String::new() };
+    let mut peer = HttpPeer::new(address, tls, sni);
+    let millis = |value: Option<u64>| Some(Duration::from_millis(value.unwrap_or(60_000)));
+    peer.options.connection_timeout = millis(service.connect_timeout);
+    peer.options.total_connection_timeout = millis(service.connect_timeout);
+    peer.options.read_timeout = millis(service.read_timeout);
+    peer.options.write_timeout = millis(service.write_timeout);
+    peer.options.idle_timeout = Some(Duration::from_secs(options.upstream_idle_seconds));
+    let verify = service.tls_verify.unwrap_or(options.verify_upstream);
+    peer.options.verify_cert = verify;
+    peer.options.verify_hostname = verify;
+    let grpc = service.protocol.starts_with("grpc");
+    peer.options.alpn = if grpc { ALPN::H2 } else { ALPN::H1 };
+    peer
+}
