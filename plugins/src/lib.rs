@@ -10,6 +10,7 @@ pub mod jwt;
 mod kit;
 mod pre_function;
 mod rate_limiting;
+mod response_transformer;
 
 #[cfg(test)]
 mod golden;
@@ -28,6 +29,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<ip_restriction::IpRestriction>(),
     PluginType::of::<rate_limiting::RateLimiting>(),
+    PluginType::of::<response_transformer::ResponseTransformer>(),
     PluginType::of::<appid_header::AppIdHeader>(),
 ];
 
