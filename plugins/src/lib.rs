@@ -5,6 +5,7 @@
 
 mod appid_header;
 pub mod contract;
+mod http_log;
 mod ip_restriction;
 pub mod jwt;
 mod kit;
@@ -20,6 +21,8 @@ mod test_kit;
 use contract::PluginType;
 use gateway_model::{EntityType, Registry};
 
+pub use kit::queue::drain;
+
 /// The version of Kong whose behaviour plugins follow.
 pub const KONG_VERSION: &str = "3.10.0";
 
@@ -30,6 +33,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<ip_restriction::IpRestriction>(),
     PluginType::of::<rate_limiting::RateLimiting>(),
     PluginType::of::<response_transformer::ResponseTransformer>(),
+    PluginType::of::<http_log::HttpLog>(),
     PluginType::of::<appid_header::AppIdHeader>(),
 ];
 

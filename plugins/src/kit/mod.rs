@@ -4,3 +4,4 @@ pub(crate) mod addresses;
 pub(crate) mod counter;
 pub(crate) mod http;
 pub(crate) mod jws;
+pub(crate) mod queue;

@@ -1,0 +1,167 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::FutureExt;
+use gateway_model::Violations;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use reqwest::Url;
+
+use super::config::Config;
+use crate::contract::{ANY, Handler, Phases, Plugin, Setup, Summary};
+use crate::kit::queue::{Deliver, Parameters, Queue, Queues};
+
+/// One instance (kong/plugins/http-log/handler.lua).
+pub(crate) struct HttpLog {
+    queue: Arc<Queue>,
+}
+
+impl Plugin for HttpLog {
+    const NAME: &'static str = "http-log";
+    const PRIORITY: i32 = 12;
+    const PHASES: Phases = Phases::LOG;
+    const PROTOCOLS: &'static [&'static str] = ANY;
+    type Config = Config;
+
+    fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
+        if config.custom_fields_by_lua.as_ref().is_some_and(|fields| !fields.is_empty()) {
+            let text = "Lua is not available yet; leave custom_fields_by_lua empty";
+            return Err(Violations::one("custom_fields_by_lua", text));
+        }
+        let parameters = parameters(&config);
+        let one_by_one = parameters.max_batch_size == 1;
+        let collector = || Collector::new(&config, one_by_one).map(Collector::deliver);
+        Ok(Self { queue: Queues::of(setup, parameters, collector)? })
+    }
+}
+
+impl Handler for HttpLog {
+    fn log(&self, summary: &Summary<'_>) {
+        match serde_json::to_vec(summary.entry()) {
+            Ok(entry) => self.queue.push(entry.into()),
+            Err(why) => tracing::error!(%why, "http-log cannot write an entry: {why}"),
+        }
+    }
+}
+
+/// The queue's parameters; the deprecated names count where they say something else than their old
+/// defaults (kong/tools/queue.lua, get_plugin_params).
+fn parameters(config: &Config) -> Parameters {
+    let mut parameters = config.queue.parameters();
+    if let Some(size) = config.queue_size.filter(|size| *size != 1) {
+        parameters.max_batch_size = size.max(1);
+    }
+    if let Some(delay) = config.flush_timeout.filter(|delay| *delay != 2.0) {
+        parameters.max_coalescing_delay = crate::kit::queue::seconds(Some(delay), 2.0);
+    }
+    parameters
+}
+
+/// Where entries go, and how.
+struct Collector {
+    client: reqwest::Client,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    timeout: Duration,
+    one_by_one: bool,
+}
+
+impl Collector {
+    fn new(config: &Config, one_by_one: bool) -> Result<Self, Violations> {
+        let refuse = |field: &str, text: &str| Violations::one(field, text);
+        let endpoint = config.http_endpoint.expose();
+        if endpoint.starts_with("{vault://") {
+            return Err(refuse("http_endpoint", NO_VAULT));
+        }
+        let mut url: Url =
+            endpoint.parse().map_err(|_| refuse("http_endpoint", "could not parse url"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refuse("http_endpoint", "only http and https are supported"));
+        }
+        url.set_query(None);
+        let content_type = config.content_type.as_deref().unwrap_or("application/json");
+        let mut headers = HeaderMap::new();
+        let content_type = HeaderValue::try_from(content_type);
+        headers.insert(
+            header::CONTENT_TYPE,
+            content_type.map_err(|_| refuse("content_type", "not usable in a header"))?,
+        );
+        for (name, value) in config.headers.iter().flatten() {
+            if value.expose().starts_with("{vault://") {
+                return Err(refuse("headers", NO_VAULT));
+            }
+            let usable = name.parse::<HeaderName>().ok().zip(value.expose().parse().ok());
+            let (name, mut value): (HeaderName, HeaderValue) =
+                usable.ok_or_else(|| refuse("headers", "not usable as a header"))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        let client = crate::kit::http::client(milliseconds(config.keepalive, 60_000.0));
+        Ok(Self {
+            client: client.map_err(|why| refuse("http_endpoint", &why.to_string()))?,
+            method: config.method.as_deref().unwrap_or("POST").parse().unwrap_or(Method::POST),
+            url,
+            headers,
+            timeout: milliseconds(config.timeout, 10_000.0),
+            one_by_one,
+        })
+    }
+
+    fn deliver(self) -> Deliver {
+        let collector = Arc::new(self);
+        Arc::new(move |batch| {
+            let collector = Arc::clone(&collector);
+            async move { collector.send(&batch).await }.boxed()
+        })
+    }
+
+    async fn send(&self, batch: &[Bytes]) -> Result<(), String> {
+        let response = self
+            .client
+            .request(self.method.clone(), self.url.clone())
+            .headers(self.headers.clone())
+            .timeout(self.timeout)
+            .body(self.body(batch))
+            .send()
+            .await
+            // The address may hold a password.
+            .map_err(|why| reason(&why.without_url()))?;
+        let status = response.status();
+        // Read to its end, so that the connection can be used again.
+        let _ = response.bytes().await;
+        if status.as_u16() < 300 { Ok(()) } else { Err(format!("the collector says {status}")) }
+    }
+
+    /// One entry as it is, when batches have one; else a list.
+    fn body(&self, batch: &[Bytes]) -> Bytes {
+        if let ([entry], true) = (batch, self.one_by_one) {
+            return entry.clone();
+        }
+        let size = batch.iter().map(|entry| entry.len() + 1).sum::<usize>() + 1;
+        let mut body = BytesMut::with_capacity(size);
+        for (at, entry) in batch.iter().enumerate() {
+            body.put_u8(if at == 0 { b'[' } else { b',' });
+            body.put_slice(entry);
+        }
+        body.put_u8(b']');
+        body.freeze()
+    }
+}
+
+const NO_VAULT: &str = "vault references are not available yet";
+
+/// What went wrong, down to the cause: `error sending request: connection refused`.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(why) = cause {
+        text = format!("{text}: {why}");
+        cause = why.source();
+    }
+    text
+}
+
+fn milliseconds(value: Option<f64>, default: f64) -> Duration {
+    crate::kit::queue::seconds(Some(value.unwrap_or(default) / 1000.0), 0.0)
+}
