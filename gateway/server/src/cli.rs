@@ -1,0 +1,148 @@
+//! The command line: Kong's commands, and `demo`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::Settings;
+use crate::{daemon, demo, wire};
+
+/// A Kong-compatible API gateway with a MEC platform built in.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve in the foreground (the default).
+    Run(Place),
+    /// Serve in the background; returns when the gateway is ready.
+    Start(Place),
+    /// Stop a gateway started with this prefix: requests in flight are finished.
+    Stop(Place),
+    /// As stop.
+    Quit(Place),
+    /// Read certificates and the declarative file again.
+    Reload(Place),
+    /// Tell whether the gateway of this prefix runs.
+    Health(Place),
+    /// Check a configuration file and report every fault with its place.
+    Check {
+        /// The file; without it, what `run` would read.
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the version.
+    Version,
+    /// Run the main job step by step and show every request and reply.
+    Demo(demo::Demo),
+}
+
+/// Where settings come from; understood before and after the command.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// Configuration file in Kong's syntax.
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub(crate) conf: Option<PathBuf>,
+    /// Folder for state, keys, certificates and logs.
+    #[arg(short = 'p', long, value_name = "FOLDER")]
+    pub(crate) prefix: Option<String>,
+    /// Kong's NGINX template; ignored, there is no NGINX.
+    #[arg(long, value_name = "FILE", hide = true)]
+    nginx_conf: Option<PathBuf>,
+    /// More output.
+    #[arg(long = "v")]
+    verbose: bool,
+    /// Even more.
+    #[arg(long = "vv")]
+    debug: bool,
+}
+
+impl Place {
+    fn or(self, outer: Self) -> Self {
+        Self {
+            conf: self.conf.or(outer.conf),
+            prefix: self.prefix.or(outer.prefix),
+            nginx_conf: self.nginx_conf.or(outer.nginx_conf),
+            verbose: self.verbose || outer.verbose,
+            debug: self.debug || outer.debug,
+        }
+    }
+
+    /// Reads the settings, telling the operator what has no effect.
+    ///
+    /// # Errors
+    ///
+    /// Every fault, a line each.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let mut args = Vec::new();
+        if let Some(prefix) = &self.prefix {
+            args.push(("prefix".to_owned(), prefix.clone()));
+        }
+        if self.debug {
+            args.push(("log_level".to_owned(), "debug".to_owned()));
+        } else if self.verbose {
+            args.push(("log_level".to_owned(), "info".to_owned()));
+        }
+        if self.nginx_conf.is_some() {
+            eprintln!("notice: --nginx-conf has no effect, there is no NGINX");
+        }
+        let (settings, notices) = Settings::load(self.conf.as_deref(), std::env::vars(), &args)
+            .map_err(|faults| anyhow::anyhow!("{faults}"))?;
+        for notice in notices {
+            eprintln!("notice: {notice}");
+        }
+        Ok(settings)
+    }
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            let _ = usage.print();
+            return if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let outer = cli.place;
+    let done = match cli.command.unwrap_or(Command::Run(Place::default())) {
+        Command::Run(place) => place.or(outer).settings().and_then(wire::run),
+        Command::Start(place) => daemon::start(&place.or(outer)),
+        Command::Stop(place) => daemon::stop(&place.or(outer), "Kong stopped"),
+        Command::Quit(place) => daemon::stop(&place.or(outer), "Kong stopped (gracefully)"),
+        Command::Reload(place) => daemon::reload(&place.or(outer)),
+        Command::Health(place) => daemon::health(&place.or(outer)),
+        Command::Check { file, place } => check(file, place.or(outer)),
+        Command::Version => {
+            println!("{}", plugins::KONG_VERSION);
+            Ok(())
+        }
+        Command::Demo(demo) => demo.run(&outer),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}\n");
+            eprintln!("  Run with --v (verbose) or --vv (debug) for more details");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(file: Option<PathBuf>, mut place: Place) -> anyhow::Result<()> {
+    place.conf = file.or(place.conf);
+    place.settings()?;
+    match &place.conf {
+        Some(file) => println!("configuration at {} is valid", file.display()),
+        None => println!("configuration is valid"),
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! `start`, `stop`, `reload`, `health`: a gateway in the background, found by its pid file.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::cli::Place;
+use crate::settings::Settings;
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The pid file of a prefix, where Kong keeps it.
+pub(crate) fn pid_file(prefix: &Path) -> PathBuf {
+    prefix.join("pids").join("nginx.pid")
+}
+
+/// Starts a gateway and waits until it serves.
+pub(crate) fn start(place: &Place) -> Result<()> {
+    let settings = place.settings()?;
+    if !settings.process.daemon {
+        return crate::wire::run(settings);
+    }
+    let prefix = &settings.process.prefix;
+    if running(prefix).is_some() {
+        bail!("Kong is already running in {}", prefix.display());
+    }
+    let logs = prefix.join("logs");
+    std::fs::create_dir_all(&logs).with_context(|| format!("making {}", logs.display()))?;
+    let out = crate::telemetry::open(&logs.join("start.log"))?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("run").stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+    if let Some(file) = &place.conf {
+        command.arg("-c").arg(file);
+    }
+    if let Some(prefix) = &place.prefix {
+        command.arg("-p").arg(prefix);
+    }
+    // A group of its own: the terminal's interrupt does not reach it.
+    let mut child = command.process_group(0).spawn().context("starting in the background")?;
+    await_ready(&settings, &mut child)?;
+    println!("Kong started");
+    Ok(())
+}
+
+fn await_ready(settings: &Settings, child: &mut Child) -> Result<()> {
+    let prefix = &settings.process.prefix;
+    let deadline = Instant::now() + START;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            let log = std::fs::read_to_string(prefix.join("logs").join("start.log"));
+            let told = log.unwrap_or_default();
+            let told = told.lines().rev().find_map(|line| line.strip_prefix("Error: "));
+            bail!("{}", told.map_or_else(|| format!("it ended with {status}"), str::to_owned));
+        }
+        if running(prefix)
+            .is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == child.id())
+        {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+    let _ = child.kill();
+    bail!("it was not ready within {} s", START.as_secs())
+}
+
+/// Stops the gateway of a prefix and waits until it is gone.
+pub(crate) fn stop(place: &Place, done: &str) -> Result<()> {
+    let prefix = place.settings()?.process.prefix;
+    let pid = running(&prefix).with_context(|| not_running(&prefix))?;
+    kill_process(pid, Signal::TERM).context("telling it to stop")?;
+    let deadline = Instant::now() + STOP;
+    while running(&prefix).is_some() {
+        if Instant::now() > deadline {
+            bail!("it did not stop within {} s", STOP.as_secs());
+        }
+        std::thread::sleep(LOOK);
+    }
+    println!("{done}");
+    Ok(())
+}
+
+/// Has the gateway of a prefix read its files again.
+pub(crate) fn reload(place: &Place) -> Result<()> {
+    let prefix = place.settings()?.process.prefix;
+    let pid = running(&prefix).with_context(|| not_running(&prefix))?;
+    kill_process(pid, Signal::HUP).context("telling it to reload")?;
+    println!("Kong reloaded");
+    Ok(())
+}
+
+/// Tells whether the gateway of a prefix runs.
+pub(crate) fn health(place: &Place) -> Result<()> {
+    let prefix = place.settings()?.process.prefix;
+    if running(&prefix).is_none() {
+        println!("nginx.......not running\n");
+        bail!("Kong is not running at {}", prefix.display());
+    }
+    println!("nginx.......running\n\nKong is healthy at {}", prefix.display());
+    Ok(())
+}
+
+fn not_running(prefix: &Path) -> String {
+    format!("nginx not running in prefix: {}", prefix.display())
+}
+
+/// The live process a pid file names.
+pub(crate) fn running(prefix: &Path) -> Option<Pid> {
+    let text = std::fs::read_to_string(pid_file(prefix)).ok()?;
+    let pid = Pid::from_raw(text.trim().parse().ok()?)?;
+    test_kill_process(pid).is_ok().then_some(pid)
+}

@@ -1,0 +1,24 @@
+//! `gateway`: the whole product in one process.
+//!
+//! This crate is where the others meet ([`wire`]); it holds no rule of the domain.
+
+mod cli;
+mod daemon;
+mod demo;
+mod embed;
+mod files;
+mod listener;
+mod node;
+mod settings;
+mod startup;
+mod telemetry;
+mod wire;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

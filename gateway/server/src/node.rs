@@ -1,0 +1,161 @@
+//! This node, as the Admin API, the status API and metrics show it.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, middleware};
+use gateway_admin::{Admin, Connections as Counted, Headers, NodeStatus, Source, Writes};
+use gateway_control::Control;
+use gateway_model::{Document, Id};
+use gateway_proxy::Traffic;
+use prometheus::TextEncoder;
+use serde_json::json;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use crate::listener::Connections;
+use crate::settings::Settings;
+use crate::settings::proxying::ResponseHeader;
+use crate::settings::store::Database;
+
+/// What this node counts.
+pub(crate) struct Node {
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) traffic: Arc<Traffic>,
+    database: Database,
+}
+
+impl Node {
+    /// Over the counters of the listeners and the proxy.
+    pub(crate) fn new(
+        settings: &Settings,
+        connections: &Arc<Connections>,
+        traffic: Arc<Traffic>,
+    ) -> Arc<Self> {
+        let database = settings.store.database;
+        Arc::new(Self { connections: Arc::clone(connections), traffic, database })
+    }
+}
+
+impl NodeStatus for Node {
+    fn connections(&self) -> Counted {
+        let (accepted, active) = (self.connections.accepted(), self.connections.active());
+        let writing = self.traffic.in_flight().min(active);
+        Counted {
+            accepted,
+            active,
+            handled: accepted,
+            reading: 0,
+            writing,
+            waiting: active - writing,
+            requests: self.traffic.requests(),
+        }
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        resident_bytes().unwrap_or(0)
+    }
+
+    fn source(&self) -> Source {
+        match self.database {
+            Database::Off => Source::Declarative { hash: "0".repeat(32) },
+            _ => Source::Database { reachable: true },
+        }
+    }
+}
+
+/// Resident memory, as the kernel counts it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// What the Admin API is made of.
+pub(crate) fn admin(
+    settings: &Settings,
+    control: &Control,
+    node: &Arc<Node>,
+    id: Id,
+    metrics: &prometheus::Registry,
+) -> Admin {
+    let has = |header| settings.proxying.headers.contains(&header);
+    let configuration: Document = settings
+        .all()
+        .filter(|shown| !shown.value.is_null())
+        .map(|shown| (shown.key.to_owned(), shown.value))
+        .collect();
+    let metrics = metrics.clone();
+    Admin {
+        control: control.clone(),
+        node: gateway_admin::Node {
+            version: plugins::KONG_VERSION.to_owned(),
+            id,
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            configuration,
+        },
+        status: Arc::clone(node) as Arc<dyn NodeStatus>,
+        metrics: Some(Arc::new(move || {
+            TextEncoder::new().encode_to_string(&metrics.gather()).unwrap_or_default()
+        })),
+        gui_origins: Vec::new(),
+        headers: Headers {
+            server: has(ResponseHeader::Server).then(|| format!("kong/{}", plugins::KONG_VERSION)),
+            latency: has(ResponseHeader::AdminLatency),
+        },
+        writes: match settings.store.database {
+            Database::Off => Writes::Declarative,
+            _ => Writes::Store,
+        },
+        body_limit: settings
+            .proxying
+            .admin_max_body
+            .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+    }
+}
+
+/// The status API: `/status`, `/status/ready` and `/metrics`, GET only
+/// (kong/status/init.lua). The first and the last are the Admin API's.
+pub(crate) fn status_router(admin: Admin, shutdown: watch::Receiver<bool>) -> Router {
+    let inner = gateway_admin::router(admin);
+    let serve = move |request: Request| {
+        let (inner, shutdown) = (inner.clone(), shutdown.clone());
+        async move { status(inner, &shutdown, request).await }
+    };
+    Router::new().fallback(serve).layer(middleware::map_response(plain_head))
+}
+
+async fn status(inner: Router, shutdown: &watch::Receiver<bool>, request: Request) -> Response {
+    let told =
+        |status: StatusCode, text: &str| (status, Json(json!({ "message": text }))).into_response();
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return told(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
+    }
+    match trimmed(request.uri()) {
+        "/status" | "/metrics" => match inner.oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        },
+        "/status/ready" if *shutdown.borrow() => told(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        "/status/ready" => told(StatusCode::OK, "ready"),
+        _ => told(StatusCode::NOT_FOUND, "Not found"),
+    }
+}
+
+fn trimmed(uri: &Uri) -> &str {
+    let path = uri.path();
+    if path.len() > 1 { path.trim_end_matches('/') } else { path }
+}
+
+/// The status API is no place for cross-origin calls.
+async fn plain_head(mut answer: Response) -> Response {
+    answer.headers_mut().remove("access-control-allow-origin");
+    answer.headers_mut().remove("access-control-allow-credentials");
+    answer
+}

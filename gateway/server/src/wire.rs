@@ -1,0 +1,367 @@
+//! Builds everything: the only place where the crates meet.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use gateway_control::store::memory::Memory;
+use gateway_control::store::sqlite::Sqlite;
+use gateway_control::{Control, Sealed, Store};
+use gateway_model::ports::DataPlane;
+use gateway_model::{Clock, Registry};
+use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
+use gateway_proxy::{AccessLog, EmbeddedServices, Proxy};
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use plugins::contract::Tools;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::embed::EmbeddedRouter;
+use crate::files::Certificates;
+use crate::listener::{Accept, Application, Bound, Connections};
+use crate::node::{self, Node};
+use crate::settings::logs::LogTarget;
+use crate::settings::store::{Database, Declarative};
+use crate::settings::{Listen, Settings};
+use crate::startup::{self, Summary};
+use crate::{daemon, telemetry};
+
+mod options;
+mod platform;
+
+/// How long requests in flight may take once a stop is asked for.
+const DRAIN: Duration = Duration::from_secs(30);
+/// The largest request body an embedded service gets: 2 MiB, the original's limit.
+const EMBEDDED_BODY: u64 = 2 * 1024 * 1024;
+
+/// Serves until told to stop.
+///
+/// # Errors
+///
+/// What keeps it from starting, in one line.
+pub(crate) fn run(settings: Settings) -> Result<()> {
+    let began = Instant::now();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a crypto provider was installed before ours"))?;
+    startup::folders(&settings)?;
+    telemetry::start(&settings.logs)?;
+    if daemon::running(&settings.process.prefix).is_some() {
+        bail!("Kong is already running in {}", settings.process.prefix.display());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("starting the control runtime")?;
+    let served = runtime.block_on(serve(&runtime, &settings, began));
+    // Only what was told to end is awaited; a stuck connection does not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result<()> {
+    let listeners = Listeners::bind(settings)?;
+    let clock = Clock::system();
+    let certificates = Certificates::load(startup::certificates(settings)?)?;
+    let sealing = startup::sealing_key(settings)?;
+    let metrics = prometheus::Registry::new();
+    let client = options::http_client(settings)?;
+    let tools =
+        Arc::new(Tools::new(clock.clone(), runtime.handle().clone(), client, metrics.clone()));
+    let registry = Arc::new(registry(settings)?);
+
+    let flavour = options::flavour(settings)?;
+    let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
+    let plane =
+        Arc::new(ProxyPlane::new(plugins::ALL, Arc::clone(&tools), current.clone(), flavour));
+    let store = store(settings, &registry, &sealing).await?;
+    let planes: Vec<Arc<dyn DataPlane>> = vec![plane];
+    let control = Control::start(Arc::clone(&registry), store, planes, clock.clone())
+        .await
+        .context("loading the configuration")?;
+    control.register_metrics(&metrics)?;
+    if let Some(declarative) = &settings.store.declarative {
+        load_declarative(&control, declarative).await?;
+    }
+
+    let (stop, shutdown) = watch::channel(false);
+    let platform =
+        platform::build(settings, &listeners, &control, sealing, clock.clone(), &metrics)?;
+    let seeded = platform.seed().await?;
+    let tasks = tokio::spawn(platform.tasks(shutdown.clone()));
+
+    let connections = Arc::new(Connections::default());
+    let mut embedded = EmbeddedServices::new();
+    let routers = [
+        (mep::MEPSERVER_HOST, platform.mepserver_router()),
+        (mep::MEPAUTH_HOST, platform.mepauth_router()),
+    ];
+    for (host, router) in routers {
+        embedded.insert(host, Arc::new(EmbeddedRouter::new(router, EMBEDDED_BODY)) as _);
+    }
+    let proxy = Proxy::new(
+        current,
+        options::proxy(settings),
+        embedded,
+        access_log(&settings.logs.proxy.access)?,
+        clock.clone(),
+    );
+    let node = Node::new(settings, &connections, proxy.traffic());
+    let proxy = pingora(proxy, settings);
+    let node_id = startup::node_id(settings)?;
+    let admin = node::admin(settings, &control, &node, node_id, &metrics);
+    let status = node::status_router(admin.clone(), shutdown.clone());
+
+    let accept = |application: Application, listen: &Listen| -> Result<Accept> {
+        let tls =
+            listen.ssl.then(|| certificates.config(&settings.tls, listen.http2)).transpose()?;
+        Ok(Accept {
+            application,
+            tls,
+            http2: listen.http2,
+            connections: Arc::clone(&connections),
+            shutdown: shutdown.clone(),
+        })
+    };
+    let mut workers = Vec::new();
+    let mut per_worker: Vec<Vec<(Accept, TcpListener)>> = Vec::new();
+    per_worker.resize_with(settings.process.workers.threads().get(), Vec::new);
+    for bound in &listeners.proxy {
+        let accept = accept(Application::Proxy(Arc::clone(&proxy)), &bound.listen)?;
+        for (worker, socket) in per_worker.iter_mut().zip(&bound.sockets) {
+            worker.push((accept.clone(), socket.try_clone()?));
+        }
+    }
+    for (index, sockets) in per_worker.into_iter().enumerate() {
+        workers.push(worker(index, sockets, shutdown.clone(), Arc::clone(&connections))?);
+    }
+    let routed = [
+        (&listeners.admin, gateway_admin::router(admin)),
+        (&listeners.status, status),
+        (&listeners.mep, platform.mepserver_router()),
+        (&listeners.mep_auth, platform.mepauth_router()),
+    ];
+    for (bound, router) in routed {
+        for bound in bound {
+            let accept = accept(Application::Router(router.clone()), &bound.listen)?;
+            for socket in &bound.sockets {
+                let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
+                tokio::spawn(accept.clone().run(listener));
+            }
+        }
+    }
+
+    let summary = Summary {
+        settings,
+        listeners: &listeners.named(),
+        state: state(settings),
+        seconds: began.elapsed().as_secs_f64(),
+        first_app: seeded.generated,
+    };
+    println!("{}", summary.text());
+    let pid_file = daemon::pid_file(&settings.process.prefix);
+    startup::write_private(&pid_file, format!("{}\n", std::process::id()).as_bytes())?;
+
+    until_stopped(&certificates).await?;
+    tracing::info!("stopping: requests in flight are finished");
+    stop.send_replace(true);
+    // pingora's application wakes its idle keep-alive connections.
+    pingora_core::apps::ServerApp::cleanup(&*proxy).await;
+    if tokio::time::timeout(DRAIN, connections.drained()).await.is_err() {
+        tracing::warn!("some requests were not finished within {} s", DRAIN.as_secs());
+    }
+    plugins::drain(&tools, Duration::from_secs(5)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), tasks).await;
+    control.close().await;
+    drop(workers);
+    // The next start would find a stale one harmless; a clean exit leaves none.
+    let _ = std::fs::remove_file(pid_file);
+    Ok(())
+}
+
+/// Waits for a signal that ends the process; HUP reads the certificate files again.
+async fn until_stopped(certificates: &Certificates) -> Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = quit.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => match certificates.reload() {
+                Ok(()) => tracing::info!("certificates were read again"),
+                Err(error) => tracing::error!("the certificates in use stay: {error:#}"),
+            },
+        }
+    }
+}
+
+/// Every listener's sockets, bound before anything else is done.
+struct Listeners {
+    proxy: Vec<Bound>,
+    admin: Vec<Bound>,
+    status: Vec<Bound>,
+    mep: Vec<Bound>,
+    mep_auth: Vec<Bound>,
+}
+
+impl Listeners {
+    fn bind(settings: &Settings) -> Result<Self> {
+        let workers = settings.process.workers.threads().get();
+        let bind = |key: &str, listens: &[Listen], workers| -> Result<Vec<Bound>> {
+            listens.iter().map(|listen| Bound::bind(key, listen, workers)).collect()
+        };
+        let all = &settings.listeners;
+        Ok(Self {
+            proxy: bind("proxy_listen", &all.proxy, workers)?,
+            admin: bind("admin_listen", &all.admin, 1)?,
+            status: bind("status_listen", &all.status, 1)?,
+            mep: bind("mep_listen", &all.mep, 1)?,
+            mep_auth: bind("mep_auth_listen", &all.mep_auth, 1)?,
+        })
+    }
+
+    fn named(&self) -> Vec<(&'static str, &Bound)> {
+        let groups = [
+            ("proxy", &self.proxy),
+            ("admin", &self.admin),
+            ("status", &self.status),
+            ("mep", &self.mep),
+            ("mep-auth", &self.mep_auth),
+        ];
+        groups.into_iter().flat_map(|(name, all)| all.iter().map(move |one| (name, one))).collect()
+    }
+
+    /// The port the proxy really listens on, with TLS or without.
+    fn proxy_port(&self, tls: bool) -> Option<u16> {
+        self.proxy.iter().find(|bound| bound.listen.ssl == tls).map(|bound| bound.addr().port())
+    }
+}
+
+/// One proxy thread: a runtime of its own, one socket of each proxy listener.
+fn worker(
+    index: usize,
+    sockets: Vec<(Accept, TcpListener)>,
+    mut shutdown: watch::Receiver<bool>,
+    connections: Arc<Connections>,
+) -> Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting a proxy runtime")?;
+    let run = move || {
+        runtime.block_on(async move {
+            for (accept, socket) in sockets {
+                match tokio::net::TcpListener::from_std(socket) {
+                    Ok(listener) => drop(tokio::spawn(accept.run(listener))),
+                    Err(error) => tracing::error!("a listener could not be served: {error}"),
+                }
+            }
+            // The sender lives as long as the gateway; either way it is over.
+            let _ = shutdown.wait_for(|stop| *stop).await;
+            let _ = tokio::time::timeout(DRAIN, connections.drained()).await;
+        });
+    };
+    std::thread::Builder::new()
+        .name(format!("proxy-{index}"))
+        .spawn(run)
+        .context("starting a proxy thread")
+}
+
+fn pingora(proxy: Proxy, settings: &Settings) -> Arc<HttpProxy<Proxy>> {
+    let conf = ServerConf {
+        threads: settings.process.workers.threads().get(),
+        upstream_keepalive_pool_size: settings.proxying.upstream_pool.size,
+        // Per process; the number a service allows is counted per exchange.
+        max_retries: 40_000,
+        ..ServerConf::default()
+    };
+    let mut app = HttpProxy::new(proxy, Arc::new(conf));
+    let mut server_options = HttpServerOptions::default();
+    server_options.keepalive_request_limit = Some(settings.proxying.keepalive.requests);
+    app.server_options = Some(server_options);
+    app.handle_init_modules();
+    Arc::new(app)
+}
+
+fn registry(settings: &Settings) -> Result<Registry> {
+    let kinds = gateway_model::entities::ALL
+        .into_iter()
+        .chain(plugins::entity_types())
+        .chain(mep::ENTITIES);
+    let mut registry = Registry::new(kinds);
+    for plugin in plugins::ALL {
+        registry.add_plugin(plugin.schema());
+    }
+    let enabled = &settings.process.plugins;
+    let unknown: Vec<&String> =
+        enabled.names.iter().filter(|name| registry.plugin(name).is_none()).collect();
+    if let Some(name) = unknown.first() {
+        bail!("plugins: {name} plugin is enabled but not installed");
+    }
+    if !enabled.bundled {
+        registry.enable_only(|name| enabled.names.iter().any(|one| one == name));
+    }
+    Ok(registry)
+}
+
+async fn store(
+    settings: &Settings,
+    registry: &Arc<Registry>,
+    sealing: &Arc<mep::auth::sealing::SealingKey>,
+) -> Result<Arc<dyn Store>> {
+    Ok(match settings.store.database {
+        Database::Off => Arc::new(Memory::new()),
+        Database::Sqlite => {
+            let path = settings.process.prefix.join("gateway.db");
+            let file =
+                Sqlite::open(&path).await.with_context(|| format!("opening {}", path.display()))?;
+            let sealer = Arc::new(startup::StoreSealer(Arc::clone(sealing)));
+            Arc::new(Sealed::new(file, Arc::clone(registry), sealer))
+        }
+        Database::Postgres => {
+            bail!("database: postgres is not available yet; use sqlite or off")
+        }
+    })
+}
+
+fn state(settings: &Settings) -> String {
+    match settings.store.database {
+        Database::Sqlite => settings.process.prefix.join("gateway.db").display().to_string(),
+        Database::Off => "in memory (database = off)".to_owned(),
+        Database::Postgres => "PostgreSQL".to_owned(),
+    }
+}
+
+async fn load_declarative(control: &Control, declarative: &Declarative) -> Result<()> {
+    let (name, text) = match declarative {
+        Declarative::File(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("reading {}", path.display()))?;
+            (path.display().to_string(), text)
+        }
+        Declarative::Text(text) => ("declarative_config_string".to_owned(), text.expose().clone()),
+    };
+    let parse = || format!("error parsing declarative config file {name}");
+    let registry = control.catalog().registry().clone();
+    let changes = gateway_control::declarative::changes(&text, &registry).with_context(parse)?;
+    control.apply(changes).await.with_context(parse)?;
+    Ok(())
+}
+
+fn access_log(target: &LogTarget) -> Result<Option<AccessLog>> {
+    Ok(match target {
+        LogTarget::Off => None,
+        LogTarget::Stdout => Some(AccessLog::to(std::io::stdout())?),
+        LogTarget::Stderr => Some(AccessLog::to(std::io::stderr())?),
+        LogTarget::File(path) => Some(AccessLog::to(telemetry::open(path)?)?),
+    })
+}

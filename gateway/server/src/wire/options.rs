@@ -1,0 +1,86 @@
+//! Settings in the words of the parts that need them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use gateway_proxy::router::Flavour;
+use gateway_proxy::{ErrorType, Options, OwnHeaders, RealIp, Trust};
+
+use crate::settings::Settings;
+use crate::settings::proxying::{self, RealIpHeader, ResponseHeader, RouterFlavor};
+use crate::settings::tls;
+
+/// What the data plane is told.
+pub(super) fn proxy(settings: &Settings) -> Options {
+    let address = &settings.client_address;
+    let proxying = &settings.proxying;
+    let has = |header| proxying.headers.contains(&header);
+    Options {
+        trust: Trust {
+            peers: address.trusted.0.clone(),
+            real_ip: match &address.header {
+                RealIpHeader::ProxyProtocol => RealIp::ProxyProtocol,
+                RealIpHeader::Header(name) => RealIp::Header(name.clone()),
+            },
+            recursive: address.recursive,
+        },
+        headers: OwnHeaders {
+            server: has(ResponseHeader::Server),
+            via: has(ResponseHeader::Via),
+            proxy_latency: has(ResponseHeader::ProxyLatency),
+            upstream_latency: has(ResponseHeader::UpstreamLatency),
+            response_latency: has(ResponseHeader::ResponseLatency),
+            upstream_status: has(ResponseHeader::UpstreamStatus),
+            request_id: has(ResponseHeader::RequestId),
+        },
+        request_id_upstream: proxying.upstream_request_id,
+        error_type: match proxying.error_type {
+            proxying::ErrorType::Json => ErrorType::Json,
+            proxying::ErrorType::Xml => ErrorType::Xml,
+            proxying::ErrorType::Html => ErrorType::Html,
+            proxying::ErrorType::Plain => ErrorType::Plain,
+        },
+        port_maps: address.port_maps.iter().map(|map| (map.listener, map.outside)).collect(),
+        max_body: proxying.max_body.unwrap_or(0),
+        upstream_idle_seconds: proxying.upstream_pool.idle_timeout.map_or(0, |idle| idle.as_secs()),
+        ..Options::default()
+    }
+}
+
+/// The client for calls out: loggers, notifications.
+///
+/// # Errors
+///
+/// A trusted authority that cannot be read.
+pub(super) fn http_client(settings: &Settings) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(Duration::from_secs(60))
+        // An environment meant for command-line tools must not reroute the gateway.
+        .no_proxy();
+    for trust in &settings.tls.trusted {
+        if let tls::Trust::These(pem) = trust {
+            let text = crate::files::text(pem)?;
+            for authority in reqwest::Certificate::from_pem_bundle(text.as_bytes())
+                .context("lua_ssl_trusted_certificate")?
+            {
+                builder = builder.add_root_certificate(authority);
+            }
+        }
+    }
+    builder.build().context("making the HTTP client")
+}
+
+/// How routes are matched.
+///
+/// # Errors
+///
+/// For the flavour that is not there yet.
+pub(super) fn flavour(settings: &Settings) -> Result<Flavour> {
+    match settings.proxying.router_flavor {
+        RouterFlavor::Traditional => Ok(Flavour::Traditional),
+        RouterFlavor::TraditionalCompatible => Ok(Flavour::TraditionalCompatible),
+        RouterFlavor::Expressions => bail!("router_flavor: expressions is not available yet"),
+    }
+}
