@@ -3,3 +3,4 @@
 
 pub mod casefold;
 pub mod json;
+pub mod rules;

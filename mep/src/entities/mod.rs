@@ -1,0 +1,56 @@
+//! What the platform keeps: its kinds of the catalog, none of them in the Admin API.
+//!
+//! Kinds are prefixed `mep_`. Where the outside world already has a 16-byte id for a thing, that is
+//! its primary key: app instances and key pairs go by the app's UUID, service instances by the 32
+//! digits clients see. Lookups by app or by service name are lookups of children, hence indexed.
+
+mod app_credential;
+mod app_instance;
+mod seed;
+mod service_info;
+mod service_instance;
+mod service_name;
+mod subscription;
+
+pub use app_credential::{AppCredential, Visibility};
+pub use app_instance::AppInstance;
+pub use seed::Seed;
+pub use service_info::{
+    Address, Category, Endpoint, Links, OAuth2, Security, SelfLink, ServiceInfo, TransportInfo,
+};
+pub use service_instance::{Publication, ServiceInstance, State, service_id};
+pub use service_name::ServiceName;
+pub use subscription::{Criteria, Store, Subscription};
+
+use gateway_model::{Change, Document, Entity, EntityType, Id, Key};
+use serde::Serialize;
+
+/// The platform's kinds; a kind comes after those it refers to.
+pub static ALL: [&EntityType; 6] =
+    [&APP_INSTANCES, &SERVICE_NAMES, &SERVICE_INSTANCES, &SUBSCRIPTIONS, &APP_CREDENTIALS, &SEEDS];
+
+static APP_INSTANCES: EntityType = EntityType::of::<AppInstance>();
+static SERVICE_NAMES: EntityType = EntityType::of::<ServiceName>();
+static SERVICE_INSTANCES: EntityType = EntityType::of::<ServiceInstance>();
+static SUBSCRIPTIONS: EntityType = EntityType::of::<Subscription>();
+static APP_CREDENTIALS: EntityType = EntityType::of::<AppCredential>();
+static SEEDS: EntityType = EntityType::of::<Seed>();
+
+/// Creates or replaces an entity of ours.
+pub(crate) fn put<T: Entity + Serialize>(id: Id, entity: &T) -> Change {
+    Change::Upsert { kind: T::KIND, key: Key::Id(id), document: document(entity) }
+}
+
+/// Removes an entity; one that is not there is no error.
+pub(crate) fn remove<T: Entity>(id: Id) -> Change {
+    Change::Delete { kind: T::KIND, key: Key::Id(id) }
+}
+
+/// A record as its document.
+pub(crate) fn document<T: Serialize>(record: &T) -> Document {
+    match serde_json::to_value(record) {
+        Ok(serde_json::Value::Object(members)) => members,
+        // Structs with text keys always become objects.
+        _ => Document::new(),
+    }
+}

@@ -1,0 +1,217 @@
+//! [`Guard`]: where a client may send the platform.
+//!
+//! Service endpoints and callbacks are URIs that clients choose and that the gateway or the platform
+//! then calls from inside. Without a rule an app could reach the Admin API through a service it
+//! registers. Private networks are allowed: that is where apps live.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use crate::settings::Destinations;
+
+/// Domain of the host names that stand for services in this process. The proxy hands requests for
+/// them to their routers without a plugin of their routes having run, so no client may name one.
+const INTERNAL: &str = "mep.internal";
+
+/// Which destinations clients may name.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// Destinations allowed although a rule forbids them.
+    pub allow: Destinations,
+    /// Addresses this process listens on; those of all interfaces say nothing and are ignored.
+    pub own: Vec<SocketAddr>,
+    /// Host and port under which clients reach the gateway.
+    pub published: Option<(String, u16)>,
+}
+
+impl Guard {
+    /// Checks a URI before anything is kept of it. A host name passes as long as it is not known to
+    /// be ours; what it resolves to is checked when it is called.
+    ///
+    /// # Errors
+    ///
+    /// Why the destination is refused.
+    pub fn check(&self, url: &Url) -> Result<(), Forbidden> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Forbidden::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Forbidden::Credentials);
+        }
+        let port = url.port_or_known_default().unwrap_or_default();
+        match url.host().ok_or(Forbidden::Host)? {
+            Host::Domain(name) => self.check_name(name, port),
+            Host::Ipv4(address) => self.check_address(address.into(), port),
+            Host::Ipv6(address) => self.check_address(address.into(), port),
+        }
+    }
+
+    fn check_name(&self, name: &str, port: u16) -> Result<(), Forbidden> {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        if within(&name, INTERNAL) {
+            return Err(Forbidden::Own);
+        }
+        if self.allow.names(&name) {
+            return Ok(());
+        }
+        let published = self.published.as_ref();
+        if published.is_some_and(|(host, at)| *at == port && host.eq_ignore_ascii_case(&name)) {
+            return Err(Forbidden::Own);
+        }
+        if within(&name, "localhost") { Err(Forbidden::Address) } else { Ok(()) }
+    }
+
+    fn check_address(&self, address: IpAddr, port: u16) -> Result<(), Forbidden> {
+        if !self.admits(address) {
+            return Err(Forbidden::Address);
+        }
+        let here = SocketAddr::new(address.to_canonical(), port);
+        let listed = self.allow.covers(address);
+        if !listed && self.own.contains(&here) { Err(Forbidden::Own) } else { Ok(()) }
+    }
+
+    /// Whether an address a name resolved to may be connected to.
+    pub fn admits(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.allow.covers(address) || !is_special(address)
+    }
+
+    /// Whether a name is allowed whatever it resolves to.
+    pub(crate) fn trusts(&self, name: &str) -> bool {
+        self.allow.names(&name.to_ascii_lowercase())
+    }
+}
+
+impl Destinations {
+    fn names(&self, host: &str) -> bool {
+        self.hosts.iter().any(|allowed| allowed == host)
+    }
+
+    fn covers(&self, address: IpAddr) -> bool {
+        contains(&self.networks, address)
+    }
+}
+
+/// Whether an address is in one of the networks. An IPv4 address in IPv6 clothing counts as IPv4.
+pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// Why a destination is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Forbidden {
+    /// Neither `http` nor `https`.
+    #[error("only http and https are spoken")]
+    Scheme,
+    /// A user name or password in the authority.
+    #[error("a URI must not carry credentials")]
+    Credentials,
+    /// No host.
+    #[error("the URI names no host")]
+    Host,
+    /// Loopback, link-local, unspecified, multicast or broadcast.
+    #[error("the address is not one that others can be reached at")]
+    Address,
+    /// This platform itself.
+    #[error("the destination is this platform itself")]
+    Own,
+}
+
+fn within(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Addresses that lead to this machine, to its neighbour link, or to nobody in particular.
+fn is_special(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                // "This network": connecting to any of it reaches this machine on Linux.
+                || v4.octets()[0] == 0
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.is_unicast_link_local()
+                // `::a.b.c.d`, deprecated, still leads to IPv4 in some stacks.
+                || v6.segments()[..6] == [0; 6]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(guard: &Guard, rows: &[(&str, Result<(), Forbidden>)]) {
+        for (uri, wanted) in rows {
+            let url = Url::parse(uri).expect("a URL");
+            assert_eq!(guard.check(&url), *wanted, "{uri}");
+        }
+    }
+
+    #[test]
+    fn this_machine_cannot_be_named() {
+        let guard = Guard {
+            own: vec!["10.0.0.9:8001".parse().expect("an address")],
+            published: Some(("mep-api-gw.mep".to_owned(), 8443)),
+            ..Guard::default()
+        };
+        check(
+            &guard,
+            &[
+                ("http://10.1.2.3:80/", Ok(())),
+                ("https://app.default:8080/x?y", Ok(())),
+                ("http://[2001:db8::1]/", Ok(())),
+                ("http://127.0.0.1:8001/", Err(Forbidden::Address)),
+                ("http://2130706433/", Err(Forbidden::Address)),
+                ("http://0x7f.1/", Err(Forbidden::Address)),
+                ("http://0/", Err(Forbidden::Address)),
+                ("http://[::1]/", Err(Forbidden::Address)),
+                ("http://[::ffff:127.0.0.1]/", Err(Forbidden::Address)),
+                ("http://[::7f00:1]/", Err(Forbidden::Address)),
+                ("http://[fe80::1]/", Err(Forbidden::Address)),
+                ("http://169.254.169.254/latest", Err(Forbidden::Address)),
+                ("http://224.0.0.1/", Err(Forbidden::Address)),
+                ("http://localhost:1/", Err(Forbidden::Address)),
+                ("http://a.LOCALHOST./", Err(Forbidden::Address)),
+                ("http://mepserver.mep.internal:8088/", Err(Forbidden::Own)),
+                ("http://MEP.internal./", Err(Forbidden::Own)),
+                ("http://10.0.0.9:8001/", Err(Forbidden::Own)),
+                ("http://10.0.0.9:8002/", Ok(())),
+                ("https://mep-api-gw.mep:8443/x", Err(Forbidden::Own)),
+                ("https://mep-api-gw.mep:8444/x", Ok(())),
+                ("ftp://10.1.2.3/", Err(Forbidden::Scheme)),
+                ("http://a@10.1.2.3/", Err(Forbidden::Credentials)),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_operator_may_allow_more_but_not_the_inside() {
+        let guard = Guard {
+            allow: Destinations {
+                networks: vec!["127.0.0.0/8".parse().expect("a network")],
+                hosts: vec!["localhost".to_owned(), "mepserver.mep.internal".to_owned()],
+            },
+            ..Guard::default()
+        };
+        check(
+            &guard,
+            &[
+                ("http://127.0.0.1:9/", Ok(())),
+                ("http://localhost:9/", Ok(())),
+                ("http://[::1]:9/", Err(Forbidden::Address)),
+                ("http://mepserver.mep.internal/", Err(Forbidden::Own)),
+            ],
+        );
+    }
+}
