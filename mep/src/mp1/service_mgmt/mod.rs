@@ -1,0 +1,45 @@
+//! Service management: offering, finding and keeping alive (ETSI GS MEC 011, clause 8.2).
+
+mod discovery;
+mod liveness;
+mod services;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use gateway_model::{Catalog, Id, Item};
+
+use crate::Platform;
+use crate::dialect::rules::is_service_id;
+use crate::entities::ServiceInstance;
+
+pub(super) fn router() -> Router<Arc<Platform>> {
+    const APP: &str = "/mep/mec_service_mgmt/v1/applications/{app}/services";
+    const ALL: &str = "/mep/mec_service_mgmt/v1/services";
+    let one = format!("{APP}/{{service}}");
+    let liveness = format!("{one}/liveness");
+    Router::new()
+        .route(APP, get(discovery::of_app).post(services::register))
+        .route(&one, get(discovery::one_of_app).put(services::replace).delete(services::remove))
+        .route(
+            &liveness,
+            // The original knew no PATCH, which is the method of the standard.
+            get(liveness::show).put(liveness::renew).patch(liveness::renew),
+        )
+        .route(ALL, get(discovery::of_all))
+        .route(&format!("{ALL}/{{service}}"), get(discovery::one_of_all))
+}
+
+/// The id in a path, `None` when it is not one of a service instance.
+fn service_id(path: &str) -> Option<Id> {
+    let mut bytes = [0; 16];
+    let valid = is_service_id(path) && hex::decode_to_slice(path, &mut bytes).is_ok();
+    valid.then(|| Id::from_bytes(bytes))
+}
+
+/// A service instance, for its owner only: to others it does not exist.
+fn owned(catalog: &Catalog, app: Id, service: Id) -> Option<Item<ServiceInstance>> {
+    catalog.get::<ServiceInstance>(service).filter(|instance| instance.app.id == app)
+}

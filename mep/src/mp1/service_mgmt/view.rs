@@ -1,0 +1,141 @@
+//! A service as clients see it.
+
+use gateway_model::Id;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::dialect::json;
+use crate::entities::{
+    Address, Category, Links, Security, SelfLink, ServiceInfo, ServiceInstance, service_id,
+};
+use crate::settings::Published;
+
+/// What discovery shows of a service: JSON text. Its endpoints are the gateway's.
+pub(super) fn shown<'a>(instance: &'a ServiceInstance, published: &Published) -> &'a str {
+    instance.shown.get_or_init(|| {
+        let app = instance.app_instance_id();
+        let uris: Vec<String> =
+            instance.publications.iter().map(|offer| published.uri(&offer.name)).collect();
+        let endpoint = EndpointView {
+            uris: (!uris.is_empty()).then_some(&uris),
+            addresses: None,
+            alternative: &instance.info.transport_info.endpoint.alternative,
+        };
+        let links =
+            Links { own: liveness_link(&instance.info, &app, instance.id), app_instance_id: app };
+        let view = View::of(&instance.info, instance.id, instance.state.as_str(), endpoint, &links);
+        // Strings, numbers and text keys only: it can be written.
+        json::to_string(&view).unwrap_or_default().into()
+    })
+}
+
+/// The reply to a registration: the request with what was filled in.
+pub(super) fn echo<'a>(
+    info: &'a ServiceInfo,
+    id: Id,
+    links: &'a Links,
+) -> impl Serialize + use<'a> {
+    let given = &info.transport_info.endpoint;
+    let endpoint = EndpointView {
+        uris: given.uris.as_ref(),
+        addresses: given.addresses.as_ref(),
+        alternative: &given.alternative,
+    };
+    View::of(info, id, &info.state, endpoint, links)
+}
+
+/// Where the heartbeats of a service go, if it sends any.
+pub(super) fn liveness_link(info: &ServiceInfo, app: &str, id: Id) -> SelfLink {
+    let liveness = match info.liveness_interval {
+        0 => String::new(),
+        _ => format!("{}/liveness", location(app, id, "/mep")),
+    };
+    SelfLink { liveness }
+}
+
+/// The path of a service.
+pub(super) fn location(app: &str, id: Id, prefix: &str) -> String {
+    format!("{prefix}/mec_service_mgmt/v1/applications/{app}/services/{}", service_id(id))
+}
+
+/// Members in the original's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View<'a> {
+    ser_instance_id: String,
+    ser_name: &'a str,
+    ser_category: &'a Category,
+    version: &'a str,
+    state: &'a str,
+    transport_id: &'a str,
+    transport_info: TransportView<'a>,
+    serializer: &'a str,
+    scope_of_locality: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    consumed_local_only: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_local: bool,
+    liveness_interval: i64,
+    #[serde(rename = "_links")]
+    links: &'a Links,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TransportView<'a> {
+    id: &'a str,
+    name: &'a str,
+    description: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    protocol: &'a str,
+    version: &'a str,
+    endpoint: EndpointView<'a>,
+    security: &'a Security,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    impl_specific_info: &'a Value,
+}
+
+#[derive(Serialize)]
+struct EndpointView<'a> {
+    uris: Option<&'a Vec<String>>,
+    addresses: Option<&'a Vec<Address>>,
+    alternative: &'a Value,
+}
+
+impl<'a> View<'a> {
+    fn of(
+        info: &'a ServiceInfo,
+        id: Id,
+        state: &'a str,
+        endpoint: EndpointView<'a>,
+        links: &'a Links,
+    ) -> Self {
+        let transport = &info.transport_info;
+        Self {
+            ser_instance_id: service_id(id),
+            ser_name: &info.ser_name,
+            ser_category: &info.ser_category,
+            version: &info.version,
+            state,
+            transport_id: &info.transport_id,
+            transport_info: TransportView {
+                id: &transport.id,
+                name: &transport.name,
+                description: &transport.description,
+                kind: &transport.kind,
+                protocol: &transport.protocol,
+                version: &transport.version,
+                endpoint,
+                security: &transport.security,
+                impl_specific_info: &transport.impl_specific_info,
+            },
+            serializer: &info.serializer,
+            scope_of_locality: &info.scope_of_locality,
+            consumed_local_only: info.consumed_local_only,
+            is_local: info.is_local,
+            liveness_interval: info.liveness_interval,
+            links,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Subscriptions of both stores: asking to be told, looking what was asked, and taking it back
+//! (ETSI GS MEC 011, clauses 7.2.3, 7.2.4, 8.2.8 and 8.2.9).
+//!
+//! The stores differ in their path, in what a subscription may say, and in nothing else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use gateway_model::{Catalog, Id, Item, Ref};
+use http::{StatusCode, header};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{BROKEN_RULE, Call, object};
+use crate::Platform;
+use crate::auth::credential::AppInstanceId;
+use crate::commit::{commit, require};
+use crate::dialect::rules::{is_id, is_name, is_uri, length};
+use crate::entities::{self, AppInstance, Criteria, Store, Subscription};
+use crate::problem::{Code, Problem, json_reply};
+
+/// Subscriptions one app may have in one store.
+const MOST_SUBSCRIPTIONS: usize = 50;
+
+const UNKNOWN: Problem = Problem::new(Code::NotFound, "subscription not exist");
+
+pub(super) fn router(store: Store) -> Router<Arc<Platform>> {
+    let all = format!("/mep/{}/v1/applications/{{app}}/subscriptions", store.api());
+    let one = format!("{all}/{{subscription}}");
+    Router::new()
+        .route(
+            &all,
+            get(async move |platform, path, call| list(store, platform, path, call).await).post(
+                async move |platform, path, call, body| {
+                    subscribe(store, platform, path, call, body).await
+                },
+            ),
+        )
+        .route(
+            &one,
+            get(async move |platform, path, call| show(store, platform, path, call).await).delete(
+                async move |platform, path, call| unsubscribe(store, platform, path, call).await,
+            ),
+        )
+}
+
+async fn subscribe(
+    store: Store,
+    State(platform): State<Arc<Platform>>,
+    Path(path): Path<String>,
+    call: Call,
+    body: Body,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    let request: Request = object(body).await?;
+    if !request.is_valid(store) || !may_be_called(&platform, &request.callback_reference) {
+        return Err(BROKEN_RULE);
+    }
+    let subscription = Subscription {
+        id: Id::random(),
+        app: Ref::new(app),
+        store,
+        callback_reference: request.callback_reference,
+        criteria: (store == Store::Availability).then_some(request.filtering_criteria),
+        app_instance_id: (store == Store::Termination).then_some(request.app_instance_id),
+    };
+    commit(&platform.control, |catalog| {
+        if is_full(catalog, store, app) {
+            let limit = "subscription has over the limit";
+            return Err(Problem::new(Code::SubscriptionFailed, limit));
+        }
+        let mut changes = vec![require(move |catalog| !is_full(catalog, store, app))];
+        if catalog.get::<AppInstance>(app).is_none() {
+            changes.push(entities::put(app, &AppInstance { id: app }));
+        }
+        changes.push(entities::put(subscription.id, &subscription));
+        Ok((changes, ()))
+    })
+    .await
+    .map_err(|refused| refused.or(Problem::new(Code::StoreFailed, "subscription not stored")))?;
+    let reply = json_reply(StatusCode::CREATED, &View::of(&subscription));
+    Ok(([(header::LOCATION, href(&subscription))], reply).into_response())
+}
+
+async fn show(
+    store: Store,
+    State(platform): State<Arc<Platform>>,
+    Path((path, subscription)): Path<(String, String)>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    let id = id(&subscription)?;
+    let found = find(&platform.control.catalog(), store, app, id).ok_or(UNKNOWN)?;
+    Ok(json_reply(StatusCode::OK, &View::of(&found)))
+}
+
+async fn list(
+    store: Store,
+    State(platform): State<Arc<Platform>>,
+    Path(path): Path<String>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    let catalog = platform.control.catalog();
+    let hrefs: Vec<String> = of_app(&catalog, store, app).map(|one| href(&one)).collect();
+    if hrefs.is_empty() {
+        let none = "get subscription failed, subscription not exist";
+        return Err(Problem::new(Code::NotFound, none));
+    }
+    let rel = store.type_name();
+    let subscriptions = hrefs.iter().map(|href| serde_json::json!({"href": href, "rel": rel}));
+    let own = format!("/{}/v1/applications/{path}/subscriptions", store.api());
+    let body = serde_json::json!({
+        "_links": {
+            "self": {"href": own},
+            "subscriptions": subscriptions.collect::<Vec<_>>(),
+        }
+    });
+    Ok(json_reply(StatusCode::OK, &body))
+}
+
+async fn unsubscribe(
+    store: Store,
+    State(platform): State<Arc<Platform>>,
+    Path((path, subscription)): Path<(String, String)>,
+    call: Call,
+) -> Result<StatusCode, Problem> {
+    let app = call.app(&path)?;
+    let id = id(&subscription)?;
+    commit(&platform.control, |catalog| {
+        find(catalog, store, app, id).ok_or(UNKNOWN)?;
+        let still_there = require(move |catalog| find(catalog, store, app, id).is_some());
+        Ok((vec![still_there, entities::remove::<Subscription>(id)], ()))
+    })
+    .await
+    .map_err(|refused| refused.or(Problem::new(Code::DeleteFailed, "subscription not deleted")))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn id(path: &str) -> Result<Id, Problem> {
+    AppInstanceId::parse(path)
+        .ok()
+        .and_then(|valid| Id::parse(valid.as_str()))
+        .ok_or(Problem::new(Code::Parameter, "subscription ID validation failed, invalid uuid"))
+}
+
+fn of_app(catalog: &Catalog, store: Store, app: Id) -> impl Iterator<Item = Item<Subscription>> {
+    catalog.children::<Subscription>("app", app).filter(move |one| one.store == store)
+}
+
+fn find(catalog: &Catalog, store: Store, app: Id, id: Id) -> Option<Item<Subscription>> {
+    let found = catalog.get::<Subscription>(id);
+    found.filter(|one| one.store == store && one.app.id == app)
+}
+
+fn is_full(catalog: &Catalog, store: Store, app: Id) -> bool {
+    of_app(catalog, store, app).count() >= MOST_SUBSCRIPTIONS
+}
+
+/// Whether notifications may go there. A path is a URI to the dialect; nobody is ever called at it.
+fn may_be_called(platform: &Platform, callback: &str) -> bool {
+    if callback.starts_with('/') {
+        return true;
+    }
+    match Url::parse(callback).map(|url| platform.guard.check(&url)) {
+        Ok(Ok(())) => true,
+        Ok(Err(why)) => {
+            tracing::warn!(%why, "refused a callback");
+            false
+        }
+        Err(why) => {
+            tracing::debug!(%why, "refused a callback");
+            false
+        }
+    }
+}
+
+/// The path of a subscription, without the `/mep` that clients put before it.
+pub(crate) fn href(subscription: &Subscription) -> String {
+    let Subscription { id, app, store, .. } = subscription;
+    format!("/{}/v1/applications/{}/subscriptions/{id}", store.api(), app.id)
+}
+
+/// A subscription as a client asks for it, for either store. `_links` is not looked at.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Request {
+    subscription_type: String,
+    callback_reference: String,
+    filtering_criteria: Criteria,
+    app_instance_id: String,
+}
+
+impl Request {
+    fn is_valid(&self, store: Store) -> bool {
+        let types = [Store::Availability, Store::Termination].map(Store::type_name);
+        types.contains(&self.subscription_type.as_str())
+            && is_uri(&self.callback_reference)
+            && match store {
+                Store::Availability => is_valid(&self.filtering_criteria),
+                Store::Termination => AppInstanceId::parse(&self.app_instance_id).is_ok(),
+            }
+    }
+}
+
+fn is_valid(criteria: &Criteria) -> bool {
+    let every = |list: &Option<Vec<String>>, rule: &dyn Fn(&str) -> bool| {
+        list.iter().flatten().all(|text| rule(text))
+    };
+    every(&criteria.ser_instance_ids, &|id| length(id) <= 32 && is_id(id))
+        && every(&criteria.ser_names, &|name| length(name) <= 128 && is_name(name))
+        && every(&criteria.states, &|state| ["ACTIVE", "INACTIVE", "SUSPENDED"].contains(&state))
+}
+
+/// A subscription as clients see it, members in the original's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View<'a> {
+    subscription_id: Id,
+    subscription_type: &'static str,
+    callback_reference: &'a str,
+    #[serde(rename = "_links")]
+    links: serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filtering_criteria: Option<&'a Criteria>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_instance_id: Option<&'a str>,
+}
+
+impl<'a> View<'a> {
+    fn of(subscription: &'a Subscription) -> Self {
+        Self {
+            subscription_id: subscription.id,
+            subscription_type: subscription.store.type_name(),
+            callback_reference: &subscription.callback_reference,
+            links: serde_json::json!({"self": {"href": href(subscription)}}),
+            filtering_criteria: subscription.criteria.as_ref(),
+            app_instance_id: subscription.app_instance_id.as_deref(),
+        }
+    }
+}
