@@ -1,0 +1,215 @@
+//! Heartbeats: which services still live.
+//!
+//! A heartbeat costs one write to memory. The catalog changes only when a service turns: suspended
+//! when its heartbeats stop, active when they come back. After a restart states are as they were
+//! and every service has its whole interval again.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use futures::StreamExt as _;
+use gateway_control::{Committed, Control};
+use gateway_model::{Change, Clock, Document, Entity, Id, Item, Key};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+
+use crate::commit::{require, unchanged};
+use crate::entities::{ServiceInstance, State};
+use crate::metrics::Metrics;
+use crate::platform::over;
+
+/// When each service was heard of last, in Unix milliseconds.
+///
+/// Only heartbeats are kept here; registrations and turns stand in the catalog.
+#[derive(Debug)]
+pub(crate) struct Heartbeats {
+    beats: DashMap<Id, u64>,
+    started_ms: u64,
+}
+
+impl Heartbeats {
+    /// Nothing heard yet; the platform starts now.
+    pub(crate) fn new(started_ms: u64) -> Self {
+        Self { beats: DashMap::new(), started_ms }
+    }
+
+    /// Notes a heartbeat.
+    pub(crate) fn beat(&self, id: Id, now_ms: u64, control: &Control) {
+        self.beats.insert(id, now_ms);
+        // The service may have gone in between, after which nobody would forget it here.
+        if control.catalog().get::<ServiceInstance>(id).is_none() {
+            self.beats.remove(&id);
+        }
+    }
+
+    /// When a service was heard of last.
+    pub(crate) fn last(&self, instance: &ServiceInstance) -> u64 {
+        let beat = self.beats.get(&instance.id).map_or(0, |beat| *beat);
+        beat.max(instance.renewed_at_ms)
+    }
+
+    /// When an active service counts as suspended, unless it is heard of before.
+    fn deadline(&self, instance: &ServiceInstance) -> Option<u64> {
+        let patience = instance.patience_ms().filter(|_| instance.state == State::Active)?;
+        Some(self.last(instance).max(self.started_ms) + patience)
+    }
+}
+
+/// Turns a service into another state, unless something else was written to it meanwhile.
+/// `proviso` is checked in the writer's turn as well. Says whether it turned.
+pub(crate) async fn turn(
+    control: &Control,
+    clock: &Clock,
+    instance: &Item<ServiceInstance>,
+    state: State,
+    proviso: Option<Change>,
+) -> bool {
+    let members = Document::from_iter([
+        ("state".to_owned(), state.as_str().into()),
+        ("renewed_at_ms".to_owned(), clock.unix_ms().into()),
+    ]);
+    let key = Key::Id(instance.id());
+    let patch = Change::Patch { kind: ServiceInstance::KIND, key, document: members };
+    let changes = [unchanged(instance)].into_iter().chain(proviso).chain([patch]).collect();
+    let turned = control.apply(changes).await;
+    if let Err(why) = &turned {
+        let service = instance.service_id();
+        tracing::debug!(service.id = service, state = state.as_str(), %why, "did not turn");
+    }
+    turned.is_ok()
+}
+
+/// Watches over the services that send heartbeats.
+pub(crate) struct Watchman {
+    pub(crate) control: Control,
+    pub(crate) clock: Clock,
+    pub(crate) heartbeats: Arc<Heartbeats>,
+    pub(crate) metrics: Metrics,
+    /// When to look at which service again, at most one entry each. It may be too early: what
+    /// counts is what the catalog and the heartbeats say when it is due.
+    due: BinaryHeap<Reverse<(u64, Id)>>,
+    scheduled: HashSet<Id>,
+}
+
+impl Watchman {
+    pub(crate) fn new(
+        control: Control,
+        clock: Clock,
+        heartbeats: Arc<Heartbeats>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            control,
+            clock,
+            heartbeats,
+            metrics,
+            due: BinaryHeap::new(),
+            scheduled: HashSet::new(),
+        }
+    }
+
+    /// Watches until `shutdown` says so.
+    pub(crate) async fn run(
+        mut self,
+        mut feed: broadcast::Receiver<Arc<Committed>>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        self.watch_all();
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = over(&mut shutdown) => return,
+                _ = tick.tick() => self.look().await,
+                committed = feed.recv() => match committed {
+                    Ok(committed) => self.follow(&committed),
+                    Err(RecvError::Lagged(_)) => self.watch_all(),
+                    Err(RecvError::Closed) => return,
+                },
+            }
+        }
+    }
+
+    fn watch_all(&mut self) {
+        let catalog = self.control.catalog();
+        self.due.clear();
+        self.scheduled.clear();
+        for instance in catalog.all::<ServiceInstance>() {
+            self.watch(&instance);
+        }
+        self.heartbeats.beats.retain(|id, _| catalog.get::<ServiceInstance>(*id).is_some());
+    }
+
+    fn watch(&mut self, instance: &ServiceInstance) {
+        if let Some(deadline) = self.heartbeats.deadline(instance)
+            && self.scheduled.insert(instance.id)
+        {
+            self.due.push(Reverse((deadline, instance.id)));
+        }
+    }
+
+    fn follow(&mut self, committed: &Committed) {
+        for write in committed.writes.iter().filter(|write| write.kind == ServiceInstance::KIND) {
+            match write.after.as_ref().and_then(|stored| stored.entity::<ServiceInstance>()) {
+                Some(instance) => self.watch(instance),
+                None => {
+                    self.heartbeats.beats.remove(&write.id);
+                }
+            }
+        }
+    }
+
+    /// Suspends every service whose time is over. All turns are under way together, so that they
+    /// share commits.
+    async fn look(&mut self) {
+        let now = self.clock.unix_ms();
+        let catalog = self.control.catalog();
+        let mut over = Vec::new();
+        while let Some(Reverse((due, id))) = self.due.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.due.pop();
+            self.scheduled.remove(&id);
+            let Some(instance) = catalog.get::<ServiceInstance>(id) else { continue };
+            match self.heartbeats.deadline(&instance) {
+                Some(deadline) if deadline <= now => over.push(instance),
+                _ => self.watch(&instance),
+            }
+        }
+        let watchman = &*self;
+        let turns = futures::stream::iter(
+            over.iter().cloned().map(|instance| watchman.suspend(instance, now)),
+        );
+        let outcomes: Vec<bool> = turns.buffered(TOGETHER).collect().await;
+        for (instance, suspended) in over.iter().zip(outcomes) {
+            if suspended {
+                self.metrics.suspensions.inc();
+                let service = instance.service_id();
+                tracing::info!(service.id = service, "no heartbeats: service suspended");
+            } else if let Some(now) = self.control.catalog().get::<ServiceInstance>(instance.id()) {
+                self.watch(&now);
+            }
+        }
+    }
+
+    async fn suspend(&self, instance: Item<ServiceInstance>, now: u64) -> bool {
+        let heartbeats = Arc::clone(&self.heartbeats);
+        let id = instance.id();
+        let still_silent = require(move |catalog| {
+            let instance = catalog.get::<ServiceInstance>(id);
+            let deadline = instance.and_then(|instance| heartbeats.deadline(&instance));
+            deadline.is_some_and(|deadline| deadline <= now)
+        });
+        turn(&self.control, &self.clock, &instance, State::Suspended, Some(still_silent)).await
+    }
+}
+
+/// How often the watchman looks: twice a second, so that a service is suspended within one.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Turns under way together.
+const TOGETHER: usize = 256;
