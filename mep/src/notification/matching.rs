@@ -1,0 +1,76 @@
+//! Whether a subscription is about a service.
+
+use crate::entities::{Criteria, ServiceInstance, service_id};
+
+/// Whether a service is what a subscription asks for: every criterion that is given holds, a list by
+/// any of its members (ETSI GS MEC 011, clause 8.1.3.2).
+///
+/// The original did not look at `isLocal`, never notified who asked by state alone, and took any
+/// one of ids, names and categories for enough.
+pub(super) fn matches(criteria: &Criteria, instance: &ServiceInstance) -> bool {
+    let info = &instance.info;
+    any_of(&criteria.ser_instance_ids, |id| *id == service_id(instance.id))
+        && any_of(&criteria.ser_names, |name| *name == info.ser_name)
+        && any_of(&criteria.ser_categories, |category| *category == info.ser_category)
+        && any_of(&criteria.states, |state| state == instance.state.as_str())
+        && (!criteria.is_local || info.is_local)
+}
+
+/// Whether a list asks for nothing, or one of its members holds.
+fn any_of<T>(list: &Option<Vec<T>>, holds: impl Fn(&T) -> bool) -> bool {
+    match list.as_deref() {
+        None | Some([]) => true,
+        Some(list) => list.iter().any(holds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::OnceLock;
+
+    use gateway_model::{Id, Ref};
+
+    use super::*;
+    use crate::entities::{Category, ServiceInfo, State};
+
+    #[test]
+    fn given_criteria_must_all_hold() {
+        let category = Category { id: "c".to_owned(), ..Category::default() };
+        let info = ServiceInfo {
+            ser_name: "x".to_owned(),
+            ser_category: category,
+            is_local: false,
+            ..ServiceInfo::default()
+        };
+        let instance = ServiceInstance {
+            id: Id::from_bytes([1; 16]),
+            app: Ref::new(Id::random()),
+            service_name: Ref::new(Id::random()),
+            info,
+            state: State::Suspended,
+            publications: Vec::new(),
+            renewed_at_ms: 0,
+            shown: OnceLock::new(),
+        };
+        for (criteria, wanted) in [
+            ("{}", true),
+            (r#"{"serNames":[]}"#, true),
+            (r#"{"serNames":["other"]}"#, false),
+            (r#"{"serNames":["other","x"]}"#, true),
+            (r#"{"states":["SUSPENDED"]}"#, true),
+            (r#"{"states":["ACTIVE"]}"#, false),
+            (r#"{"serNames":["x"],"states":["ACTIVE"]}"#, false),
+            (r#"{"serNames":["x"],"serInstanceIds":["01010101010101010101010101010101"]}"#, true),
+            (r#"{"serNames":["x"],"serInstanceIds":["02"]}"#, false),
+            (r#"{"serCategories":[{"href":"","id":"c","name":"","version":""}]}"#, true),
+            (r#"{"serCategories":[{"href":"","id":"c","name":"n","version":""}]}"#, false),
+            (r#"{"isLocal":true}"#, false),
+            (r#"{"isLocal":false}"#, true),
+        ] {
+            let criteria_read: Criteria = serde_json::from_str(criteria).unwrap();
+            assert_eq!(matches(&criteria_read, &instance), wanted, "{criteria}");
+        }
+    }
+}
