@@ -1,0 +1,155 @@
+//! [`Platform`]: everything of the MEC platform in one place.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use gateway_control::Control;
+use gateway_model::Clock;
+use tokio::sync::watch;
+
+use crate::auth::sealing::SealingKey;
+use crate::auth::service::TokenService;
+use crate::auth::token::TokenIssuer;
+use crate::auth_api::{self, KeyPairs};
+use crate::guard::Guard;
+use crate::liveness::{Heartbeats, Watchman};
+use crate::metrics::Metrics;
+use crate::mp1;
+use crate::notification::Notifier;
+use crate::seed::{self, SeedError, Seeded};
+use crate::settings::PlatformSettings;
+
+/// The MEC platform: its routers, its tasks, what it puts into the catalog.
+pub struct Platform {
+    pub(crate) settings: PlatformSettings,
+    pub(crate) control: Control,
+    pub(crate) clock: Clock,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) sealing: Arc<SealingKey>,
+    pub(crate) issuer: Arc<TokenIssuer>,
+    pub(crate) tokens: TokenService<KeyPairs>,
+    pub(crate) heartbeats: Arc<Heartbeats>,
+    pub(crate) metrics: Metrics,
+    notifier: Arc<Notifier>,
+}
+
+impl Platform {
+    /// A platform over `control`, whose registry must know [`crate::ENTITIES`]. Nothing runs and
+    /// nothing is written yet: see [`Platform::seed`] and [`Platform::tasks`].
+    ///
+    /// `sealing` keeps secret keys at rest; `issuer` signs tokens. Families of metrics are added to
+    /// `metrics`.
+    ///
+    /// # Errors
+    ///
+    /// When the families are there already, or no HTTP client can be made.
+    pub fn new(
+        settings: PlatformSettings,
+        control: Control,
+        sealing: Arc<SealingKey>,
+        issuer: Arc<TokenIssuer>,
+        clock: Clock,
+        metrics: &prometheus::Registry,
+    ) -> Result<Arc<Self>, PlatformError> {
+        let registry = metrics;
+        let metrics = Metrics::new().map_err(PlatformError::Metrics)?;
+        metrics.register(registry).map_err(PlatformError::Metrics)?;
+        let guard = Arc::new(Guard {
+            allow: settings.destinations.clone(),
+            own: settings.own_listeners.clone(),
+            published: Some((settings.published.host.clone(), settings.published.port)),
+        });
+        let notifier = Notifier::new(
+            settings.delivery.clone(),
+            settings.own_address,
+            control.clone(),
+            Arc::clone(&guard),
+            metrics.clone(),
+        )
+        .map_err(PlatformError::Client)?;
+        let tokens = TokenService::new(
+            KeyPairs(control.clone()),
+            Arc::clone(&sealing),
+            Arc::clone(&issuer),
+            settings.freshness.clone(),
+        );
+        let heartbeats = Arc::new(Heartbeats::new(clock.unix_ms()));
+        Ok(Arc::new(Self {
+            settings,
+            control,
+            clock,
+            guard,
+            sealing,
+            issuer,
+            tokens,
+            heartbeats,
+            metrics,
+            notifier: Arc::new(notifier),
+        }))
+    }
+
+    /// What answers for [`crate::MEPSERVER_HOST`] and on the direct listener: Mp1.
+    ///
+    /// Requests carry a [`gateway_model::ports::Caller`]; one without is taken as direct.
+    pub fn mepserver_router(self: &Arc<Self>) -> Router {
+        mp1::router(Arc::clone(self))
+    }
+
+    /// What answers for [`crate::MEPAUTH_HOST`] and on the direct listener: the token API and the
+    /// AK/SK API.
+    ///
+    /// Requests carry a [`gateway_model::ports::Caller`]; one without is refused, because both APIs
+    /// depend on the client's address.
+    pub fn mepauth_router(self: &Arc<Self>) -> Router {
+        auth_api::router(Arc::clone(self))
+    }
+
+    /// Puts into the catalog what the platform needs there, and the bootstrap app.
+    ///
+    /// Run again it changes nothing an operator edited or deleted. Plugins it uses have to be in the
+    /// registry.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog refuses, or the published default key pair may not be used.
+    pub async fn seed(&self) -> Result<Seeded, SeedError> {
+        seed::seed(self).await
+    }
+
+    /// What goes on in the background: heartbeats and notifications. Events from this call on are
+    /// noticed; the future ends soon after `shutdown` holds `true`, or its sender is gone.
+    pub fn tasks(
+        self: &Arc<Self>,
+        shutdown: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let watchman = Watchman::new(
+            self.control.clone(),
+            self.clock.clone(),
+            Arc::clone(&self.heartbeats),
+            self.metrics.clone(),
+        );
+        let watching = watchman.run(self.control.feed(), shutdown.clone());
+        let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown);
+        async move {
+            tokio::join!(watching, notifying);
+        }
+    }
+}
+
+/// Waits until the flag is up, or nobody is left to raise it.
+pub(crate) async fn over(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|over| *over).await;
+}
+
+/// Why there is no platform.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlatformError {
+    /// The metric families could not be made.
+    #[error("creating metrics")]
+    Metrics(#[source] prometheus::Error),
+    /// The HTTP client for notifications could not be made.
+    #[error("creating the client for notifications")]
+    Client(#[source] reqwest::Error),
+}
