@@ -10,6 +10,7 @@ mod ip_restriction;
 pub mod jwt;
 mod kit;
 mod pre_function;
+mod prometheus;
 mod rate_limiting;
 mod response_transformer;
 
@@ -22,6 +23,7 @@ use contract::PluginType;
 use gateway_model::{EntityType, Registry};
 
 pub use kit::queue::drain;
+pub use prometheus::{Connections, NodeMetrics, Timers};
 
 /// The version of Kong whose behaviour plugins follow.
 pub const KONG_VERSION: &str = "3.10.0";
@@ -33,6 +35,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<ip_restriction::IpRestriction>(),
     PluginType::of::<rate_limiting::RateLimiting>(),
     PluginType::of::<response_transformer::ResponseTransformer>(),
+    PluginType::of::<prometheus::Prometheus>(),
     PluginType::of::<http_log::HttpLog>(),
     PluginType::of::<appid_header::AppIdHeader>(),
 ];

@@ -23,3 +23,8 @@ fn spec_json(name: &str) -> Value {
 pub(crate) fn log_entries() -> Value {
     spec_json("golden/log-entries.json")
 }
+
+/// What Kong's `/metrics` said.
+pub(crate) fn metrics() -> String {
+    spec("golden/metrics.txt")
+}
