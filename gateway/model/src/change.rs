@@ -47,7 +47,9 @@ pub enum Change {
 
 /// A fact that must hold when the writer applies a set of changes.
 #[derive(Clone)]
-pub struct Condition(Arc<dyn Fn(&crate::Catalog) -> Result<(), String> + Send + Sync>);
+pub struct Condition(Arc<Holds>);
+
+type Holds = dyn Fn(&crate::Catalog) -> Result<(), String> + Send + Sync;
 
 impl Condition {
     /// A condition on the catalog the changes are applied to; the text tells why it fails.

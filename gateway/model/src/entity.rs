@@ -56,6 +56,9 @@ impl<T> fmt::Debug for Ref<T> {
 
 type Decode = fn(&Document) -> Result<Arc<dyn Any + Send + Sync>, Violations>;
 
+/// A step from completed to stored document: normal forms, hashes, digests.
+pub type Transform = fn(&mut Document) -> Result<(), Violations>;
+
 /// What a kind is called, how it is found, what it refers to.
 pub struct EntityType {
     /// Plural name: `services`.
@@ -71,7 +74,7 @@ pub struct EntityType {
     /// Fills in defaults that depend on other fields, before those of the record.
     pub defaults: Option<fn(&mut Document)>,
     /// Turns a completed document into the stored one (normal forms, hashes, digests).
-    pub transform: Option<fn(&mut Document) -> Result<(), Violations>>,
+    pub transform: Option<Transform>,
     record: fn() -> Record,
     decode: Decode,
     built: OnceLock<Record>,
@@ -132,7 +135,7 @@ impl EntityType {
 
     /// Sets the step from completed to stored document.
     #[must_use]
-    pub const fn transform(mut self, step: fn(&mut Document) -> Result<(), Violations>) -> Self {
+    pub const fn transform(mut self, step: Transform) -> Self {
         self.transform = Some(step);
         self
     }

@@ -21,6 +21,8 @@ pub struct Options {
     pub port_maps: HashMap<u16, u16>,
     /// Largest request body, bytes; 0 is no limit (`nginx_http_client_max_body_size`).
     pub max_body: u64,
+    /// Seconds an idle client connection is kept; 0 closes it after each answer.
+    pub keepalive_seconds: u64,
     /// Whether upstream certificates are verified when the service does not say
     /// (`proxy_ssl_verify`).
     pub verify_upstream: bool,
@@ -91,6 +93,7 @@ impl Default for Options {
             error_type: ErrorType::Plain,
             port_maps: HashMap::new(),
             max_body: 0,
+            keepalive_seconds: 60,
             verify_upstream: false,
             upstream_idle_seconds: 60,
             server: HeaderValue::from_static("kong/3.10.0"),

@@ -148,6 +148,11 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.begin(session, &self.options);
+        // Closing was decided already when the client or a shutdown asked for it.
+        if session.get_keepalive().is_some() {
+            let seconds = self.options.keepalive_seconds;
+            session.set_keepalive((seconds > 0).then_some(seconds));
+        }
         Ok(())
     }
 

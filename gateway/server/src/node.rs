@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri};

@@ -66,8 +66,9 @@ pub(crate) fn certificates(settings: &Settings) -> Result<Vec<KeyPair>> {
     if !settings.tls.proxy.is_empty() {
         return Ok(settings.tls.proxy.clone());
     }
-    let made = certs::ensure(&settings.mep.certs, &[settings.mep.published.host.clone()])
-        .with_context(|| format!("making certificates in {}", settings.mep.certs.display()))?;
+    let made =
+        certs::ensure(&settings.mep.certs, std::slice::from_ref(&settings.mep.published.host))
+            .with_context(|| format!("making certificates in {}", settings.mep.certs.display()))?;
     let pair = |pair: &certs::Pair| KeyPair {
         cert: Pem::File(pair.cert.clone()),
         key: Pem::File(pair.key.clone()),

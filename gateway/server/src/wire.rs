@@ -26,6 +26,7 @@ use crate::listener::{Accept, Application, Bound, Connections};
 use crate::node::{self, Node};
 use crate::settings::logs::LogTarget;
 use crate::settings::store::{Database, Declarative};
+use crate::settings::tls::KeyPair;
 use crate::settings::{Listen, Settings};
 use crate::startup::{self, Summary};
 use crate::{daemon, telemetry};
@@ -68,7 +69,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
 async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result<()> {
     let listeners = Listeners::bind(settings)?;
     let clock = Clock::system();
-    let certificates = Certificates::load(startup::certificates(settings)?)?;
+    let certificates = Served::load(settings)?;
     let sealing = startup::sealing_key(settings)?;
     let metrics = prometheus::Registry::new();
     let client = options::http_client(settings)?;
@@ -118,9 +119,8 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
     let status = node::status_router(admin.clone(), shutdown.clone());
 
-    let accept = |application: Application, listen: &Listen| -> Result<Accept> {
-        let tls =
-            listen.ssl.then(|| certificates.config(&settings.tls, listen.http2)).transpose()?;
+    let accept = |application, listen: &Listen, shown: &Arc<Certificates>| -> Result<Accept> {
+        let tls = listen.ssl.then(|| shown.config(&settings.tls, listen.http2)).transpose()?;
         Ok(Accept {
             application,
             tls,
@@ -133,7 +133,8 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
     let mut per_worker: Vec<Vec<(Accept, TcpListener)>> = Vec::new();
     per_worker.resize_with(settings.process.workers.threads().get(), Vec::new);
     for bound in &listeners.proxy {
-        let accept = accept(Application::Proxy(Arc::clone(&proxy)), &bound.listen)?;
+        let accept =
+            accept(Application::Proxy(Arc::clone(&proxy)), &bound.listen, &certificates.proxy)?;
         for (worker, socket) in per_worker.iter_mut().zip(&bound.sockets) {
             worker.push((accept.clone(), socket.try_clone()?));
         }
@@ -142,14 +143,14 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
         workers.push(worker(index, sockets, shutdown.clone(), Arc::clone(&connections))?);
     }
     let routed = [
-        (&listeners.admin, gateway_admin::router(admin)),
-        (&listeners.status, status),
-        (&listeners.mep, platform.mepserver_router()),
-        (&listeners.mep_auth, platform.mepauth_router()),
+        (&listeners.admin, gateway_admin::router(admin), &certificates.admin),
+        (&listeners.status, status, &certificates.status),
+        (&listeners.mep, platform.mepserver_router(), &certificates.proxy),
+        (&listeners.mep_auth, platform.mepauth_router(), &certificates.proxy),
     ];
-    for (bound, router) in routed {
+    for (bound, router, shown) in routed {
         for bound in bound {
-            let accept = accept(Application::Router(router.clone()), &bound.listen)?;
+            let accept = accept(Application::Router(router.clone()), &bound.listen, shown)?;
             for socket in &bound.sockets {
                 let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
                 tokio::spawn(accept.clone().run(listener));
@@ -186,7 +187,7 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
 }
 
 /// Waits for a signal that ends the process; HUP reads the certificate files again.
-async fn until_stopped(certificates: &Certificates) -> Result<()> {
+async fn until_stopped(certificates: &Served) -> Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut quit = signal(SignalKind::quit())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -201,6 +202,32 @@ async fn until_stopped(certificates: &Certificates) -> Result<()> {
                 Err(error) => tracing::error!("the certificates in use stay: {error:#}"),
             },
         }
+    }
+}
+
+/// The certificates of each kind of listener.
+struct Served {
+    proxy: Arc<Certificates>,
+    admin: Arc<Certificates>,
+    status: Arc<Certificates>,
+}
+
+impl Served {
+    /// Reads what is configured; what names no pair of its own shows the proxy's.
+    fn load(settings: &Settings) -> Result<Self> {
+        let proxy = Certificates::load(startup::certificates(settings)?)?;
+        let own = |pairs: &[KeyPair]| match pairs {
+            [] => Ok(Arc::clone(&proxy)),
+            pairs => Certificates::load(pairs.to_vec()),
+        };
+        let (admin, status) = (own(&settings.tls.admin)?, own(&settings.tls.status)?);
+        Ok(Self { proxy, admin, status })
+    }
+
+    fn reload(&self) -> Result<()> {
+        self.proxy.reload()?;
+        self.admin.reload()?;
+        self.status.reload()
     }
 }
 

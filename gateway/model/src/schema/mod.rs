@@ -50,8 +50,11 @@ pub struct Record {
     /// Input spellings that turn into other fields.
     pub shorthands: Vec<Shorthand>,
     /// A rule in code over the whole record; its text stands at the record's own path.
-    pub custom: Option<fn(&Map<String, Value>) -> Result<(), String>>,
+    pub custom: Option<RecordRule>,
 }
+
+/// A rule in code over a whole record; gives the text when it is broken.
+pub type RecordRule = fn(&Map<String, Value>) -> Result<(), String>;
 
 /// An input spelling that is not a field of its own.
 #[derive(Clone, Debug)]
@@ -103,7 +106,7 @@ impl Record {
 
     /// Adds the rule in code.
     #[must_use]
-    pub fn custom(mut self, rule: fn(&Map<String, Value>) -> Result<(), String>) -> Self {
+    pub fn custom(mut self, rule: RecordRule) -> Self {
         self.custom = Some(rule);
         self
     }

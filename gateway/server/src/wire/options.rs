@@ -42,6 +42,7 @@ pub(super) fn proxy(settings: &Settings) -> Options {
         },
         port_maps: address.port_maps.iter().map(|map| (map.listener, map.outside)).collect(),
         max_body: proxying.max_body.unwrap_or(0),
+        keepalive_seconds: proxying.keepalive.timeout.as_secs(),
         upstream_idle_seconds: proxying.upstream_pool.idle_timeout.map_or(0, |idle| idle.as_secs()),
         ..Options::default()
     }
