@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+mod conversations;
+mod order;
+mod refusals;
+mod schemas;
+
 fn spec(name: &str) -> String {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/spec/kong");
     let path = std::env::var_os("KONG_SPEC_DIR").map_or_else(beside, PathBuf::from).join(name);

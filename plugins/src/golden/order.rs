@@ -1,0 +1,33 @@
+//! The order handlers run in, held still: changing it changes what requests are let through.
+
+use super::spec_json;
+
+#[test]
+fn the_order_of_plugins() {
+    let listed: Vec<String> =
+        crate::ALL.iter().map(|plugin| format!("{} {}", plugin.priority, plugin.name)).collect();
+    assert_eq!(
+        listed,
+        [
+            "1000000 pre-function",
+            "1450 jwt",
+            "990 ip-restriction",
+            "910 rate-limiting",
+            "800 response-transformer",
+            "13 prometheus",
+            "12 http-log",
+            "10 appid-header",
+        ],
+        "listed as they run: highest first"
+    );
+}
+
+#[test]
+fn priorities_are_kongs() {
+    let spec = spec_json("plugins.json");
+    for plugin in crate::ALL {
+        if let Some(kongs) = spec["plugins"].get(plugin.name) {
+            assert_eq!(kongs["priority"], plugin.priority, "{}", plugin.name);
+        }
+    }
+}
