@@ -2,7 +2,7 @@
 //!
 //! A token names its key by a claim (`iss`), the key's credential says which algorithm it is for,
 //! and the signature decides. Verified tokens are remembered, so that a signature is checked once
-//! and not with every request (see [`verified`]).
+//! and not with every request (see `verified.rs`).
 
 mod config;
 mod credential;
