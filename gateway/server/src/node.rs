@@ -1,5 +1,6 @@
 //! This node, as the Admin API, the status API and metrics show it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,6 +12,8 @@ use gateway_admin::{Admin, Connections as Counted, Headers, NodeStatus, Source, 
 use gateway_control::Control;
 use gateway_model::{Document, Id};
 use gateway_proxy::Traffic;
+use plugins::contract::Tools;
+use plugins::{NodeMetrics, Timers};
 use prometheus::TextEncoder;
 use serde_json::json;
 use tokio::sync::watch;
@@ -20,12 +23,16 @@ use crate::listener::Connections;
 use crate::settings::Settings;
 use crate::settings::proxying::ResponseHeader;
 use crate::settings::store::Database;
+use crate::startup;
 
 /// What this node counts.
 pub(crate) struct Node {
     pub(crate) connections: Arc<Connections>,
     pub(crate) traffic: Arc<Traffic>,
-    database: Database,
+    /// The file of the embedded store; `None` when the configuration is in memory only.
+    file: Option<PathBuf>,
+    /// MD5 of the declarative text served; zeros when there is none.
+    hash: String,
 }
 
 impl Node {
@@ -34,9 +41,49 @@ impl Node {
         settings: &Settings,
         connections: &Arc<Connections>,
         traffic: Arc<Traffic>,
+        hash: String,
     ) -> Arc<Self> {
-        let database = settings.store.database;
-        Arc::new(Self { connections: Arc::clone(connections), traffic, database })
+        let file = match settings.store.database {
+            Database::Sqlite => Some(startup::database_file(settings)),
+            _ => None,
+        };
+        Arc::new(Self { connections: Arc::clone(connections), traffic, file, hash })
+    }
+
+    /// Shows it in the metrics of the process.
+    ///
+    /// # Errors
+    ///
+    /// When families of these names are there already.
+    pub(crate) fn register(self: &Arc<Self>, tools: &Tools, id: Id) -> prometheus::Result<()> {
+        let (connections, requests) = (Arc::clone(self), Arc::clone(self));
+        let (datastore, memory) = (Arc::clone(self), Arc::clone(self));
+        let runtime = tools.runtime.clone();
+        NodeMetrics::new(id.to_string(), plugins::KONG_VERSION)
+            .connections(move || {
+                let counted = connections.connections();
+                plugins::Connections {
+                    accepted: counted.accepted,
+                    handled: counted.handled,
+                    active: counted.active,
+                    reading: counted.reading,
+                    writing: counted.writing,
+                    waiting: counted.waiting,
+                }
+            })
+            .requests(move || requests.traffic.requests())
+            .timers(move || Timers {
+                running: runtime.metrics().num_alive_tasks() as u64,
+                pending: 0,
+            })
+            .datastore(move || datastore.reaches_store())
+            .memory(move || memory.memory_bytes())
+            .register(tools)
+    }
+
+    /// Whether the store is where it was. Memory always is.
+    fn reaches_store(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| file.exists())
     }
 }
 
@@ -60,9 +107,9 @@ impl NodeStatus for Node {
     }
 
     fn source(&self) -> Source {
-        match self.database {
-            Database::Off => Source::Declarative { hash: "0".repeat(32) },
-            _ => Source::Database { reachable: true },
+        match self.file {
+            None => Source::Declarative { hash: self.hash.clone() },
+            Some(_) => Source::Database { reachable: self.reaches_store() },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -34,6 +34,11 @@ pub(crate) fn folders(settings: &Settings) -> Result<()> {
             .with_context(|| format!("making {}", folder.display()))?;
     }
     Ok(())
+}
+
+/// The file of the embedded store.
+pub(crate) fn database_file(settings: &Settings) -> PathBuf {
+    settings.process.prefix.join("gateway.db")
 }
 
 /// The id of this node: as configured, else the one kept in the prefix, else a new one.

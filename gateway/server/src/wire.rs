@@ -12,6 +12,7 @@ use gateway_model::ports::DataPlane;
 use gateway_model::{Clock, Registry};
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use gateway_proxy::{AccessLog, EmbeddedServices, Proxy};
+use md5::{Digest as _, Md5};
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
@@ -87,9 +88,10 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
         .await
         .context("loading the configuration")?;
     control.register_metrics(&metrics)?;
-    if let Some(declarative) = &settings.store.declarative {
-        load_declarative(&control, declarative).await?;
-    }
+    let hash = match &settings.store.declarative {
+        Some(declarative) => load_declarative(&control, declarative).await?,
+        None => "0".repeat(32),
+    };
 
     let (stop, shutdown) = watch::channel(false);
     let platform =
@@ -113,9 +115,10 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
         access_log(&settings.logs.proxy.access)?,
         clock.clone(),
     );
-    let node = Node::new(settings, &connections, proxy.traffic());
+    let node = Node::new(settings, &connections, proxy.traffic(), hash);
     let proxy = pingora(proxy, settings);
     let node_id = startup::node_id(settings)?;
+    node.register(&tools, node_id)?;
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
     let status = node::status_router(admin.clone(), shutdown.clone());
 
@@ -348,7 +351,7 @@ async fn store(
     Ok(match settings.store.database {
         Database::Off => Arc::new(Memory::new()),
         Database::Sqlite => {
-            let path = settings.process.prefix.join("gateway.db");
+            let path = startup::database_file(settings);
             let file =
                 Sqlite::open(&path).await.with_context(|| format!("opening {}", path.display()))?;
             let sealer = Arc::new(startup::StoreSealer(Arc::clone(sealing)));
@@ -362,13 +365,14 @@ async fn store(
 
 fn state(settings: &Settings) -> String {
     match settings.store.database {
-        Database::Sqlite => settings.process.prefix.join("gateway.db").display().to_string(),
+        Database::Sqlite => startup::database_file(settings).display().to_string(),
         Database::Off => "in memory (database = off)".to_owned(),
         Database::Postgres => "PostgreSQL".to_owned(),
     }
 }
 
-async fn load_declarative(control: &Control, declarative: &Declarative) -> Result<()> {
+/// Loads a declarative configuration; gives the MD5 of its text, by which Kong names it.
+async fn load_declarative(control: &Control, declarative: &Declarative) -> Result<String> {
     let (name, text) = match declarative {
         Declarative::File(path) => {
             let text = std::fs::read_to_string(path)
@@ -381,7 +385,7 @@ async fn load_declarative(control: &Control, declarative: &Declarative) -> Resul
     let registry = control.catalog().registry().clone();
     let changes = gateway_control::declarative::changes(&text, &registry).with_context(parse)?;
     control.apply(changes).await.with_context(parse)?;
-    Ok(())
+    Ok(hex::encode(Md5::digest(text.as_bytes())))
 }
 
 fn access_log(target: &LogTarget) -> Result<Option<AccessLog>> {
