@@ -20,7 +20,7 @@ const JSON: &str = "application/json; charset=utf-8";
 fn sent(method: &str, path: &str, media_type: &str, body: impl Into<String>) -> Sent {
     let headers = match media_type {
         "" => BTreeMap::new(),
-        media_type => BTreeMap::from([("Content-Type".to_owned(), media_type.to_owned())]),
+        media_type => BTreeMap::from([("Content-Type".to_owned(), media_type.into())]),
     };
     Sent { method: method.into(), path: path.into(), headers, json: None, body: Some(body.into()) }
 }

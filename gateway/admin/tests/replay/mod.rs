@@ -44,7 +44,7 @@ pub(crate) struct Sent {
     pub(crate) path: String,
     /// In any order.
     #[serde(default)]
-    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, Values>,
     /// A JSON body,
     pub(crate) json: Option<Value>,
     /// or one as text.
@@ -62,6 +62,32 @@ impl Sent {
     }
 }
 
+/// The values of one header, in order.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Values {
+    /// The usual.
+    One(String),
+    /// A header that occurs several times.
+    Several(Vec<String>),
+}
+
+impl Values {
+    /// All of them.
+    pub(crate) fn all(&self) -> &[String] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Several(values) => values,
+        }
+    }
+}
+
+impl From<&str> for Values {
+    fn from(value: &str) -> Self {
+        Self::One(value.to_owned())
+    }
+}
+
 /// What was recorded.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Recorded {
@@ -69,7 +95,7 @@ pub(crate) struct Recorded {
     pub(crate) status: u16,
     /// The headers worth comparing.
     #[serde(default)]
-    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, Values>,
     /// The body, when it was JSON,
     pub(crate) json: Option<Value>,
     /// or as text.
@@ -135,16 +161,25 @@ pub(crate) fn run(
     differences
 }
 
-fn compare(names: &Names, sent: &Sent, recorded: &Recorded, reply: &Reply) -> Vec<String> {
+/// What differs between the recorded reply and the given one, a line each.
+pub(crate) fn compare(
+    names: &Names,
+    sent: &Sent,
+    recorded: &Recorded,
+    reply: &Reply,
+) -> Vec<String> {
     let mut lines = Vec::new();
     if reply.status != recorded.status {
         lines.push(format!("status {} instead of {}", reply.status, recorded.status));
     }
     for (name, wanted) in &recorded.headers {
-        let found = reply.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        let found = found.map_or("", |(_, value)| value.as_str());
-        if !matches_text(&names.fill(wanted), found) {
-            lines.push(format!("{name}: '{found}' instead of '{wanted}'"));
+        let found = reply.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found: Vec<&str> = found.map(|(_, value)| value.as_str()).collect();
+        let wanted = wanted.all();
+        let same = found.len() == wanted.len()
+            && wanted.iter().zip(&found).all(|(one, found)| matches_text(&names.fill(one), found));
+        if !same {
+            lines.push(format!("{name}: {found:?} instead of {wanted:?}"));
         }
     }
     let text = String::from_utf8_lossy(&reply.body);
@@ -266,10 +301,11 @@ fn differ_unordered(at: &str, wanted: &[Value], found: &[Value], lines: &mut Vec
 
 /// Values saved from earlier replies.
 #[derive(Default)]
-struct Names(BTreeMap<String, String>);
+pub(crate) struct Names(BTreeMap<String, String>);
 
 impl Names {
-    fn save(&mut self, wanted: &BTreeMap<String, String>, reply: &Reply) {
+    /// Remembers members of a reply.
+    pub(crate) fn save(&mut self, wanted: &BTreeMap<String, String>, reply: &Reply) {
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         for (name, member) in wanted {
             if let Some(value) = body.get(member).and_then(Value::as_str) {
@@ -278,7 +314,8 @@ impl Names {
         }
     }
 
-    fn fill(&self, text: &str) -> String {
+    /// The text with saved values in place of their names.
+    pub(crate) fn fill(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (name, value)| {
             text.replace(&format!("{{{{{name}}}}}"), value)
         })
@@ -295,7 +332,8 @@ impl Names {
         }
     }
 
-    fn fill_request(&self, sent: &Sent) -> Sent {
+    /// The request with saved values in place of their names.
+    pub(crate) fn fill_request(&self, sent: &Sent) -> Sent {
         Sent {
             path: self.fill(&sent.path),
             json: sent.json.as_ref().map(|json| self.fill_value(json)),
@@ -318,7 +356,10 @@ const PLACEHOLDERS: [&str; 9] = [
 ];
 
 fn is_placeholder(text: &str) -> bool {
-    PLACEHOLDERS.contains(&text) || text.starts_with("<abridged") || text.starts_with("<Prometheus")
+    PLACEHOLDERS.contains(&text)
+        || text.starts_with("<abridged")
+        || text.starts_with("<Prometheus")
+        || text.starts_with("<echo")
 }
 
 fn matches_placeholder(name: &str, found: &Value) -> bool {
@@ -349,7 +390,7 @@ fn length(name: &str, text: &str) -> Option<usize> {
 }
 
 /// Whether a text is the recorded one, placeholders within it included.
-fn matches_text(wanted: &str, found: &str) -> bool {
+pub(crate) fn matches_text(wanted: &str, found: &str) -> bool {
     let first = PLACEHOLDERS
         .iter()
         .chain(&["<Prometheus text, see metrics.txt>"])

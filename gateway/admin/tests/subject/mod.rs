@@ -180,8 +180,10 @@ impl Subject {
     /// Sends a request through the router, without a socket.
     pub(crate) fn send(&self, sent: &Sent) -> Reply {
         let mut request = Request::builder().method(sent.method.as_str()).uri(&sent.path);
-        for (name, value) in &sent.headers {
-            request = request.header(name, value);
+        for (name, values) in &sent.headers {
+            for value in values.all() {
+                request = request.header(name, value);
+            }
         }
         let request = request.body(Body::from(sent.bytes())).unwrap();
         let service = router(self.admin.clone());
