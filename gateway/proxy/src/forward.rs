@@ -5,6 +5,7 @@ use http::header::{self, HeaderValue};
 use http::{Uri, Version};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
+use plugins::contract::ForwardedFor;
 
 use crate::exchange::Exchange;
 use crate::options::Options;
@@ -79,7 +80,9 @@ fn host(head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
 
 fn forwarded(head: &mut RequestHeader, exchange: &Exchange, options: &Options) -> Result<()> {
     let client = &exchange.facts.client;
-    if exchange.facts.send_forwarded_for {
+    if let Some(ForwardedFor(given)) = exchange.facts.notes.get() {
+        head.insert_header(FORWARDED_FOR, given.clone())?;
+    } else if exchange.facts.send_forwarded_for {
         append(head, FORWARDED_FOR, &exchange.peer_ip)?;
     } else {
         head.remove_header(FORWARDED_FOR);

@@ -8,4 +8,8 @@ pub(crate) struct Config {
     /// where addresses are translated between the token's issuer and this gateway.
     #[record(default = true)]
     pub(super) clientip_check: bool,
+    /// The key of the one `jwt` credential whose tokens may name an app: the platform's own. Null
+    /// trusts every credential, as the original did: then any consumer may speak for any app.
+    #[record(default = "mepauth")]
+    pub(super) issuer: Option<String>,
 }

@@ -14,6 +14,7 @@ const UNKNOWN_IP: &str = "UNKNOWN_IP";
 /// One instance.
 pub(crate) struct AppIdHeader {
     clientip_check: bool,
+    issuer: Option<String>,
 }
 
 impl Plugin for AppIdHeader {
@@ -25,7 +26,7 @@ impl Plugin for AppIdHeader {
     type Config = Config;
 
     fn build(config: Config, _: &Setup<'_>) -> Result<Self, Violations> {
-        Ok(Self { clientip_check: config.clientip_check })
+        Ok(Self { clientip_check: config.clientip_check, issuer: config.issuer })
     }
 }
 
@@ -51,6 +52,12 @@ impl AppIdHeader {
     /// The subject of a token that may be used from where the client is.
     fn subject<'c>(&self, claims: &'c Document, request: &Request<'_>) -> Option<&'c str> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        if let Some(issuer) = &self.issuer {
+            let credential = request.facts.identity.credential.as_ref()?;
+            if *credential.identifier != **issuer {
+                return None;
+            }
+        }
         if self.clientip_check {
             let allowed = text("clientip").filter(|claim| *claim != UNKNOWN_IP)?;
             let allowed: IpAddr = allowed.parse().ok()?;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::Credential;
 use crate::kit::jws::Algorithm;
 use crate::test_kit::{Exchange, Instance, Rig, Signer, rig};
 
@@ -15,6 +16,8 @@ fn check(rig: &Rig, instance: &Instance, claims: Option<Value>, ip: &str, wanted
     let shown = format!("{claims:?} from {ip}");
     exchange.facts.identity.claims =
         claims.map(|claims| std::sync::Arc::new(claims.as_object().unwrap().clone()));
+    exchange.facts.identity.credential =
+        Some(Credential { id: gateway_model::Id::random(), identifier: "mepauth".into() });
     let answer = exchange.access(instance);
     let sent = exchange.sent("x-appinstanceid");
     match wanted {
@@ -73,12 +76,17 @@ fn the_address_check_can_be_turned_off() {
 fn a_forged_header_beside_a_verified_query_token_gains_nothing() {
     let mut rig = rig();
     let consumer = rig.insert("consumers", json!({"username": "mepauth.jwt"})).id();
-    rig.insert("jwt_secrets", json!({"consumer": {"id": consumer}, "key": "k", "secret": "s"}));
+    rig.insert(
+        "jwt_secrets",
+        json!({"consumer": {"id": consumer}, "key": "mepauth", "secret": "s"}),
+    );
     let jwt = rig.plugin("jwt", json!({}));
     let app_id = rig.plugin("appid-header", json!({}));
     let token = |secret: &str, subject: &str| {
-        Signer::new(Algorithm::HS256, secret)
-            .token(Algorithm::HS256, &json!({"iss": "k", "sub": subject, "clientip": "127.0.0.1"}))
+        Signer::new(Algorithm::HS256, secret).token(
+            Algorithm::HS256,
+            &json!({"iss": "mepauth", "sub": subject, "clientip": "127.0.0.1"}),
+        )
     };
     let (own, forged) = (token("s", "mine"), token("guess", "another's"));
     let run = |mut exchange: Exchange| {
@@ -90,6 +98,27 @@ fn a_forged_header_beside_a_verified_query_token_gains_nothing() {
     assert_eq!(run(rig.get(&target).bearer(&forged)).0, Some(401));
     assert_eq!(run(rig.get(&target).header("Authorization", "Basic x")), (None, "mine".into()));
     assert_eq!(run(rig.get("/").bearer(&forged)).0, Some(401));
+}
+
+/// A consumer with a key of its own can sign any subject; that names no app.
+#[test]
+fn only_the_platforms_own_tokens_name_apps() {
+    let mut rig = rig();
+    let consumer = rig.insert("consumers", json!({"username": "other"})).id();
+    rig.insert("jwt_secrets", json!({"consumer": {"id": consumer}, "key": "other", "secret": "s"}));
+    let jwt = rig.plugin("jwt", json!({}));
+    let strict = rig.plugin("appid-header", json!({}));
+    let open = rig.try_instance(json!({"name": "appid-header", "config": {"issuer": null}}));
+    assert!(open.is_err(), "one instance of a plugin at a scope");
+    let token = Signer::new(Algorithm::HS256, "s").token(
+        Algorithm::HS256,
+        &json!({"iss": "other", "sub": "victim", "clientip": "127.0.0.1"}),
+    );
+    let mut exchange = rig.get("/").bearer(&token);
+    assert_eq!(exchange.access(&jwt), None, "a good token of its consumer");
+    let answer = exchange.access(&strict).unwrap();
+    assert_eq!((answer.status, answer.body), (401, json!({"message": "Unauthorized"})));
+    assert!(exchange.sent("x-appinstanceid").is_empty());
 }
 
 #[test]
