@@ -213,3 +213,45 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Turns under way together.
 const TOGETHER: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::OnceLock;
+
+    use gateway_model::Ref;
+
+    use super::*;
+    use crate::entities::ServiceInfo;
+
+    #[test]
+    fn deadlines() {
+        for (registered_ms, beat_ms, started_ms, state, wanted) in [
+            (1_000, None, 0, State::Active, Some(64_000)),
+            (1_000, Some(5_000), 0, State::Active, Some(68_000)),
+            // A replacement after the last heartbeat counts as one.
+            (9_000, Some(5_000), 0, State::Active, Some(72_000)),
+            // After a restart everybody has a whole interval.
+            (1_000, None, 3_600_000, State::Active, Some(3_663_000)),
+            (1_000, None, 0, State::Suspended, None),
+            (1_000, None, 0, State::Inactive, None),
+        ] {
+            let id = Id::random();
+            let heartbeats = Heartbeats::new(started_ms);
+            beat_ms.map(|at| heartbeats.beats.insert(id, at));
+            let instance = ServiceInstance {
+                id,
+                app: Ref::new(id),
+                service_name: Ref::new(id),
+                info: ServiceInfo { liveness_interval: 60, ..ServiceInfo::default() },
+                state,
+                publications: Vec::new(),
+                renewed_at_ms: registered_ms,
+                shown: OnceLock::new(),
+            };
+            let row = (registered_ms, beat_ms, started_ms, state);
+            assert_eq!(heartbeats.deadline(&instance), wanted, "{row:?}");
+        }
+    }
+}
