@@ -13,7 +13,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gateway_control::{Committed, Control};
-use gateway_model::Write;
+use gateway_model::catalog::Collection;
+use gateway_model::{Catalog, Entity, Stored, Write};
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -92,8 +93,8 @@ impl Notifier {
         }
     }
 
-    fn count(&self, catalog: &gateway_model::Catalog) {
-        let instances = catalog.all::<ServiceInstance>().count();
+    fn count(&self, catalog: &Catalog) {
+        let instances = catalog.collection(ServiceInstance::KIND).map_or(0, Collection::len);
         self.metrics.service_instances.set(i64::try_from(instances).unwrap_or(i64::MAX));
     }
 }
@@ -110,7 +111,7 @@ impl<'a> Event<'a> {
     /// The event in a write, `None` when it is about something else or shows nothing new: a
     /// heartbeat is no news.
     fn of(write: &'a Write, state_changed: bool) -> Option<Self> {
-        let typed = |stored: &'a Option<Arc<gateway_model::Stored>>| {
+        let typed = |stored: &'a Option<Arc<Stored>>| {
             stored.as_ref().and_then(|stored| stored.entity::<ServiceInstance>())
         };
         let (change, instance, gone) = match (typed(&write.before), typed(&write.after)) {
