@@ -83,7 +83,7 @@ fn line(summary: &Summary<'_>) -> String {
         summary.request.method,
         summary.uri.replace('"', "%22"),
         summary.status,
-        summary.response_size,
+        summary.response_body_size,
         header("referer"),
         header("user-agent"),
         summary.facts.request_id,

@@ -106,6 +106,11 @@ impl Slot {
             .or(self.broad.as_ref())
     }
 
+    /// Whether who calls can change the pick.
+    pub fn asks_consumer(&self) -> bool {
+        !self.narrow.is_empty() || !self.consumers.is_empty()
+    }
+
     /// Takes in an instance; of two for the same place the more specific one stays.
     fn add(&mut self, instance: &Arc<Instance>) {
         let beats = |held: &Arc<Instance>| instance.step() < held.step();

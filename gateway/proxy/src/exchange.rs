@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use gateway_model::Item;
+use gateway_model::{Id, Item};
 use gateway_model::entities::Service;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora_http::RequestHeader;
@@ -15,7 +15,7 @@ use plugins::contract::{
     Source, Summary, Try,
 };
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Instance, Slot};
 use crate::client::ConnectionFacts;
 use crate::options::Options;
 use crate::proxy::InFlight;
@@ -28,6 +28,9 @@ pub struct Exchange {
     pub(crate) facts: Facts,
     pub(crate) found: Option<Found>,
     pub(crate) chain: Arc<Chain>,
+    /// Who called when the turn of a plugin came whose pick depends on it: later phases run the
+    /// same instance (kong/runloop/plugins_iterator.lua, collecting iterator).
+    turns: Vec<(&'static str, Option<Id>)>,
     pub(crate) client_version: Version,
     /// The peer's and the client's address as header values.
     pub(crate) peer_ip: HeaderValue,
@@ -82,6 +85,7 @@ impl Exchange {
             },
             found: None,
             chain,
+            turns: Vec::new(),
             client_version: Version::HTTP_11,
             peer_ip: HeaderValue::from_static("0.0.0.0"),
             client_ip: HeaderValue::from_static("0.0.0.0"),
@@ -223,6 +227,9 @@ impl Exchange {
         let chain = Arc::clone(&self.chain);
         for slot in chain.slots(phase) {
             let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
+            if slot.asks_consumer() {
+                self.turns.push((slot.plugin().name, consumer));
+            }
             let Some(instance) = slot.pick(consumer) else { continue };
             let mut request = Request { head: session.req_header_mut(), facts: &mut self.facts };
             let mut flow = if phase == Phases::REWRITE {
@@ -241,6 +248,17 @@ impl Exchange {
         Ok(())
     }
 
+    /// The instance of a plugin for a phase after access.
+    fn picked<'s>(&self, slot: &'s Slot) -> Option<&'s Arc<Instance>> {
+        let name = slot.plugin().name;
+        let turn = self.turns.iter().find(|(plugin, _)| *plugin == name);
+        let consumer = match turn {
+            Some((_, consumer)) => *consumer,
+            None => self.facts.identity.consumer.as_ref().map(Item::id),
+        };
+        slot.pick(consumer)
+    }
+
     /// Runs the header handlers on an answer.
     pub(crate) fn header_filter(
         &mut self,
@@ -248,10 +266,9 @@ impl Exchange {
         head: &mut pingora_http::ResponseHeader,
     ) {
         let chain = Arc::clone(&self.chain);
-        let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
         let source = self.source;
         for slot in chain.slots(Phases::HEADER_FILTER) {
-            if let Some(instance) = slot.pick(consumer) {
+            if let Some(instance) = self.picked(slot) {
                 instance.handler.header_filter(&mut Response {
                     head: &mut *head,
                     request,
@@ -268,9 +285,8 @@ impl Exchange {
             return;
         }
         let chain = Arc::clone(&self.chain);
-        let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
         for slot in chain.slots(Phases::BODY_FILTER) {
-            if let Some(instance) = slot.pick(consumer) {
+            if let Some(instance) = self.picked(slot) {
                 let mut chunk = Chunk { data: &mut *data, end, facts: &mut self.facts };
                 instance.handler.body_filter(&mut chunk);
             }
@@ -284,9 +300,8 @@ impl Exchange {
 
     /// Runs the log handlers.
     pub(crate) fn log(&self, summary: &Summary<'_>) {
-        let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
         for slot in self.chain.slots(Phases::LOG) {
-            if let Some(instance) = slot.pick(consumer) {
+            if let Some(instance) = self.picked(slot) {
                 instance.handler.log(summary);
             }
         }

@@ -346,6 +346,7 @@ impl ProxyHttp for Proxy {
                 + exchange.body_seen,
             response_size: written.map_or(0, |head| head_size(&head.headers) + 17)
                 + session.body_bytes_sent() as u64,
+            response_body_size: session.body_bytes_sent() as u64,
             upstream_uri: &upstream_uri,
             tries: &exchange.tries,
             latencies: exchange.latencies(),
