@@ -27,6 +27,8 @@ pub struct Summary<'a> {
     pub request_size: u64,
     /// Bytes sent to the client, head included.
     pub response_size: u64,
+    /// Bytes of the body among them.
+    pub response_body_size: u64,
     /// Path and query the upstream got; empty when none was asked.
     pub upstream_uri: &'a str,
     /// The address asked, one entry a try.

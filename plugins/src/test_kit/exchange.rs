@@ -211,6 +211,7 @@ impl Exchange {
             source: self.source,
             request_size: 124,
             response_size: 1102,
+            response_body_size: 1000,
             upstream_uri: &self.uri,
             tries: &self.tries,
             latencies: self.latencies,
