@@ -111,7 +111,12 @@ impl Accept {
         // Answers are written whole; waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
-        let opened = tokio::time::timeout(HANDSHAKE, self.open(stream, peer, local)).await;
+        let mut shutdown = self.shutdown.clone();
+        let opened = tokio::select! {
+            opened = tokio::time::timeout(HANDSHAKE, self.open(stream, peer, local)) => opened,
+            // Nothing was asked yet that would have to be finished.
+            () = stopped(&mut shutdown) => return,
+        };
         let Ok(Some(connection)) = opened else { return };
         match &self.application {
             Application::Proxy(proxy) => {
