@@ -1,5 +1,7 @@
 //! `start`, `stop`, `reload`, `health`: a gateway in the background, found by its pid file.
 
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -107,6 +109,30 @@ pub(crate) fn health(place: &Place) -> Result<()> {
 
 fn not_running(prefix: &Path) -> String {
     format!("nginx not running in prefix: {}", prefix.display())
+}
+
+/// Claims a prefix for this process. The claim ends with the file, hence with the process however
+/// that ends; a pid file alone could name a process that is long gone, or come too late.
+///
+/// # Errors
+///
+/// When another gateway has the prefix.
+pub(crate) fn claim(prefix: &Path) -> Result<File> {
+    let path = prefix.join("pids").join("gateway.lock");
+    let claim = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    match claim.try_lock() {
+        Ok(()) => Ok(claim),
+        Err(TryLockError::WouldBlock) => bail!("Kong is already running in {}", prefix.display()),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("locking {}", path.display()))
+        }
+    }
 }
 
 /// The live process a pid file names.

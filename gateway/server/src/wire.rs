@@ -52,9 +52,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         .map_err(|_| anyhow::anyhow!("a crypto provider was installed before ours"))?;
     startup::folders(&settings)?;
     telemetry::start(&settings.logs)?;
-    if daemon::running(&settings.process.prefix).is_some() {
-        bail!("Kong is already running in {}", settings.process.prefix.display());
-    }
+    let _claim = daemon::claim(&settings.process.prefix)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
