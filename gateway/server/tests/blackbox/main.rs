@@ -1,0 +1,25 @@
+//! The running binary, seen from outside: sockets, signals, files and nothing else.
+//!
+//! Each module is one view of the product; `A-nn` names an acceptance case of the EdgeGallery
+//! compatibility contract. What no socket shows (an injected clock, a fault in the store) is tested
+//! beside the code.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod harness;
+
+mod access_keys;
+mod admin;
+mod cli;
+mod durability;
+mod installer;
+mod logs;
+mod main_job;
+mod mp1;
+mod notifications;
+mod proxy;
+mod replay;
+mod settings;
+mod shutdown;
+mod tls;
+mod tokens;

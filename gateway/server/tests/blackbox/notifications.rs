@@ -1,0 +1,175 @@
+//! Subscriptions and what subscribers are told: contract 4.8, cases.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Answered as _, App, Gateway, Options, Upstream, golden, mp1};
+
+fn problem(code: u16, title: &str, detail: &str) -> Value {
+    json!({"title": title, "status": code, "detail": detail})
+}
+
+async fn call(gateway: &Gateway, app: &App, method: Method, path: &str, body: &Value) -> Answer {
+    let request = mp1(gateway, &app.id, method, path);
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    request.body(body).answer().await
+}
+
+fn subscription(callback: &str) -> Value {
+    json!({
+        "subscriptionType": "SerAvailabilityNotificationSubscription",
+        "callbackReference": callback,
+    })
+}
+
+/// a subscriber is told what changes, and only what it asked for.
+#[tokio::test]
+async fn subscribers_are_told() {
+    let (all, other) = (Upstream::start().await, Upstream::start().await);
+    let options = Options::new().set("mep_ssrf_allow", "127.0.0.1");
+    let gateway = options.start().await;
+    let app = App::random();
+    let subscriptions = app.path("/subscriptions");
+    let callback = format!("{}/cb?a=1", all.url());
+    let made = call(&gateway, &app, Method::POST, &subscriptions, &subscription(&callback)).await;
+    golden("subscribed", &made.clone().expect(201));
+    let href = made.json()["_links"]["self"]["href"].as_str().unwrap().to_owned();
+    assert_eq!(made.header("location"), Some(href.as_str()), "A-55");
+    assert!(href.starts_with(subscriptions.strip_prefix("/mep").unwrap()), "A-55 {href}");
+    let mut filtered = subscription(&format!("{}/cb", other.url()));
+    filtered["filteringCriteria"] = json!({"serNames": ["other"]});
+    call(&gateway, &app, Method::POST, &subscriptions, &filtered).await.expect(201);
+
+    // Somebody else registers, changes and withdraws a service.
+    let provider = App::random();
+    let services = provider.path("/services");
+    let mut body = App::service("FaceRegService5", "http://192.0.2.10:8080/");
+    let made = call(&gateway, &provider, Method::POST, &services, &body).await.expect(201).json();
+    let id = made["serInstanceId"].as_str().unwrap().to_owned();
+    let service = format!("{services}/{id}");
+    body["version"] = json!("v2");
+    call(&gateway, &provider, Method::PUT, &service, &body).await.expect(200);
+    call(&gateway, &provider, Method::DELETE, &service, &Value::Null).await.expect(204);
+
+    let link = json!({"href": format!("/mec_service_mgmt/v1/services/{id}")});
+    let changes = [
+        ("A-57", "ADDED", link.clone()),
+        ("4.8", "ATTRIBUTES_CHANGED", link),
+        ("A-58", "REMOVED", json!({})),
+    ];
+    for (case, change, link) in changes {
+        let told = all.next().await;
+        assert_eq!((told.method.as_str(), told.uri.as_str()), ("POST", "/cb?a=1"), "{case}");
+        let kind = told.all("content-type");
+        assert!(kind[0].to_lowercase().starts_with("application/json"), "{case} {kind:?}");
+        let expected = json!({
+            "notificationType": "SerAvailabilityNotification",
+            "serviceReferences": [{
+                "link": link, "serName": "FaceRegService5", "serInstanceId": id,
+                "state": "ACTIVE", "changeType": change,
+            }],
+            "_links": {"subscription": {"href": href}},
+        });
+        assert_eq!(told.json(), expected, "{case}");
+    }
+    // had it been told of these, it would have been by the time it is told of its own.
+    let wanted = App::service("other", "http://192.0.2.10:8080/");
+    call(&gateway, &provider, Method::POST, &services, &wanted).await.expect(201);
+    assert_eq!(other.next().await.json()["serviceReferences"][0]["serName"], "other", "A-59");
+    assert_eq!(all.next().await.json()["serviceReferences"][0]["serName"], "other");
+    assert!(all.take().is_empty() && other.take().is_empty(), "told twice");
+}
+
+/// A subscriber that is down at first is told later; one that never answers delays nobody else.
+#[tokio::test]
+async fn deliveries_are_tried_again() {
+    let well = Upstream::start().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let down = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gateway = Options::new().set("mep_ssrf_allow", "127.0.0.1").start().await;
+    let app = App::random();
+    for to in [silent.local_addr().unwrap(), down, well.addr()] {
+        let body = subscription(&format!("http://{to}/cb"));
+        let path = app.path("/subscriptions");
+        call(&gateway, &app, Method::POST, &path, &body).await.expect(201);
+    }
+    let body = App::service("a", "http://192.0.2.10:8080/");
+    call(&gateway, &app, Method::POST, &app.path("/services"), &body).await.expect(201);
+    well.next().await;
+
+    let late = tokio::net::TcpListener::bind(down).await.unwrap();
+    let accepted = tokio::time::timeout(Duration::from_secs(20), late.accept()).await;
+    assert!(accepted.is_ok(), "the delivery was given up at once");
+}
+
+/// what is refused, and what is not there.
+#[tokio::test]
+async fn what_a_subscription_must_say() {
+    let gateway = Gateway::start().await;
+    let app = App::random();
+    let path = app.path("/subscriptions");
+    let invalid = problem(14, "Request parameter error", "request param validation failed");
+    let fine = subscription("http://192.0.2.10:8080/cb");
+    let change = |key: &str, value: Value| {
+        let mut body = fine.clone();
+        body[key] = value;
+        body
+    };
+    let refused = [
+        ("A-56", change("callbackReference", Value::Null)),
+        ("A-56", change("callbackReference", json!("string"))),
+        ("A-56", change("subscriptionType", json!("Other"))),
+        ("4.8", change("filteringCriteria", json!({"states": ["GONE"]}))),
+        ("4.8", change("filteringCriteria", json!({"serNames": ["_x"]}))),
+    ];
+    for (case, body) in refused {
+        let answer = call(&gateway, &app, Method::POST, &path, &body).await;
+        assert_eq!((answer.status, &answer.json()), (400, &invalid), "{case} {body}");
+    }
+    // without an allowance, a callback may not aim at this host.
+    for to in ["http://127.0.0.1:8001/", "http://localhost:8001/", "http://[::1]:8001/"] {
+        let answer = call(&gateway, &app, Method::POST, &path, &subscription(to)).await;
+        assert_eq!(answer.status, 400, "{to} {:?}", answer.body);
+    }
+
+    let gone = |text: &str| problem(5, "Can not found resource", text);
+    let absent = App::random().id;
+    let no_uuid = "subscription ID validation failed, invalid uuid";
+    let none = "get subscription failed, subscription not exist";
+    let rows = [
+        (Method::GET, path.clone(), 404, gone(none)),
+        (Method::GET, format!("{path}/{absent}"), 404, gone("subscription not exist")),
+        (Method::DELETE, format!("{path}/{absent}"), 404, gone("subscription not exist")),
+        (Method::GET, format!("{path}/x"), 400, problem(14, "Request parameter error", no_uuid)),
+    ];
+    for (method, path, status, expected) in rows {
+        let answer = call(&gateway, &app, method.clone(), &path, &Value::Null).await;
+        assert_eq!((answer.status, answer.json()), (status, expected), "A-60 {method} {path}");
+    }
+
+    let made = call(&gateway, &app, Method::POST, &path, &fine).await.expect(201).json();
+    let one = format!("{path}/{}", made["subscriptionId"].as_str().unwrap());
+    let list = call(&gateway, &app, Method::GET, &path, &Value::Null).await;
+    golden("subscriptions", &list.expect(200));
+    let shown = call(&gateway, &app, Method::GET, &one, &Value::Null).await.expect(200).json();
+    assert_eq!(shown["callbackReference"], fine["callbackReference"]);
+    call(&gateway, &app, Method::DELETE, &one, &Value::Null).await.expect(204);
+    call(&gateway, &app, Method::GET, &one, &Value::Null).await.expect(404);
+}
+
+/// fifty of each kind.
+#[tokio::test]
+async fn an_app_has_fifty_subscriptions() {
+    let gateway = Gateway::start().await;
+    let app = App::random();
+    let path = app.path("/subscriptions");
+    let body = subscription("http://192.0.2.10:8080/cb");
+    for _ in 0..50 {
+        call(&gateway, &app, Method::POST, &path, &body).await.expect(201);
+    }
+    let answer = call(&gateway, &app, Method::POST, &path, &body).await;
+    let full = problem(15, "App subscription error", "subscription has over the limit");
+    assert_eq!((answer.status, answer.json()), (400, full));
+}

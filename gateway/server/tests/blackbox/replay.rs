@@ -1,0 +1,334 @@
+//! Recorded behaviour of Kong, replayed against the running binary: the Admin API, the data plane and
+//! the plugins there are.
+//!
+//! Every step of every scenario is sent. Steps that may differ are in `known_differences.txt` with the
+//! reason; a listed step that no longer differs fails the test, so the list can only shrink.
+
+#[path = "../../../admin/tests/replay/mod.rs"]
+#[allow(dead_code, reason = "the Admin API's own test drives it in another way")]
+mod recorded;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use recorded::{Names, Reply, Scenario, Sent};
+use serde::Deserialize;
+
+use crate::harness::{Gateway, Received, Upstream, now, raw};
+
+#[tokio::test]
+async fn the_admin_api_is_the_recorded_one() {
+    replay("admin").await;
+}
+
+#[tokio::test]
+async fn the_data_plane_is_the_recorded_one() {
+    replay("proxy").await;
+}
+
+#[tokio::test]
+async fn the_plugins_are_the_recorded_ones() {
+    replay("plugins").await;
+}
+
+/// A line of a recording: what the shared driver reads, and what reached the upstreams.
+struct Line {
+    scenario: Scenario,
+    upstream: Vec<Option<Vec<Arrived>>>,
+}
+
+/// A request that reached an upstream, as recorded.
+#[derive(Deserialize)]
+struct Arrived {
+    method: String,
+    uri: String,
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+}
+
+async fn replay(recording: &str) {
+    let stage = Stage::set().await;
+    let known = Known::read(recording);
+    let mut report = String::new();
+    for line in stage.read(recording) {
+        let name = line.scenario.scenario.clone();
+        let mut differences = stage.play(&line).await;
+        if !known.explain(&name, &differences) && stage.window_turned(&line) {
+            // Counters of a minute started anew in the middle of it.
+            differences = stage.play(&line).await;
+        }
+        known.judge(&name, line.scenario.steps.len(), &differences, &mut report);
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+/// The gateway and the upstreams of the recordings, at other ports.
+struct Stage {
+    gateway: Gateway,
+    upstreams: [Upstream; 3],
+    refusing: u16,
+    began: std::cell::Cell<i64>,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Self {
+            gateway: Gateway::start().await,
+            upstreams,
+            refusing: closed.port(),
+            began: std::cell::Cell::default(),
+        }
+    }
+
+    fn read(&self, recording: &str) -> Vec<Line> {
+        let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../../../shared/spec/kong/golden")
+            .join(format!("{recording}.jsonl"));
+        let text = std::fs::read_to_string(&golden)
+            .unwrap_or_else(|why| panic!("reading {}: {why}", golden.display()));
+        let text = self.with_our_ports(&text);
+        #[derive(Deserialize)]
+        struct Steps {
+            steps: Vec<Step>,
+        }
+        #[derive(Deserialize)]
+        struct Step {
+            upstream: Option<Vec<Arrived>>,
+        }
+        let line = |line: &str| Line {
+            scenario: serde_json::from_str(line).expect("a scenario"),
+            upstream: serde_json::from_str::<Steps>(line)
+                .expect("a scenario")
+                .steps
+                .into_iter()
+                .map(|step| step.upstream)
+                .collect(),
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// Ports of the recorder's machine by ours; 40,000 bytes by as many.
+    fn with_our_ports(&self, text: &str) -> String {
+        let [one, two, sink] = self.upstreams.each_ref().map(|up| up.addr().port().to_string());
+        let ours = BTreeMap::from([
+            ("29001", one),
+            ("29002", two),
+            ("29006", sink),
+            ("29009", self.refusing.to_string()),
+            ("28000", self.gateway.addr("proxy").port().to_string()),
+        ]);
+        let ports = regex::Regex::new(r"\b(29001|29002|29006|29009|28000)\b").expect("a pattern");
+        let text = ports.replace_all(text, |found: &regex::Captures<'_>| ours[&found[0]].clone());
+        text.replace("<40000 bytes>", &"x".repeat(40_000))
+    }
+
+    /// Runs a scenario from an empty configuration: what differs, by step.
+    async fn play(&self, line: &Line) -> BTreeMap<usize, Vec<String>> {
+        self.gateway.forget_everything().await;
+        self.arrived();
+        self.began.set(now());
+        let mut names = Names::default();
+        let mut differences = BTreeMap::new();
+        for (at, step) in line.scenario.steps.iter().enumerate() {
+            let sent = names.fill_request(&step.request);
+            let reply = self.send(step.to.as_deref().unwrap_or("admin"), &sent).await;
+            let arrived = self.arrived();
+            names.save(&step.save, &reply);
+            let mut lines = recorded::compare(&names, &sent, &step.response, &reply);
+            if step.to.as_deref() == Some("proxy") {
+                superfluous(&step.response, &reply, &mut lines);
+            }
+            if let Some(expected) = &line.upstream[at] {
+                upstream(&names, expected, &arrived, &mut lines);
+            }
+            if !lines.is_empty() {
+                lines.insert(0, format!("{} {}", sent.method, sent.path));
+                differences.insert(at, lines);
+            }
+        }
+        differences
+    }
+
+    /// Whether a limit's minute ended while a scenario about limits ran.
+    fn window_turned(&self, line: &Line) -> bool {
+        line.scenario.scenario.contains("rate-limiting") && self.began.get() / 60 != now() / 60
+    }
+
+    fn arrived(&self) -> Vec<Received> {
+        self.upstreams[..2].iter().flat_map(Upstream::take).collect()
+    }
+
+    async fn send(&self, listener: &str, sent: &Sent) -> Reply {
+        let to = self.gateway.addr(listener);
+        let mut head = format!("{} {} HTTP/1.1\r\n", sent.method, sent.path);
+        let named = |name: &str| sent.headers.keys().any(|one| one.eq_ignore_ascii_case(name));
+        if !named("host") {
+            let _ = write!(head, "Host: {to}\r\n");
+        }
+        for (name, values) in &sent.headers {
+            for value in values.all() {
+                let _ = write!(head, "{name}: {value}\r\n");
+            }
+        }
+        let body = sent.bytes();
+        let told = named("transfer-encoding") || named("content-length");
+        if !told && (sent.json.is_some() || sent.body.is_some()) {
+            let _ = write!(head, "Content-Length: {}\r\n", body.len());
+        }
+        let request = [head.as_bytes(), b"\r\n", &body].concat();
+        let (head, body) = raw(to, &request).await;
+        Reply { status: head.status(), headers: head.headers, body }
+    }
+}
+
+/// Headers the recorder always left out.
+const LEFT_OUT: [&str; 4] = ["content-length", "date", "connection", "transfer-encoding"];
+
+/// Headers of a reply that were not recorded. Some scenarios kept the media type alone: there the
+/// request id, which every reply of the proxy has, is not recorded either.
+fn superfluous(recorded: &recorded::Recorded, reply: &Reply, lines: &mut Vec<String>) {
+    if !recorded.headers.contains_key("X-Kong-Request-Id") {
+        return;
+    }
+    for (name, value) in &reply.headers {
+        let known = recorded.headers.keys().any(|one| one.eq_ignore_ascii_case(name));
+        if !known && !LEFT_OUT.contains(&name.to_ascii_lowercase().as_str()) {
+            lines.push(format!("{name}: {value} is not in the recording"));
+        }
+    }
+}
+
+/// What reached the upstreams. The order of headers is not compared, and neither is `keep-alive`,
+/// which is HTTP/1.1's default, said or not.
+fn upstream(names: &Names, expected: &[Arrived], found: &[Received], lines: &mut Vec<String>) {
+    if expected.len() != found.len() {
+        let uris: Vec<_> = found.iter().map(|one| one.uri.as_str()).collect();
+        lines.push(format!("{} upstream requests {uris:?}, not {}", found.len(), expected.len()));
+        return;
+    }
+    for (expected, found) in expected.iter().zip(found) {
+        let same = |what: &str, expected: &str, found: &str, lines: &mut Vec<String>| {
+            if !recorded::matches_text(&names.fill(expected), found) {
+                lines.push(format!("upstream {what} {found:?} instead of {expected:?}"));
+            }
+        };
+        same("method", &expected.method, &found.method, lines);
+        same("uri", &expected.uri, &found.uri, lines);
+        same("body", &expected.body, &found.body, lines);
+        let mut left = told(&found.headers);
+        for (name, value) in told(&expected.headers) {
+            let value = names.fill(&value);
+            let position = left.iter().position(|(one, found)| {
+                one.eq_ignore_ascii_case(&name) && recorded::matches_text(&value, found)
+            });
+            match position {
+                Some(position) => drop(left.remove(position)),
+                None => lines.push(format!("upstream lacks {name}: {value}")),
+            }
+        }
+        let more = left.into_iter().map(|(name, value)| format!("upstream got {name}: {value}"));
+        lines.extend(more);
+    }
+}
+
+/// Headers without what they need not say.
+fn told(headers: &[(String, String)]) -> Vec<(String, String)> {
+    let tidy = |(name, value): &(String, String)| {
+        if !name.eq_ignore_ascii_case("connection") {
+            return Some((name.clone(), value.clone()));
+        }
+        let options = value.split(',').map(str::trim);
+        let options: Vec<_> =
+            options.filter(|option| !option.eq_ignore_ascii_case("keep-alive")).collect();
+        (!options.is_empty()).then(|| (name.clone(), options.join(", ")))
+    };
+    headers.iter().filter_map(tidy).collect()
+}
+
+/// The list of differences that are known: `recording | scenario | steps | reason`, steps counted
+/// from 0, as `3 5-7`, or `*` for a scenario as a whole.
+struct Known(Vec<(String, Steps, String)>);
+
+enum Steps {
+    /// Any, at least one.
+    Whole,
+    These(BTreeSet<usize>),
+}
+
+impl Known {
+    fn read(recording: &str) -> Self {
+        let lines = include_str!("known_differences.txt").lines();
+        let lines = lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let all = lines.map(|line| {
+            let parts: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [recording, scenario, steps, reason] = parts[..] else {
+                panic!("known_differences.txt: {line}");
+            };
+            assert!(!reason.is_empty(), "known_differences.txt: no reason in {line}");
+            (recording, (scenario.to_owned(), Steps::parse(steps), reason.to_owned()))
+        });
+        Self(all.filter(|(one, _)| *one == recording).map(|(_, entry)| entry).collect())
+    }
+
+    fn of<'a>(&'a self, scenario: &'a str) -> impl Iterator<Item = &'a (String, Steps, String)> {
+        self.0.iter().filter(move |(name, ..)| name == scenario)
+    }
+
+    fn covers(&self, scenario: &str, step: usize) -> bool {
+        self.of(scenario).any(|(_, steps, _)| match steps {
+            Steps::Whole => true,
+            Steps::These(these) => these.contains(&step),
+        })
+    }
+
+    fn explain(&self, scenario: &str, differences: &BTreeMap<usize, Vec<String>>) -> bool {
+        differences.keys().all(|step| self.covers(scenario, *step))
+    }
+
+    fn judge(
+        &self,
+        scenario: &str,
+        steps: usize,
+        differences: &BTreeMap<usize, Vec<String>>,
+        report: &mut String,
+    ) {
+        let unknown: Vec<_> =
+            differences.iter().filter(|(step, _)| !self.covers(scenario, **step)).collect();
+        if !unknown.is_empty() {
+            let _ = writeln!(report, "{scenario}: {} of {steps} steps differ", unknown.len());
+        }
+        for (step, lines) in unknown {
+            let _ = writeln!(report, "  {step}: {}", lines.join("\n      "));
+        }
+        for (_, known, reason) in self.of(scenario) {
+            let stale: Vec<usize> = match known {
+                Steps::Whole if differences.is_empty() => (0..steps).collect(),
+                Steps::Whole => Vec::new(),
+                Steps::These(these) => {
+                    these.iter().filter(|step| !differences.contains_key(step)).copied().collect()
+                }
+            };
+            if !stale.is_empty() {
+                let _ = writeln!(report, "{scenario}: {stale:?} no longer differ: {reason}");
+            }
+        }
+    }
+}
+
+impl Steps {
+    fn parse(text: &str) -> Self {
+        if text == "*" {
+            return Self::Whole;
+        }
+        let number = |text: &str| text.parse::<usize>().unwrap_or_else(|_| panic!("step {text}"));
+        let ranges = text.split_whitespace().flat_map(|part| match part.split_once('-') {
+            Some((first, last)) => number(first)..=number(last),
+            None => number(part)..=number(part),
+        });
+        Self::These(ranges.collect())
+    }
+}
