@@ -51,7 +51,7 @@ pub(crate) fn error_body(
             "application/xml; charset=utf-8",
             format!(
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n  <message>{}</message>\n  \
-                 <requestid>{request_id}</requestid>\n</error>",
+                 <requestid>{request_id}</requestid>\n</error>\n",
                 escaped(message)
             ),
         ),

@@ -1,18 +1,19 @@
 //! [`Exchange`]: one request in flight and the snapshot it is pinned to.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use gateway_model::{Id, Item};
 use gateway_model::entities::Service;
+use gateway_model::{Id, Item};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use plugins::contract::{
-    Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, Request, Response, Scheme,
-    Source, Summary, Try,
+    Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, ReplyBody, Request, Response,
+    Scheme, Source, Summary, Try,
 };
 
 use crate::chain::{Chain, Instance, Slot};
@@ -140,24 +141,41 @@ impl Exchange {
     }
 
     /// Refuses requests two parsers could read differently, or that no route may see.
-    pub(crate) fn inspect(&self, session: &Session, options: &Options) -> Result<(), Refused> {
+    pub(crate) fn inspect(&mut self, session: &Session, options: &Options) -> Result<(), Refused> {
         let head = session.req_header();
+        if self.target.len() > LONGEST_LINE {
+            return Err(Refused(StatusCode::URI_TOO_LONG, ""));
+        }
+        let sizes = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let (mut all, mut longest) = (0, 0);
+        for size in sizes {
+            (all, longest) = (all + size, longest.max(size));
+        }
+        if longest > LONGEST_LINE || all > LARGEST_HEAD {
+            let told = "Request header or cookie too large";
+            return Err(Refused(StatusCode::BAD_REQUEST, told));
+        }
+        match path::normal(self.raw_path()) {
+            Ok(Cow::Borrowed(_)) => {}
+            Ok(Cow::Owned(normal)) => self.normal = Some(normal.into_boxed_str()),
+            Err(_) => return Err(Refused(StatusCode::BAD_REQUEST, "")),
+        }
         let repeated = |name| head.headers.get_all(name).iter().nth(1).is_some();
         if repeated(header::HOST) || repeated(header::AUTHORIZATION) {
-            return Err(Refused(StatusCode::BAD_REQUEST));
+            return Err(Refused(StatusCode::BAD_REQUEST, ""));
         }
         let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
         if lengths > 1 || (lengths == 1 && head.headers.contains_key(header::TRANSFER_ENCODING)) {
-            return Err(Refused(StatusCode::BAD_REQUEST));
+            return Err(Refused(StatusCode::BAD_REQUEST, ""));
         }
         if head.version == Version::HTTP_11 && self.host.is_none() {
-            return Err(Refused(StatusCode::BAD_REQUEST));
+            return Err(Refused(StatusCode::BAD_REQUEST, ""));
         }
         if head.method == Method::TRACE {
-            return Err(Refused(StatusCode::METHOD_NOT_ALLOWED));
+            return Err(Refused(StatusCode::METHOD_NOT_ALLOWED, ""));
         }
         if options.max_body > 0 && declared_length(head).is_some_and(|n| n > options.max_body) {
-            return Err(Refused(StatusCode::PAYLOAD_TOO_LARGE));
+            return Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, ""));
         }
         Ok(())
     }
@@ -165,11 +183,6 @@ impl Exchange {
     /// Finds the route.
     pub(crate) fn route(&mut self, session: &Session, options: &Options) -> Result<(), Reply> {
         let head = session.req_header();
-        let normal = path::normal(self.raw_path())
-            .map_err(|_| Reply::message(StatusCode::BAD_REQUEST, ""))?;
-        if let std::borrow::Cow::Owned(normal) = normal {
-            self.normal = Some(normal.into_boxed_str());
-        }
         let client = &self.facts.client;
         let port = client.local.port();
         let wanted = Wanted {
@@ -188,11 +201,32 @@ impl Exchange {
         self.facts.service.clone_from(&found.route.service);
         self.chain = Arc::clone(&found.route.chain);
         self.found = Some(found);
-        self.check_protocol()
+        self.check_protocol(head)
     }
 
-    /// A plain request to a route that takes only https is sent there.
-    fn check_protocol(&self) -> Result<(), Reply> {
+    /// A plain request to a route that takes only https is sent there; a gRPC route takes only
+    /// gRPC (kong/runloop/handler.lua, access.before).
+    fn check_protocol(&self, head: &RequestHeader) -> Result<(), Reply> {
+        if self
+            .facts
+            .route
+            .as_ref()
+            .is_some_and(|route| route.protocols.iter().all(|p| p.starts_with("grpc")))
+        {
+            let media = head.headers.get(header::CONTENT_TYPE);
+            if !media.is_some_and(|media| media.as_bytes().starts_with(b"application/grpc")) {
+                let told = "Non-gRPC request matched gRPC route";
+                return Err(Reply::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
+            }
+            if head.version != Version::HTTP_2 {
+                return Err(Reply::message(
+                    StatusCode::UPGRADE_REQUIRED,
+                    "Please use HTTP2 protocol",
+                )
+                .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+                .header(header::UPGRADE, HeaderValue::from_static("HTTP/2")));
+            }
+        }
         let Some(found) = self.found.as_ref().filter(|found| found.route.https_only) else {
             return Ok(());
         };
@@ -210,7 +244,18 @@ impl Exchange {
         let location = format!("https://{}{}", self.host_name(), self.target);
         let location = HeaderValue::try_from(location)
             .map_err(|_| Reply::message(StatusCode::BAD_REQUEST, ""))?;
-        Err(Reply::empty(status).header(header::LOCATION, location))
+        let title = format!("{} {}", status.as_u16(), redirect_title(status));
+        let page = format!(
+            "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1>\
+             </center>\r\n</body>\r\n</html>\r\n"
+        );
+        // Kong answers the older two from nginx, the newer two from its own code.
+        let kind = match status.as_u16() {
+            301 | 302 => "text/html",
+            _ => "text/html; charset=UTF-8",
+        };
+        let body = ReplyBody::Bytes(HeaderValue::from_static(kind), page.into());
+        Err(Reply { status, headers: vec![(header::LOCATION, location)], body })
     }
 
     /// Runs the global handlers of the rewrite phase.
@@ -363,8 +408,14 @@ impl Exchange {
     }
 }
 
-/// A request refused before any route or plugin sees it.
-pub(crate) struct Refused(pub(crate) StatusCode);
+/// A request refused before any route or plugin sees it, with what the client is told if that is
+/// not the status' own text.
+pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) &'static str);
+
+/// nginx's `large_client_header_buffers 4 8k`, which Kong leaves alone: the longest request target
+/// or header line, and all of them together.
+const LONGEST_LINE: usize = 8 * 1024;
+const LARGEST_HEAD: usize = 4 * LONGEST_LINE;
 
 pub(crate) fn declared_length(head: &RequestHeader) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -375,6 +426,16 @@ fn target(head: &RequestHeader) -> Box<str> {
     match std::str::from_utf8(head.raw_path()) {
         Ok(raw) if raw.starts_with('/') => raw.into(),
         _ => head.uri.path_and_query().map_or("/", |target| target.as_str()).into(),
+    }
+}
+
+/// The words nginx uses in the page of a redirect.
+const fn redirect_title(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        301 => "Moved Permanently",
+        302 => "Found",
+        307 => "Temporary Redirect",
+        _ => "Permanent Redirect",
     }
 }
 

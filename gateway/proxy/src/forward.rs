@@ -29,6 +29,7 @@ pub(crate) const REQUEST_ID: &str = "X-Kong-Request-Id";
 /// A path or host that is no valid URI or header after joining; the client gets a 400.
 pub(crate) fn forward(
     head: &mut RequestHeader,
+    client: &RequestHeader,
     exchange: &mut Exchange,
     options: &Options,
 ) -> Result<()> {
@@ -42,7 +43,7 @@ pub(crate) fn forward(
     }
     let via = if version == Version::HTTP_2 { &options.via_h2 } else { &options.via };
     append(head, "Via", via)?;
-    hop_by_hop(head, exchange.asked_for_trailers)?;
+    hop_by_hop(head, client, exchange.asked_for_trailers)?;
     Ok(())
 }
 
@@ -117,7 +118,18 @@ fn forwarded(head: &mut RequestHeader, exchange: &Exchange, options: &Options) -
 // Names are given in the case Kong sends them in; HTTP/2 lowers it.
 
 /// pingora has taken off what Connection names and the standard hop-by-hop headers by now.
-fn hop_by_hop(head: &mut RequestHeader, trailers: bool) -> Result<()> {
+///
+/// Two of those Kong passes on, unless Connection names them.
+fn hop_by_hop(head: &mut RequestHeader, client: &RequestHeader, trailers: bool) -> Result<()> {
+    for name in ["Proxy-Authorization", "Trailer"] {
+        let named = client.headers.get_all(header::CONNECTION).iter().any(|line| {
+            line.to_str()
+                .is_ok_and(|line| line.split(',').any(|one| one.trim().eq_ignore_ascii_case(name)))
+        });
+        if let Some(value) = client.headers.get(name).filter(|_| !named) {
+            head.insert_header(name, value.clone())?;
+        }
+    }
     for name in ["proxy", "proxy-connection", "keep-alive"] {
         head.remove_header(name);
     }

@@ -106,8 +106,8 @@ impl Proxy {
 
     /// Everything up to the decision where the answer comes from.
     async fn decide(&self, session: &mut Session, exchange: &mut Exchange) -> Decision {
-        if let Err(Refused(status)) = exchange.inspect(session, &self.options) {
-            return Decision::Reply(reply::failure(status, ""), Origin::Core);
+        if let Err(Refused(status, told)) = exchange.inspect(session, &self.options) {
+            return Decision::Reply(reply::failure(status, told), Origin::Core);
         }
         let asked = async {
             exchange.rewrite(session).await?;
@@ -248,11 +248,11 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         head: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        forward::forward(head, exchange, &self.options)
+        forward::forward(head, session.req_header(), exchange, &self.options)
     }
 
     async fn upstream_response_filter(
@@ -311,10 +311,16 @@ impl ProxyHttp for Proxy {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         if session.response_written().is_none() {
+            // Finding the peer is gateway logic; what the peer does is the proxy core's to tell.
+            let origin = if exchange.tries.is_empty() && exchange.failure.is_some() {
+                Origin::Logic
+            } else {
+                Origin::Core
+            };
             let (status, message) = exchange.failure.unwrap_or((status, ""));
             let answer = reply::failure(status, message);
-            // A client that is gone cannot be told; the log entry below still is written.
-            let _ = reply::send(session, exchange, &self.options, answer, Origin::Core).await;
+            // A client that is gone cannot be told; the log entry still is written.
+            let _ = reply::send(session, exchange, &self.options, answer, origin).await;
         }
         FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
     }

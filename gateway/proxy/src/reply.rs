@@ -68,7 +68,11 @@ pub(crate) async fn send(
     head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()))?;
     close_if_unread(session);
     write_head(session, exchange, options, &mut head, bytes.is_empty()).await?;
-    write_last(session, exchange, bytes).await
+    write_last(session, exchange, bytes).await?;
+    if session.get_keepalive().is_none() {
+        linger(session).await;
+    }
+    Ok(())
 }
 
 /// Calls an embedded service and sends its answer through the response phases.
@@ -254,8 +258,7 @@ pub(crate) fn own_headers(
     }
     if proxied {
         if own.via {
-            let via = if head.version == Version::HTTP_2 { &options.via_h2 } else { &options.via };
-            head.append_header("Via", via.clone())?;
+            add_via(head, options)?;
         }
         if own.upstream_status {
             head.insert_header(UPSTREAM_STATUS, HeaderValue::from(head.status.as_u16()))?;
@@ -263,8 +266,13 @@ pub(crate) fn own_headers(
         if own.server && !head.headers.contains_key(header::SERVER) {
             head.insert_header(header::SERVER, options.server.clone())?;
         }
-    } else if own.server {
-        head.insert_header(header::SERVER, options.server.clone())?;
+    } else {
+        if own.via && !exchange.tries.is_empty() {
+            add_via(head, options)?;
+        }
+        if own.server {
+            head.insert_header(header::SERVER, options.server.clone())?;
+        }
     }
     if own.request_id {
         let id = HeaderValue::from_str(&exchange.facts.request_id)
@@ -272,6 +280,35 @@ pub(crate) fn own_headers(
         head.insert_header(REQUEST_ID, id)?;
     }
     Ok(())
+}
+
+/// Names this gateway in `Via`, on the line that is there.
+fn add_via(head: &mut ResponseHeader, options: &Options) -> Result<()> {
+    let via = if head.version == Version::HTTP_2 { &options.via_h2 } else { &options.via };
+    let mut joined = Vec::new();
+    for line in head.headers.get_all(header::VIA) {
+        joined.extend_from_slice(line.as_bytes());
+        joined.extend_from_slice(b", ");
+    }
+    if joined.is_empty() {
+        return head.insert_header("Via", via.clone());
+    }
+    joined.extend_from_slice(via.as_bytes());
+    head.insert_header("Via", joined)
+}
+
+/// Reads what a client goes on sending after it was answered, for a while: closing at once would
+/// reset the connection, and the client would never see the answer (nginx calls it lingering
+/// close). A client that waits for `100 Continue` sends nothing more.
+async fn linger(session: &mut Session) {
+    const WHILE: std::time::Duration = std::time::Duration::from_secs(2);
+    let waits = session.req_header().headers.contains_key(header::EXPECT);
+    if waits || session.is_body_done() {
+        return;
+    }
+    let drained = async { while let Ok(Some(_)) = session.read_request_body().await {} };
+    // Whether it got through or not, the connection ends here.
+    let _ = tokio::time::timeout(WHILE, drained).await;
 }
 
 /// A small unread body is drained by pingora for the next request; for a large or endless one the

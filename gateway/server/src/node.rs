@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, middleware};
 use gateway_admin::{Admin, Connections as Counted, Headers, NodeStatus, Source, Writes};
 use gateway_control::Control;
 use gateway_model::{Document, Id};
@@ -178,8 +179,10 @@ pub(crate) fn status_router(admin: Admin, shutdown: watch::Receiver<bool>) -> Ro
 }
 
 async fn status(inner: Router, shutdown: &watch::Receiver<bool>, request: Request) -> Response {
-    let told =
-        |status: StatusCode, text: &str| (status, Json(json!({ "message": text }))).into_response();
+    let told = |status: StatusCode, text: &str| {
+        let kind = [(CONTENT_TYPE, "application/json; charset=utf-8")];
+        (status, kind, json!({ "message": text }).to_string()).into_response()
+    };
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return told(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed");
     }
