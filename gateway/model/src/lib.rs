@@ -15,6 +15,7 @@ mod document;
 pub mod entities;
 mod entity;
 mod id;
+pub mod pem;
 pub mod ports;
 mod registry;
 pub mod rejection;

@@ -66,14 +66,14 @@ fn request(summary: &Summary<'_>) -> Value {
     if let (None, Some(authority)) = (head.headers.get(header::HOST), head.uri.authority()) {
         shown.insert("host".into(), authority.as_str().into());
     }
-    let host = shown.get("host").and_then(Value::as_str).unwrap_or_default();
+    let host = shown.get("host").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
     let scheme = if facts.client.tls.is_some() { "https" } else { "http" };
     let port = facts.client.local.port();
     let mut request = json!({
         "id": &*facts.request_id,
         "method": head.method.as_str(),
         "uri": summary.uri,
-        "url": format!("{scheme}://{}:{port}{}", without_port(host), summary.uri),
+        "url": format!("{scheme}://{}:{port}{}", without_port(&host), summary.uri),
         "size": summary.request_size,
         "querystring": query(summary.uri),
     });

@@ -128,8 +128,7 @@ impl Collector {
             // The address may hold a password.
             .map_err(|why| reason(&why.without_url()))?;
         let status = response.status();
-        // Read to its end, so that the connection can be used again.
-        let _ = response.bytes().await;
+        finish(response).await;
         if status.as_u16() < 300 { Ok(()) } else { Err(format!("the collector says {status}")) }
     }
 
@@ -148,6 +147,21 @@ impl Collector {
         body.freeze()
     }
 }
+
+/// Reads an answer to its end, so that its connection can be used again; a long one is not worth
+/// that and is cut off. What it says does not matter.
+async fn finish(mut answer: reqwest::Response) {
+    let mut left = LONGEST_ANSWER;
+    while let Ok(Some(piece)) = answer.chunk().await {
+        match left.checked_sub(piece.len()) {
+            Some(fewer) => left = fewer,
+            None => return,
+        }
+    }
+}
+
+/// Bytes.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 const NO_VAULT: &str = "vault references are not available yet";
 

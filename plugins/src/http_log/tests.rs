@@ -9,6 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -125,6 +126,44 @@ async fn a_refused_entry_is_sent_again() {
     }
     assert_eq!(crate::drain(&rig.tools, PATIENCE).await, 0);
     assert!(told.try_recv().is_err(), "the third time was enough");
+}
+
+/// A collector whose answers begin well and never end.
+async fn endless_collector() -> (String, UnboundedReceiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (tell, told) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 16];
+                stream.read_exact(&mut request).await.unwrap();
+                let _ = tell.send(());
+                let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n";
+                // The other end may go away at any time.
+                let _ = stream.write_all(head).await;
+                let _ = stream.write_all(&vec![b'x'; 1 << 20]).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            });
+        }
+    });
+    (address, told)
+}
+
+#[tokio::test]
+async fn an_endless_answer_holds_nobody_up() {
+    let (address, mut told) = endless_collector().await;
+    let mut rig = rig();
+    let config = json!({"http_endpoint": format!("http://{address}/log"), "timeout": 600_000});
+    let plugin = rig.plugin("http-log", config);
+    for _ in 0..2 {
+        log(&rig, &plugin, "/x");
+    }
+    for _ in 0..2 {
+        tokio::time::timeout(PATIENCE, told.recv()).await.expect("an entry in time").unwrap();
+    }
+    assert_eq!(crate::drain(&rig.tools, PATIENCE).await, 0);
 }
 
 #[tokio::test]

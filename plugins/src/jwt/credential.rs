@@ -31,7 +31,7 @@ pub struct JwtSecret {
     #[record(auto = Auto::RandomText, unique)]
     pub key: String,
     /// What HS* tokens are signed with.
-    #[record(auto = Auto::RandomText)]
+    #[record(auto = Auto::RandomText, sealed)]
     pub(super) secret: Secret<String>,
     /// What the other algorithms are checked with, PEM.
     pub(super) rsa_public_key: Option<String>,

@@ -1,6 +1,6 @@
 //! [`Families`]: what exchanges are counted in, and the way from an exchange to its counters.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use dashmap::DashMap;
 use gateway_model::entities::{Consumer, Route, Service};
@@ -21,6 +21,7 @@ pub(super) struct Families {
     request_latency: HistogramVec,
     errors: IntCounter,
     series: DashMap<Key, Arc<Series>>,
+    shown: Once,
 }
 
 /// What tells the counters of one exchange from those of another.
@@ -51,8 +52,9 @@ struct Latency {
     request: Histogram,
 }
 
-/// Series remembered before all are forgotten and found anew. Routes, consumers and statuses are
-/// few; this is for a process whose routes come and go for months.
+/// Series remembered before all are forgotten and counting begins anew, which readers of counters
+/// expect of them. Routes, consumers and statuses are few; this is for a process whose routes come
+/// and go for months.
 const REMEMBERED: usize = 50_000;
 
 const KONG_BUCKETS: &[f64] = &[
@@ -67,11 +69,14 @@ const UPSTREAM_BUCKETS: &[f64] = &[
 impl Families {
     /// The families of this process.
     pub(super) fn of(tools: &Tools) -> Arc<Self> {
-        tools.shared(|tools| Self::new(&tools.metrics))
+        let families = tools.shared(|_| Self::new());
+        // Two that ask first at once both make families. Those that are kept are shown.
+        families.shown.call_once(|| families.show(&tools.metrics));
+        families
     }
 
-    fn new(registry: &Registry) -> Self {
-        let families = Self {
+    fn new() -> Self {
+        Self {
             requests: counters(
                 "kong_http_requests_total",
                 "Exchanges by service, route, status, source and consumer",
@@ -103,22 +108,25 @@ impl Families {
             )
             .expect("the name is valid"),
             series: DashMap::new(),
-        };
+            shown: Once::new(),
+        }
+    }
+
+    fn show(&self, registry: &Registry) {
         let all: [Box<dyn Collector>; 6] = [
-            Box::new(families.requests.clone()),
-            Box::new(families.bandwidth.clone()),
-            Box::new(families.kong_latency.clone()),
-            Box::new(families.upstream_latency.clone()),
-            Box::new(families.request_latency.clone()),
-            Box::new(families.errors.clone()),
+            Box::new(self.requests.clone()),
+            Box::new(self.bandwidth.clone()),
+            Box::new(self.kong_latency.clone()),
+            Box::new(self.upstream_latency.clone()),
+            Box::new(self.request_latency.clone()),
+            Box::new(self.errors.clone()),
         ];
         for family in all {
             if let Err(why) = registry.register(family) {
-                families.errors.inc();
+                self.errors.inc();
                 tracing::error!(%why, "a metric family is not shown: {why}");
             }
         }
-        families
     }
 
     /// The counters of an exchange, `None` when it found no route.
@@ -145,10 +153,21 @@ impl Families {
             latency: OnceLock::new(),
         });
         if self.series.len() >= REMEMBERED {
-            self.series.clear();
+            self.forget();
         }
         self.series.insert(key, Arc::clone(&series));
         Some(series)
+    }
+
+    /// Counters first: a series made meanwhile is forgotten with the rest, while one that stayed
+    /// would count where nobody looks any more.
+    fn forget(&self) {
+        self.requests.reset();
+        self.bandwidth.reset();
+        for histograms in [&self.kong_latency, &self.upstream_latency, &self.request_latency] {
+            histograms.reset();
+        }
+        self.series.clear();
     }
 
     pub(super) fn count_request(&self, series: &Series, summary: &Summary<'_>) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use prometheus::TextEncoder;
 use serde_json::{Value, json};
 
+use super::families::Families;
 use crate::contract::{Latencies, Source};
 use crate::test_kit::{Exchange, Rig, rig};
 use crate::{Connections, NodeMetrics, Timers};
@@ -156,6 +157,46 @@ fn names_follow_the_entities() {
     let mut shown = samples(&world.rig, "kong_http_requests_total");
     shown.sort();
     assert_eq!(shown, wanted);
+}
+
+/// Names of routes may come and go for as long as the process lives.
+#[test]
+fn what_is_remembered_is_bounded() {
+    let mut world = world();
+    let plugin = world.rig.plugin("prometheus", json!({"status_code_metrics": true}));
+    let exchange = world.exchange();
+    // Any number is a status here; it stands for names that come and go.
+    for status in 0..=50_000 {
+        exchange.log(&plugin, status);
+    }
+    exchange.log(&plugin, 50_000);
+    let shown = samples(&world.rig, "kong_http_requests_total");
+    assert_eq!(shown.len(), 1, "all but the newest are forgotten");
+    assert!(shown[0].contains("code=\"50000\"") && shown[0].ends_with(" 2"), "{}", shown[0]);
+}
+
+#[test]
+fn threads_that_come_first_together_count_in_what_is_shown() {
+    for _ in 0..100 {
+        let world = world();
+        let (threads, exchange) = (8, world.exchange());
+        let together = std::sync::Barrier::new(threads);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    together.wait();
+                    let families = Families::of(&world.rig.tools);
+                    let summary = exchange.summary(200);
+                    let series = families.series(&summary, false).unwrap();
+                    families.count_request(&series, &summary);
+                });
+            }
+        });
+        let shown = samples(&world.rig, "kong_http_requests_total");
+        assert!(shown.len() == 1 && shown[0].ends_with(" 8"), "{shown:?}");
+        let errors = samples(&world.rig, "kong_nginx_metric_errors_total");
+        assert_eq!(errors, ["kong_nginx_metric_errors_total 0"]);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! [`Sealed`]: a store that keeps secrets encrypted.
 //!
-//! Which values are secret is declared in the schema (`encrypted`), for entity fields and for
+//! Which values are secret is declared in the schema (`sealed`), for entity fields and for
 //! plugin configuration alike. How they are encrypted, and with which key, is the [`Sealer`]'s.
 
 use std::sync::Arc;
@@ -81,16 +81,16 @@ impl<S: Store> Sealed<S> {
     fn has_secrets(&self, kind: &str) -> bool {
         fn any(record: &Record) -> bool {
             record.fields.iter().any(|field| {
-                field.encrypted
+                field.sealed
                     || match &field.kind {
                         // Whether a plugin's configuration holds one is seen when it is walked.
                         Kind::Abstract => true,
                         Kind::Record(inner) => any(inner),
                         Kind::Array(element) | Kind::Set(element) => match &element.kind {
                             Kind::Record(inner) => any(inner),
-                            _ => element.encrypted,
+                            _ => element.sealed,
                         },
-                        Kind::Map { values, .. } => values.encrypted,
+                        Kind::Map { values, .. } => values.sealed,
                         _ => false,
                     }
             })
@@ -127,7 +127,7 @@ fn in_record(
 ) -> Result<(), SealError> {
     for field in &record.fields {
         if let Some(value) = document.get_mut(field.name) {
-            in_value(field, value, field.encrypted, edit)?;
+            in_value(field, value, field.sealed, edit)?;
         }
     }
     Ok(())
@@ -143,10 +143,10 @@ fn in_value(
     match (&field.kind, &mut *value) {
         (Kind::Array(element) | Kind::Set(element), Value::Array(list)) => list
             .iter_mut()
-            .try_for_each(|one| in_value(element, one, secret || element.encrypted, edit)),
+            .try_for_each(|one| in_value(element, one, secret || element.sealed, edit)),
         (Kind::Map { values, .. }, Value::Object(map)) => map
             .iter_mut()
-            .try_for_each(|(_, one)| in_value(values, one, secret || values.encrypted, edit)),
+            .try_for_each(|(_, one)| in_value(values, one, secret || values.sealed, edit)),
         (Kind::Record(record), Value::Object(inner)) => in_record(record, inner, edit),
         _ if secret => edit(value),
         _ => Ok(()),

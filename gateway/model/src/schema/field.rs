@@ -90,8 +90,10 @@ pub struct Field {
     pub on_delete: OnDelete,
     /// Whether a `{vault://…}` reference may stand for the value.
     pub referenceable: bool,
-    /// Whether the value is a secret.
+    /// Whether Kong's schema calls the value a secret.
     pub encrypted: bool,
+    /// Whether the value is sealed in the store.
+    pub sealed: bool,
     /// Whether the empty text is a value.
     pub may_be_empty: bool,
 }
@@ -112,6 +114,7 @@ impl Field {
             on_delete: OnDelete::Restrict,
             referenceable: false,
             encrypted: false,
+            sealed: false,
             may_be_empty: false,
         }
     }
@@ -287,10 +290,17 @@ impl Field {
         self
     }
 
-    /// Marks a secret.
+    /// Marks a secret, as Kong's schema does; it is sealed in the store.
     #[must_use]
     pub fn encrypted(mut self) -> Self {
         self.encrypted = true;
+        self.sealed()
+    }
+
+    /// Seals the value in the store, without a mark in the schema.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.sealed = true;
         self
     }
 

@@ -115,6 +115,17 @@ fn the_entry_of_a_request_without_a_route() {
 }
 
 #[test]
+fn the_url_names_the_host_in_lower_case() {
+    let rig = rig();
+    let mut exchange = rig.get("/X");
+    exchange.head.insert_header("Host", "GW.Test:28000").unwrap();
+    let summary = exchange.summary(200);
+    let request = &summary.entry()["request"];
+    assert_eq!(request["url"], "http://gw.test:28000/X");
+    assert_eq!(request["headers"]["host"], "GW.Test:28000", "as the client sent it");
+}
+
+#[test]
 fn hosts_without_their_port() {
     for (host, wanted) in [
         ("gw.test", "gw.test"),

@@ -44,7 +44,7 @@ pub(crate) struct Parameters {
     pub(crate) max_bytes: usize,
     /// How long after its first attempt a batch is tried again.
     pub(crate) max_retry_time: Duration,
-    /// Before the second attempt; doubles with each.
+    /// Before the second attempt; doubles with each, up to `max_retry_delay`.
     pub(crate) initial_retry_delay: Duration,
     /// Between two attempts, at most.
     pub(crate) max_retry_delay: Duration,
@@ -200,7 +200,8 @@ impl Shared {
     async fn deliver(self: Arc<Self>, batch: Vec<Bytes>) {
         let parameters = &self.parameters;
         let mut delays = ExponentialBuilder::new()
-            .with_min_delay(parameters.initial_retry_delay)
+            // backon gives the first delay as it is, however long.
+            .with_min_delay(parameters.initial_retry_delay.min(parameters.max_retry_delay))
             .with_max_delay(parameters.max_retry_delay)
             .with_factor(2.0)
             .without_max_times()

@@ -63,12 +63,17 @@ impl Queues {
 /// Closes every queue and waits until what they hold is delivered, at most for `patience`. Called
 /// once, when no request is in flight any more.
 ///
-/// Gives the number of entries that could not be delivered in time; they are lost.
+/// Gives the number of entries that could not be delivered in time; they are lost, and a log line
+/// says so.
 pub async fn drain(tools: &Tools, patience: Duration) -> usize {
     let queues = tools.shared(|_| Queues::new());
     queues.closing.cancel();
     queues.tasks.close();
     // Running out of patience is no error: what is left is counted.
     let _ = tokio::time::timeout(patience, queues.tasks.wait()).await;
-    queues.pending.load(Ordering::Relaxed)
+    let lost = queues.pending.load(Ordering::Relaxed);
+    if lost > 0 {
+        tracing::warn!(entries = lost, "{lost} log entries could not be delivered in time");
+    }
+    lost
 }

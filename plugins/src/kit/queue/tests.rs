@@ -109,6 +109,21 @@ async fn a_batch_is_tried_again_after_growing_delays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_delay_is_longer_than_the_longest() {
+    let (mut rig, receiver) = (rig(), Receiver::new());
+    receiver.refusals.store(2, Ordering::Relaxed);
+    let delays = Parameters {
+        initial_retry_delay: Duration::from_millis(100),
+        max_retry_delay: Duration::from_millis(30),
+        ..PARAMETERS
+    };
+    let queue = queue(&mut rig, delays, &receiver);
+    push(&queue, "a");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(receiver.seen(), "0:a 30:a 60:a");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_too_old_is_given_up() {
     let (mut rig, receiver) = (rig(), Receiver::new());
     receiver.refusals.store(3, Ordering::Relaxed);
