@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora_http::RequestHeader;
 use plugins::contract::{Client, Scheme, TlsFacts};
@@ -13,12 +13,26 @@ use plugins::contract::{Client, Scheme, TlsFacts};
 pub struct ConnectionFacts {
     /// The other end.
     pub peer: SocketAddr,
+    /// Its address as every request on the connection shows it.
+    pub peer_ip: HeaderValue,
     /// Our end.
     pub local: SocketAddr,
     /// The client a PROXY header named, when the listener reads those.
     pub proxied: Option<SocketAddr>,
     /// The handshake, on TLS connections.
     pub tls: Option<Arc<TlsFacts>>,
+}
+
+impl ConnectionFacts {
+    /// A plain connection that nothing is known of but its ends.
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { peer, peer_ip: ip_value(peer.ip().to_canonical()), local, proxied: None, tls: None }
+    }
+}
+
+/// An address as a header value.
+pub(crate) fn ip_value(ip: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// Where a trusted peer names the client (`real_ip_header`).
@@ -120,12 +134,8 @@ mod tests {
         for (name, value) in headers {
             head.append_header(*name, *value).unwrap();
         }
-        let connection = ConnectionFacts {
-            peer: peer.parse().unwrap(),
-            local: "127.0.0.1:8000".parse().unwrap(),
-            proxied: None,
-            tls: None,
-        };
+        let local = "127.0.0.1:8000".parse().unwrap();
+        let connection = ConnectionFacts::new(peer.parse().unwrap(), local);
         assert_eq!(trust.client(&connection, &head).ip.to_string(), wanted, "{headers:?}");
     }
 

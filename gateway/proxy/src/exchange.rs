@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use gateway_model::entities::Service;
 use gateway_model::{Id, Item};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -16,8 +17,10 @@ use plugins::contract::{
     Scheme, Source, Summary, Try,
 };
 
+use uuid::fmt::Simple;
+
 use crate::chain::{Chain, Instance, Slot};
-use crate::client::ConnectionFacts;
+use crate::client::{ConnectionFacts, ip_value};
 use crate::options::Options;
 use crate::proxy::InFlight;
 use crate::router::{Found, Wanted, path};
@@ -40,7 +43,7 @@ pub struct Exchange {
     pub(crate) host: Option<HeaderValue>,
     pub(crate) asked_for_trailers: bool,
     /// The request target as sent, path and query.
-    target: Box<str>,
+    target: Target,
     /// The path in normal form, where it differs from what was sent.
     normal: Option<Box<str>>,
     /// Path and query the upstream got.
@@ -78,7 +81,7 @@ impl Exchange {
                 route: None,
                 service: None,
                 identity: Identity::default(),
-                request_id: uuid::Uuid::new_v4().simple().to_string().into(),
+                request_id: request_id(),
                 started_ms: now_ms,
                 send_forwarded_for: true,
                 response_headers: Vec::new(),
@@ -92,7 +95,7 @@ impl Exchange {
             client_ip: HeaderValue::from_static("0.0.0.0"),
             host: None,
             asked_for_trailers: false,
-            target: "/".into(),
+            target: Target::Text("/".into()),
             normal: None,
             upstream_target: Bytes::new(),
             tries: Vec::new(),
@@ -116,9 +119,9 @@ impl Exchange {
             .and_then(|data| data.downcast_ref::<ConnectionFacts>());
         if let Some(connection) = connection {
             self.facts.client = options.trust.client(connection, head);
+            self.peer_ip.clone_from(&connection.peer_ip);
         }
         let client = &self.facts.client;
-        self.peer_ip = ip_value(client.peer.ip().to_canonical());
         self.client_ip = if client.ip == client.peer.ip().to_canonical() {
             self.peer_ip.clone()
         } else {
@@ -143,7 +146,7 @@ impl Exchange {
     /// Refuses requests two parsers could read differently, or that no route may see.
     pub(crate) fn inspect(&mut self, session: &Session, options: &Options) -> Result<(), Refused> {
         let head = session.req_header();
-        if self.target.len() > LONGEST_LINE {
+        if self.target().len() > LONGEST_LINE {
             return Err(Refused(StatusCode::URI_TOO_LONG, ""));
         }
         let sizes = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
@@ -241,7 +244,7 @@ impl Exchange {
                 .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
                 .header(header::UPGRADE, upgrade));
         }
-        let location = format!("https://{}{}", self.host_name(), self.target);
+        let location = format!("https://{}{}", self.host_name(), self.target());
         let location = HeaderValue::try_from(location)
             .map_err(|_| Reply::message(StatusCode::BAD_REQUEST, ""))?;
         let title = format!("{} {}", status.as_u16(), redirect_title(status));
@@ -366,17 +369,20 @@ impl Exchange {
 
     /// The path as sent, without the query.
     pub(crate) fn raw_path(&self) -> &str {
-        self.target.split('?').next().unwrap_or("/")
+        self.target().split('?').next().unwrap_or("/")
     }
 
     /// The query as sent; a lone `?` is an empty one.
     pub(crate) fn query(&self) -> Option<&str> {
-        self.target.split_once('?').map(|(_, query)| query)
+        self.target().split_once('?').map(|(_, query)| query)
     }
 
     /// The request target as sent.
     pub(crate) fn target(&self) -> &str {
-        &self.target
+        match &self.target {
+            Target::Parsed(target) => target.as_str(),
+            Target::Text(target) => target,
+        }
     }
 
     /// The path in normal form.
@@ -385,13 +391,18 @@ impl Exchange {
     }
 
     /// The host asked for: lower case, without port.
-    pub(crate) fn host_name(&self) -> String {
+    pub(crate) fn host_name(&self) -> Cow<'_, str> {
         let host = self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
         let end = match host.rfind(']') {
             Some(bracket) => bracket + 1,
             None => host.find(':').unwrap_or(host.len()),
         };
-        host[..end].to_ascii_lowercase()
+        let name = &host[..end];
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(name.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(name)
+        }
     }
 
     /// How long things took so far.
@@ -421,11 +432,26 @@ pub(crate) fn declared_length(head: &RequestHeader) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// 32 random hexadecimal digits.
+fn request_id() -> Arc<str> {
+    let mut text = [0; Simple::LENGTH];
+    Arc::from(&*uuid::Uuid::new_v4().simple().encode_lower(&mut text))
+}
+
+/// A request target. The parsed one is shared with the request's URI and costs nothing to keep.
+enum Target {
+    Parsed(PathAndQuery),
+    Text(Box<str>),
+}
+
 /// Path and query of the request: the raw target in origin form, else what the URI holds.
-fn target(head: &RequestHeader) -> Box<str> {
-    match std::str::from_utf8(head.raw_path()) {
-        Ok(raw) if raw.starts_with('/') => raw.into(),
-        _ => head.uri.path_and_query().map_or("/", |target| target.as_str()).into(),
+fn target(head: &RequestHeader) -> Target {
+    let parsed = head.uri.path_and_query();
+    match (std::str::from_utf8(head.raw_path()), parsed) {
+        (Ok(raw), Some(parsed)) if raw == parsed.as_str() => Target::Parsed(parsed.clone()),
+        (Ok(raw), _) if raw.starts_with('/') => Target::Text(raw.into()),
+        (_, Some(parsed)) => Target::Parsed(parsed.clone()),
+        (_, None) => Target::Text("/".into()),
     }
 }
 
@@ -437,8 +463,4 @@ const fn redirect_title(status: StatusCode) -> &'static str {
         307 => "Temporary Redirect",
         _ => "Permanent Redirect",
     }
-}
-
-fn ip_value(ip: std::net::IpAddr) -> HeaderValue {
-    HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }

@@ -135,7 +135,7 @@ impl Accept {
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Option<Connection> {
-        let mut facts = ConnectionFacts { peer, local, proxied: None, tls: None };
+        let mut facts = ConnectionFacts::new(peer, local);
         let Some(config) = &self.tls else {
             let http2 = self.http2 && speaks_http2(&stream).await?;
             return Connection::new(Transport::Plain(stream), facts, http2).ok();
