@@ -24,6 +24,9 @@ pub struct PlatformSettings {
     pub token_trusted: Option<Vec<IpNet>>,
     /// How far the date of a signed request may be from now.
     pub freshness: Freshness,
+    /// Whether a token may be used only from the address it was issued to; what the seeded
+    /// `appid-header` is configured with.
+    pub clientip_check: bool,
     /// Whether the key pair the original published may be used.
     pub allow_default_credentials: bool,
     /// Requests a minute.
@@ -52,6 +55,7 @@ impl Default for PlatformSettings {
             confs_trusted: loopback(),
             token_trusted: None,
             freshness: Freshness::default(),
+            clientip_check: true,
             allow_default_credentials: false,
             rate_limits: RateLimits::default(),
             destinations: Destinations::default(),

@@ -15,7 +15,7 @@ use super::replay::ReplayGuard;
 use super::sdk_date::{Freshness, SdkDate};
 use super::sealing::{Sealed, SealingKey};
 use super::signature::{Authorization, DATE_HEADER, SignedRequest};
-use super::token::{LIFETIME_SECONDS, TokenIssuer};
+use super::token::TokenIssuer;
 
 /// Where key pairs are looked up.
 pub trait Credentials {
@@ -136,7 +136,8 @@ impl<C: Credentials> TokenService<C> {
             .issuer
             .issue(&credential.app_instance, client, now_ms / 1000)
             .map_err(|_| TokenRefusal::SigningFailed)?;
-        Ok(TokenReply { access_token, token_type: "Bearer", expires_in: LIFETIME_SECONDS })
+        let expires_in = self.issuer.lifetime_seconds();
+        Ok(TokenReply { access_token, token_type: "Bearer", expires_in })
     }
 }
 

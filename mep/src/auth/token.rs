@@ -19,7 +19,7 @@ use super::keyfile::{KeyFileError, RsaPrivateKey, RsaPublicKey};
 /// The `iss` claim, by which the gateway finds the credential to verify with.
 pub const ISSUER: &str = "mepauth";
 
-/// How long a token lives, in seconds.
+/// How long a token lives unless the operator says otherwise, in seconds.
 pub const LIFETIME_SECONDS: u64 = 3600;
 
 /// Signs tokens with one private key.
@@ -29,6 +29,7 @@ pub const LIFETIME_SECONDS: u64 = 3600;
 #[derive(Debug)]
 pub struct TokenIssuer {
     key: RsaPrivateKey,
+    lifetime_seconds: u64,
 }
 
 impl TokenIssuer {
@@ -41,8 +42,19 @@ impl TokenIssuer {
         RsaPrivateKey::from_pem(private_key_pem, password).map(Self::from)
     }
 
-    /// A token for the app instance `subject`, called from `client`, that expires
-    /// [`LIFETIME_SECONDS`] after `now_seconds` (since the Unix epoch).
+    /// Has tokens live so many seconds.
+    #[must_use]
+    pub fn lasting(self, lifetime_seconds: u64) -> Self {
+        Self { lifetime_seconds, ..self }
+    }
+
+    /// How long its tokens live, in seconds.
+    pub const fn lifetime_seconds(&self) -> u64 {
+        self.lifetime_seconds
+    }
+
+    /// A token for the app instance `subject`, called from `client`, that expires so many seconds
+    /// after `now_seconds` (since the Unix epoch).
     ///
     /// One RSA signature, about a quarter of a millisecond with a 2048-bit key.
     ///
@@ -56,7 +68,7 @@ impl TokenIssuer {
         now_seconds: u64,
     ) -> Result<String, SigningFailed> {
         let claims = serde_json::to_vec(&IssuedClaims {
-            exp: now_seconds.saturating_add(LIFETIME_SECONDS),
+            exp: now_seconds.saturating_add(self.lifetime_seconds),
             iss: ISSUER,
             sub: subject,
             clientip: client,
@@ -83,7 +95,7 @@ impl TokenIssuer {
 
 impl From<RsaPrivateKey> for TokenIssuer {
     fn from(key: RsaPrivateKey) -> Self {
-        Self { key }
+        Self { key, lifetime_seconds: LIFETIME_SECONDS }
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Same, Wanted};
 use crate::auth::token::ISSUER;
 use crate::exposure::TAG;
-use crate::settings::RateLimits;
+use crate::settings::PlatformSettings;
 use crate::{MEPAUTH_HOST, MEPSERVER_HOST};
 
 /// The kind of jwt credentials, which the plugin of that name brings.
@@ -21,7 +21,8 @@ const MEPSERVER: &str = "mepserver";
 const MEPAUTH: &str = "mepauth";
 
 /// Everything wanted; what is referred to comes first.
-pub(super) fn wanted(public_key_pem: &str, limits: RateLimits) -> Vec<Wanted> {
+pub(super) fn wanted(public_key_pem: &str, settings: &PlatformSettings) -> Vec<Wanted> {
+    let limits = settings.rate_limits;
     let mut wanted = vec![
         entity::<Consumer>(CONSUMER, "username", json!({"username": CONSUMER})),
         credential(public_key_pem),
@@ -40,7 +41,7 @@ pub(super) fn wanted(public_key_pem: &str, limits: RateLimits) -> Vec<Wanted> {
     let transform = json!({"remove": {"headers": ["server"]}});
     wanted.extend([
         plugin(MEPSERVER, "jwt", no_query_tokens, true),
-        plugin(MEPSERVER, "appid-header", json!({}), true),
+        plugin(MEPSERVER, "appid-header", json!({"clientip_check": settings.clientip_check}), true),
         plugin(MEPSERVER, "pre-function", hide, true),
         rate_limit(MEPSERVER, limits.mp1.map_or(0, Into::into), "subject"),
         plugin(MEPSERVER, "response-transformer", transform.clone(), true),

@@ -54,7 +54,7 @@ pub enum SeedError {
 
 pub(crate) async fn seed(platform: &Platform) -> Result<Seeded, SeedError> {
     let public_key = platform.issuer.key().public_key_pem().map_err(|_| SeedError::TokenKey)?;
-    let wanted = gateway::wanted(&public_key, platform.settings.rate_limits);
+    let wanted = gateway::wanted(&public_key, &platform.settings);
     let planned = commit(&platform.control, |catalog| Ok((plan(catalog, &wanted), ()))).await;
     if let Err(Refused::Rejection(rejection)) = planned {
         return Err(SeedError::Rejected(rejection));

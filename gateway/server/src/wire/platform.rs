@@ -28,7 +28,9 @@ pub(super) fn build(
     clock: Clock,
     metrics: &prometheus::Registry,
 ) -> Result<Arc<Platform>> {
-    let issuer = Arc::new(TokenIssuer::from(startup::token_key(settings)?));
+    let issuer = Arc::new(
+        TokenIssuer::from(startup::token_key(settings)?).lasting(settings.mep.tokens.ttl.as_secs()),
+    );
     let settings = platform_settings(settings, listeners);
     Platform::new(settings, control.clone(), sealing, issuer, clock, metrics)
         .context("building the MEC platform")
@@ -63,6 +65,7 @@ fn platform_settings(settings: &Settings, listeners: &Listeners) -> PlatformSett
                 .map_or(0, |skew| u32::try_from(skew.as_secs()).unwrap_or(u32::MAX)),
             ..Freshness::default()
         },
+        clientip_check: mep.tokens.client_address_check,
         allow_default_credentials: mep.tokens.allow_default_credentials,
         rate_limits: RateLimits { mp1: mep.rate_limits.mp1, auth: mep.rate_limits.auth },
         destinations: Destinations {
