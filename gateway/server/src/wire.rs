@@ -18,7 +18,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use plugins::contract::Tools;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::embed::EmbeddedRouter;
@@ -166,11 +166,13 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
         seconds: began.elapsed().as_secs_f64(),
         first_app: seeded.generated,
     };
-    println!("{}", summary.text());
+    // Whoever reads the summary or the pid file may send a signal at once.
+    let mut signals = Signals::listen()?;
     let pid_file = daemon::pid_file(&settings.process.prefix);
     startup::write_private(&pid_file, format!("{}\n", std::process::id()).as_bytes())?;
+    println!("{}", summary.text());
 
-    until_stopped(&certificates).await?;
+    signals.stopped(&certificates).await;
     tracing::info!("stopping: requests in flight are finished");
     stop.send_replace(true);
     // pingora's application wakes its idle keep-alive connections.
@@ -187,21 +189,37 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
     Ok(())
 }
 
-/// Waits for a signal that ends the process; HUP reads the certificate files again.
-async fn until_stopped(certificates: &Served) -> Result<()> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = quit.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => match certificates.reload() {
-                Ok(()) => tracing::info!("certificates were read again"),
-                Err(error) => tracing::error!("the certificates in use stay: {error:#}"),
-            },
+/// The signals that tell a running gateway something.
+struct Signals {
+    term: Signal,
+    quit: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on none of them kills the process.
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one that ends the process; HUP reads the certificate files again.
+    async fn stopped(&mut self, certificates: &Served) {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.quit.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => match certificates.reload() {
+                    Ok(()) => tracing::info!("certificates were read again"),
+                    Err(error) => tracing::error!("the certificates in use stay: {error:#}"),
+                },
+            }
         }
     }
 }
