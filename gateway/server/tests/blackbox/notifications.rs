@@ -159,6 +159,34 @@ async fn what_a_subscription_must_say() {
     call(&gateway, &app, Method::GET, &one, &Value::Null).await.expect(404);
 }
 
+/// an app subscribes to its own termination, in a store of its own.
+#[tokio::test]
+async fn subscriptions_to_termination() {
+    let gateway = Gateway::start().await;
+    let app = App::random();
+    let path = app.path("/subscriptions").replace("mec_service_mgmt", "mec_app_support");
+    let mut body = json!({
+        "subscriptionType": "AppTerminationNotificationSubscription",
+        "callbackReference": "http://192.0.2.10:8080/cb",
+    });
+    let answer = call(&gateway, &app, Method::POST, &path, &body).await;
+    let invalid = problem(14, "Request parameter error", "request param validation failed");
+    assert_eq!((answer.status, answer.json()), (400, invalid));
+
+    body["appInstanceId"] = json!(app.id);
+    let made = call(&gateway, &app, Method::POST, &path, &body).await.expect(201);
+    golden("subscribed_to_termination", &made);
+    let href = made.json()["_links"]["self"]["href"].as_str().unwrap().to_owned();
+    let one = format!("/mep{href}");
+    call(&gateway, &app, Method::GET, &one, &Value::Null).await.expect(200);
+    let list = call(&gateway, &app, Method::GET, &path, &Value::Null).await.expect(200).json();
+    assert_eq!(list["_links"]["subscriptions"][0]["href"], href.as_str());
+    let availability = app.path("/subscriptions");
+    call(&gateway, &app, Method::GET, &availability, &Value::Null).await.expect(404);
+    call(&gateway, &app, Method::DELETE, &one, &Value::Null).await.expect(204);
+    call(&gateway, &app, Method::GET, &path, &Value::Null).await.expect(404);
+}
+
 /// fifty of each kind.
 #[tokio::test]
 async fn an_app_has_fifty_subscriptions() {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use recorded::{Names, Reply, Scenario, Sent};
 use serde::Deserialize;
 
-use crate::harness::{Gateway, Received, Upstream, now, raw};
+use crate::harness::{Gateway, Options, Received, Upstream, now, raw};
 
 #[tokio::test]
 async fn the_admin_api_is_the_recorded_one() {
@@ -30,6 +30,38 @@ async fn the_data_plane_is_the_recorded_one() {
 #[tokio::test]
 async fn the_plugins_are_the_recorded_ones() {
     replay("plugins").await;
+}
+
+/// Scenarios that were recorded with settings of their own.
+#[tokio::test]
+async fn settings_have_the_recorded_effect() {
+    let known = Known::read("variants");
+    let mut report = String::new();
+    for text in read("variants") {
+        if let Some(options) = settings(&text) {
+            Stage::set(options).await.judge(&text, &known, &mut report).await;
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+/// The settings a scenario tells of, `configuration: key=value, key=value`. Left out are those without
+/// a database, whose file was not recorded, and expressions, which the gateway refuses so far.
+fn settings(text: &str) -> Option<Options> {
+    #[derive(Deserialize)]
+    struct About {
+        about: String,
+    }
+    let About { about } = serde_json::from_str(text).expect("a scenario");
+    let told = about.strip_prefix("configuration: ").expect("settings");
+    if told.contains("database=off") || told == "router_flavor=expressions" {
+        return None;
+    }
+    let set = |options: Options, pair: &str| {
+        let (key, value) = pair.split_once('=').expect("a key and a value");
+        options.set(key, value)
+    };
+    Some(told.split(", ").fold(Options::new(), set))
 }
 
 /// A line of a recording: what the shared driver reads, and what reached the upstreams.
@@ -49,19 +81,23 @@ struct Arrived {
 }
 
 async fn replay(recording: &str) {
-    let stage = Stage::set().await;
+    let stage = Stage::set(Options::new()).await;
     let known = Known::read(recording);
     let mut report = String::new();
-    for line in stage.read(recording) {
-        let name = line.scenario.scenario.clone();
-        let mut differences = stage.play(&line).await;
-        if !known.explain(&name, &differences) && stage.window_turned(&line) {
-            // Counters of a minute started anew in the middle of it.
-            differences = stage.play(&line).await;
-        }
-        known.judge(&name, line.scenario.steps.len(), &differences, &mut report);
+    for text in read(recording) {
+        stage.judge(&text, &known, &mut report).await;
     }
     assert!(report.is_empty(), "\n{report}");
+}
+
+/// The scenarios of a recording, a line each.
+fn read(recording: &str) -> Vec<String> {
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/spec/kong/golden")
+        .join(format!("{recording}.jsonl"));
+    let text = std::fs::read_to_string(&golden)
+        .unwrap_or_else(|why| panic!("reading {}: {why}", golden.display()));
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The gateway and the upstreams of the recordings, at other ports.
@@ -73,24 +109,30 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set() -> Self {
+    async fn set(options: Options) -> Self {
         let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self {
-            gateway: Gateway::start().await,
+            gateway: options.start().await,
             upstreams,
             refusing: closed.port(),
             began: std::cell::Cell::default(),
         }
     }
 
-    fn read(&self, recording: &str) -> Vec<Line> {
-        let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("../../../shared/spec/kong/golden")
-            .join(format!("{recording}.jsonl"));
-        let text = std::fs::read_to_string(&golden)
-            .unwrap_or_else(|why| panic!("reading {}: {why}", golden.display()));
-        let text = self.with_our_ports(&text);
+    /// Runs a scenario and reports what is not known of it.
+    async fn judge(&self, text: &str, known: &Known, report: &mut String) {
+        let line = self.parse(text);
+        let name = &line.scenario.scenario;
+        let mut differences = self.play(&line).await;
+        if !known.explain(name, &differences) && self.window_turned(&line) {
+            // Counters of a minute started anew in the middle of it.
+            differences = self.play(&line).await;
+        }
+        known.judge(name, line.scenario.steps.len(), &differences, report);
+    }
+
+    fn parse(&self, text: &str) -> Line {
         #[derive(Deserialize)]
         struct Steps {
             steps: Vec<Step>,
@@ -99,16 +141,12 @@ impl Stage {
         struct Step {
             upstream: Option<Vec<Arrived>>,
         }
-        let line = |line: &str| Line {
-            scenario: serde_json::from_str(line).expect("a scenario"),
-            upstream: serde_json::from_str::<Steps>(line)
-                .expect("a scenario")
-                .steps
-                .into_iter()
-                .map(|step| step.upstream)
-                .collect(),
-        };
-        text.lines().map(line).collect()
+        let text = self.with_our_ports(text);
+        let Steps { steps } = serde_json::from_str(&text).expect("a scenario");
+        Line {
+            scenario: serde_json::from_str(&text).expect("a scenario"),
+            upstream: steps.into_iter().map(|step| step.upstream).collect(),
+        }
     }
 
     /// Ports of the recorder's machine by ours; 40,000 bytes by as many.
