@@ -67,8 +67,8 @@ plugins:
   service: {name: b}
 certificates:
 - id: 11111111-1111-4111-8111-111111111111
-  cert: c
-  key: k
+  cert: '{vault://env/cert}'
+  key: '{vault://env/key}'
   snis: [a.test, {name: b.test, tags: [x]}]
 "#;
 

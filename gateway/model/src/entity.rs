@@ -8,8 +8,10 @@ use std::sync::{Arc, OnceLock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use serde_json::{Map, Value, json};
+
 use crate::schema::{Field, Kind, OnDelete, Record, Schema};
-use crate::{Document, Id, Violations};
+use crate::{Catalog, Document, Id, Rejection, Stored, Violations};
 
 /// A typed entity. Its [`EntityType`] says the rest.
 pub trait Entity: Schema + DeserializeOwned + Send + Sync + 'static {
@@ -54,7 +56,65 @@ impl<T> fmt::Debug for Ref<T> {
     }
 }
 
+/// Entities that stand in a member of the one they refer to, by name: `snis` of a certificate.
+#[derive(Debug)]
+pub struct Listing {
+    /// The member, no field of the record.
+    pub member: &'static str,
+    /// The kind listed.
+    pub kind: &'static str,
+    /// Its unique field that is shown.
+    pub key: &'static str,
+    /// Its field that refers to the entity with the list.
+    pub field: &'static str,
+}
+
+/// The records an entity's `config` may be, chosen by its `name`.
+#[derive(Debug)]
+pub struct Variants {
+    /// Those there are.
+    pub all: &'static [Variant],
+    /// What is said about another name.
+    pub unknown: fn(&str) -> String,
+}
+
+/// One of several records.
+pub struct Variant {
+    /// What chooses it.
+    pub name: &'static str,
+    record: fn() -> Record,
+    built: OnceLock<Record>,
+}
+
+impl Variant {
+    /// The record of `T`, chosen by `name`.
+    pub const fn of<T: Schema>(name: &'static str) -> Self {
+        Self { name, record: Record::of::<T>, built: OnceLock::new() }
+    }
+
+    /// Its fields and rules.
+    pub fn record(&self) -> &Record {
+        self.built.get_or_init(self.record)
+    }
+}
+
+impl fmt::Debug for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Variant({})", self.name)
+    }
+}
+
+impl Variants {
+    /// The one of this name.
+    pub fn find(&self, name: &str) -> Option<&Variant> {
+        self.all.iter().find(|variant| variant.name == name)
+    }
+}
+
 type Decode = fn(&Document) -> Result<Arc<dyn Any + Send + Sync>, Violations>;
+
+/// May refuse the delete of an entity for reasons references do not tell.
+pub type Guard = fn(&Catalog, &Stored) -> Result<(), Rejection>;
 
 /// A step from completed to stored document: normal forms, hashes, digests.
 pub type Transform = fn(&mut Document) -> Result<(), Violations>;
@@ -73,8 +133,18 @@ pub struct EntityType {
     pub unique_together: &'static [&'static [&'static str]],
     /// Fills in defaults that depend on other fields, before those of the record.
     pub defaults: Option<fn(&mut Document)>,
-    /// Turns a completed document into the stored one (normal forms, hashes, digests).
+    /// What fields sent imply for others, before anything else; once per write.
+    pub input: Option<fn(&mut Document)>,
+    /// Brings a checked document to its normal form. Doing it again changes nothing.
+    pub normalise: Option<Transform>,
+    /// Turns a checked document into the stored one where there is no way back (hashes).
     pub transform: Option<Transform>,
+    /// Entities that stand in a member of this one by name.
+    pub listing: Option<&'static Listing>,
+    /// What its `config` may hold, by its `name`; `None` leaves that to the plugins.
+    pub variants: Option<&'static Variants>,
+    /// May refuse a delete.
+    pub guard: Option<Guard>,
     record: fn() -> Record,
     decode: Decode,
     built: OnceLock<Record>,
@@ -90,7 +160,12 @@ impl EntityType {
             endpoint_key: None,
             unique_together: &[],
             defaults: None,
+            input: None,
+            normalise: None,
             transform: None,
+            listing: None,
+            variants: None,
+            guard: None,
             record: Record::of::<T>,
             decode: decode::<T>,
             built: OnceLock::new(),
@@ -131,6 +206,61 @@ impl EntityType {
     pub const fn defaults(mut self, fill: fn(&mut Document)) -> Self {
         self.defaults = Some(fill);
         self
+    }
+
+    /// Sets what fields sent imply for others.
+    #[must_use]
+    pub const fn input(mut self, imply: fn(&mut Document)) -> Self {
+        self.input = Some(imply);
+        self
+    }
+
+    /// Sets the step to the normal form.
+    #[must_use]
+    pub const fn normalise(mut self, step: Transform) -> Self {
+        self.normalise = Some(step);
+        self
+    }
+
+    /// Lists other entities by name in a member.
+    #[must_use]
+    pub const fn listing(mut self, listing: &'static Listing) -> Self {
+        self.listing = Some(listing);
+        self
+    }
+
+    /// Sets what its `config` may hold.
+    #[must_use]
+    pub const fn variants(mut self, variants: &'static Variants) -> Self {
+        self.variants = Some(variants);
+        self
+    }
+
+    /// Sets what may refuse a delete.
+    #[must_use]
+    pub const fn guard(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Whether the Admin API has it, if only below a parent.
+    pub const fn in_api(&self) -> bool {
+        self.collection.is_some() || self.nested.is_some()
+    }
+
+    /// What `/schemas` shows of it.
+    pub fn describe(&self) -> Map<String, Value> {
+        let mut shown = self.record().describe();
+        if let (Some(listing), Some(Value::Array(fields))) = (self.listing, shown.get_mut("fields"))
+        {
+            let elements = json!({ "type": "string" });
+            fields.push(json!({ listing.member: {
+                "type": "array",
+                "transient": true,
+                "elements": elements,
+            } }));
+        }
+        shown
     }
 
     /// Sets the step from completed to stored document.

@@ -27,7 +27,7 @@ pub use catalog::{Catalog, Item, Stored};
 pub use change::{Change, Condition, Write};
 pub use clock::Clock;
 pub use document::{Document, at_path, merge};
-pub use entity::{Entity, EntityType, Ref, Transform};
+pub use entity::{Entity, EntityType, Guard, Listing, Ref, Transform, Variant, Variants};
 pub use id::{Id, Revision};
 pub use registry::{PluginSchema, Registry, Scopes};
 pub use rejection::{Key, Rejection};

@@ -120,13 +120,14 @@ impl Registry {
         }
         let mut violations = kind.record().complete(document);
         if has_config(kind) {
+            let record = self.config_of(kind, document);
             // Also without a known plugin: then the name is what is wrong, and said alone.
             let config = document.entry("config").or_insert(Value::Null);
             if config.is_null() {
                 *config = Value::Object(Map::new());
             }
-            if let (Some(plugin), Value::Object(config)) = (plugin, config) {
-                let inner = plugin.record.complete(config);
+            if let (Some(record), Value::Object(config)) = (record, config) {
+                let inner = record.complete(config);
                 if !inner.is_empty() {
                     violations.add("config", Value::Object(inner.into_fields()));
                 }
@@ -144,13 +145,11 @@ impl Registry {
     ) -> Violations {
         let mut violations = Violations::new();
         kind.record().expand(update, &mut violations);
-        let name = update.get("name").or_else(|| current.get("name"));
-        let plugin = name.and_then(Value::as_str).and_then(|name| self.plugin(name));
-        if let (Some(plugin), true, Some(Value::Object(config))) =
-            (plugin, has_config(kind), update.get_mut("config"))
-        {
+        let named = if update.contains_key("name") { &*update } else { current };
+        let record = self.config_of(kind, named);
+        if let (Some(record), Some(Value::Object(config))) = (record, update.get_mut("config")) {
             let mut inner = Violations::new();
-            plugin.record.expand(config, &mut inner);
+            record.expand(config, &mut inner);
             if !inner.is_empty() {
                 violations.add("config", Value::Object(inner.into_fields()));
             }
@@ -160,9 +159,9 @@ impl Registry {
 
     /// Whether the object at a dotted path of a document is a record, merged member by member.
     pub fn is_record(&self, kind: &EntityType, document: &Document, path: &str) -> bool {
-        let plugin = self.plugin_of(kind, document);
-        let field = match (plugin, path.strip_prefix("config.")) {
-            (Some(plugin), Some(inner)) => plugin.record.at(inner),
+        let config = self.config_of(kind, document);
+        let field = match (config, path.strip_prefix("config.")) {
+            (Some(config), Some(inner)) => config.at(inner),
             _ => kind.record().at(path),
         };
         field.is_some_and(|field| matches!(field.kind, Kind::Record(_) | Kind::Abstract))
@@ -175,6 +174,16 @@ impl Registry {
         }
         let mut violations = kind.record().check_fields(document);
         let name = document.get("name").and_then(Value::as_str);
+        if let Some(variants) = kind.variants {
+            match name.map(|name| (name, variants.find(name))) {
+                Some((_, Some(variant))) => {
+                    check_config(variant.record(), document, mode, &mut violations);
+                }
+                Some((name, None)) => violations.add("name", (variants.unknown)(name).into()),
+                None => {}
+            }
+            return violations;
+        }
         match name.map(|name| (name, self.plugin(name))) {
             Some((_, Some(plugin))) => self.check_plugin(plugin, document, mode, &mut violations),
             Some((name, None)) => violations.add(
@@ -195,15 +204,7 @@ impl Registry {
         mode: Mode,
         violations: &mut Violations,
     ) {
-        if let Some(Value::Object(config)) = document.get("config") {
-            let mut inner = Violations::new();
-            let broken = plugin.record.check_fields(config);
-            if !broken.is_empty() {
-                inner.add("config", Value::Object(broken.into_fields()));
-            }
-            plugin.record.run_checks(config, mode, "config.", &mut inner);
-            violations.add_all(inner);
-        }
+        check_config(&plugin.record, document, mode, violations);
         let scopes = [
             ("service", plugin.scopes.service),
             ("route", plugin.scopes.route),
@@ -231,19 +232,42 @@ impl Registry {
     pub fn shown(&self, kind: &EntityType, document: &Document) -> Document {
         let mut shown = document.clone();
         kind.record().echo_shorthands(&mut shown);
-        let plugin = self.plugin_of(kind, document);
-        if let (Some(plugin), Some(Value::Object(config))) = (plugin, shown.get_mut("config")) {
-            plugin.record.echo_shorthands(config);
+        let record = self.config_of(kind, document);
+        if let (Some(record), Some(Value::Object(config))) = (record, shown.get_mut("config")) {
+            record.echo_shorthands(config);
         }
         shown
     }
 
+    /// The record of a document's `config`, `None` where there is no such member or its `name`
+    /// is unknown.
+    fn config_of<'a>(&'a self, kind: &EntityType, document: &Document) -> Option<&'a Record> {
+        match kind.variants {
+            Some(variants) => {
+                let name = document.get("name").and_then(Value::as_str)?;
+                variants.find(name).map(crate::Variant::record)
+            }
+            None => self.plugin_of(kind, document).map(|plugin| &plugin.record),
+        }
+    }
+
     fn plugin_of(&self, kind: &EntityType, document: &Document) -> Option<&PluginSchema> {
-        has_config(kind)
+        (has_config(kind) && kind.variants.is_none())
             .then(|| document.get("name").and_then(Value::as_str))
             .flatten()
             .and_then(|name| self.plugin(name))
     }
+}
+
+fn check_config(record: &Record, document: &Document, mode: Mode, violations: &mut Violations) {
+    let Some(Value::Object(config)) = document.get("config") else { return };
+    let mut inner = Violations::new();
+    let broken = record.check_fields(config);
+    if !broken.is_empty() {
+        inner.add("config", Value::Object(broken.into_fields()));
+    }
+    record.run_checks(config, mode, "config.", &mut inner);
+    violations.add_all(inner);
 }
 
 fn has_config(kind: &EntityType) -> bool {

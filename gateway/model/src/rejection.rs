@@ -85,6 +85,18 @@ pub enum Rejection {
         /// The kind that refers to it.
         by: &'static str,
     },
+    /// The entity is named in a list of another, which is no reference.
+    #[error("{what} {id} is still referenced by {by} (id = {by_id})")]
+    InUse {
+        /// What it is, for people.
+        what: &'static str,
+        /// The entity to be deleted.
+        id: Id,
+        /// The kind that names it.
+        by: &'static str,
+        /// Which one.
+        by_id: Id,
+    },
     /// There is no such entity.
     #[error("could not find the entity with {}'{}'", if matches!(.key, Key::Id(_)) { "primary key " } else { "" }, crate::rejection::lua(&.key.fields()))]
     NotFound {

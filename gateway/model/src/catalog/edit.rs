@@ -14,7 +14,7 @@ use crate::{Change, Document, EntityType, Id, Key, Rejection, Write, merge};
 #[derive(Clone, Debug)]
 pub struct Edit {
     base: Catalog,
-    next: Catalog,
+    pub(super) next: Catalog,
     now: u64,
     touched: Vec<(usize, Id)>,
     known: HashSet<(usize, Id)>,
@@ -71,22 +71,26 @@ impl Edit {
         (self.next, writes)
     }
 
-    fn change(&mut self, change: &Change) -> Result<Option<Arc<Stored>>, Rejection> {
+    pub(super) fn change(&mut self, change: &Change) -> Result<Option<Arc<Stored>>, Rejection> {
         match change {
             Change::Insert { kind, document } => {
                 let at = self.index(kind)?;
-                let document = document.clone();
+                let mut document = document.clone();
+                let names = self.sent(at, &mut document, None)?;
                 if let Some(id) = given_id(&document)
                     && self.next.collections[at].get(id).is_some()
                 {
                     return Err(Rejection::PrimaryKey { id });
                 }
-                self.write(at, document, None, Mode::Create).map(Some)
+                let stored = self.write(at, document, None, Mode::Create)?;
+                self.list(&stored, names)?;
+                Ok(Some(stored))
             }
             Change::Upsert { kind, key, document } => {
                 let at = self.index(kind)?;
                 let present = self.next.collections[at].find(key).cloned();
                 let mut document = document.clone();
+                let names = self.sent(at, &mut document, present.as_deref())?;
                 if let Key::Unique(field, value) = key {
                     document.insert((*field).to_owned(), value.as_str().into());
                 }
@@ -98,7 +102,9 @@ impl Edit {
                 if let Some(id) = id {
                     document.insert("id".to_owned(), id.to_string().into());
                 }
-                self.write(at, document, present, Mode::Create).map(Some)
+                let stored = self.write(at, document, present, Mode::Create)?;
+                self.list(&stored, Some(names.unwrap_or_default()))?;
+                Ok(Some(stored))
             }
             Change::Patch { kind, key, document } => {
                 let at = self.index(kind)?;
@@ -109,6 +115,7 @@ impl Edit {
                     .ok_or_else(|| Rejection::NotFound { kind: kind.kind, key: key.clone() })?;
                 let mut update = document.clone();
                 update.shift_remove("id");
+                let names = self.sent(at, &mut update, Some(&present))?;
                 let violations =
                     self.next.registry.expand_update(kind, &mut update, present.document());
                 if !violations.is_empty() {
@@ -119,7 +126,9 @@ impl Edit {
                 merge(&mut merged, update, &|path| {
                     registry.is_record(kind, present.document(), path)
                 });
-                self.write(at, merged, Some(present), Mode::Update).map(Some)
+                let stored = self.write(at, merged, Some(present), Mode::Update)?;
+                self.list(&stored, names)?;
+                Ok(Some(stored))
             }
             Change::Delete { kind, key } => {
                 let at = self.index(kind)?;
@@ -132,6 +141,20 @@ impl Edit {
                 condition.check(&self.next).map(|()| None).map_err(Rejection::Condition)
             }
         }
+    }
+
+    /// What a document as sent implies, and the names it lists.
+    fn sent(
+        &self,
+        at: usize,
+        document: &mut Document,
+        present: Option<&Stored>,
+    ) -> Result<Option<Vec<String>>, Rejection> {
+        let kind = self.next.registry.kinds()[at];
+        if let Some(imply) = kind.input {
+            imply(document);
+        }
+        self.listed_in(kind, document, present.map(Stored::id))
     }
 
     fn index(&self, kind: &str) -> Result<usize, Rejection> {
@@ -157,7 +180,7 @@ impl Edit {
         if !violations.is_empty() {
             return Err(Rejection::Invalid(violations));
         }
-        if let Some(step) = kind.transform {
+        for step in [kind.normalise, kind.transform].into_iter().flatten() {
             step(&mut document).map_err(Rejection::Invalid)?;
         }
         let stored = Arc::new(Stored::new(kind, document)?);
@@ -230,6 +253,9 @@ impl Edit {
 
     fn delete(&mut self, at: usize, stored: &Stored) -> Result<(), Rejection> {
         let kind = stored.kind().kind;
+        if let Some(guard) = stored.kind().guard {
+            guard(&self.next, stored)?;
+        }
         let registry = Arc::clone(&self.next.registry);
         for (child_at, child_kind) in registry.kinds().iter().enumerate() {
             for (field, target, on_delete) in child_kind.references() {

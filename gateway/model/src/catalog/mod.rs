@@ -5,6 +5,7 @@
 
 mod collection;
 mod edit;
+mod listing;
 mod stored;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::entities::{self, Route, Service};
-use crate::{Catalog, Change, Document, Key, Registry, Rejection};
+use crate::entities::{self, Route, Service, Sni};
+use crate::{Catalog, Change, Document, Key, Registry, Rejection, Violations};
 
 fn catalog() -> Arc<Catalog> {
     Arc::new(Catalog::empty(Arc::new(Registry::new(entities::ALL))))
@@ -153,4 +153,47 @@ fn what_was_stored_loads_as_it_was() {
     let again =
         Arc::new(loaded).edit(0).apply(&[insert("services", json!({"name": "s1", "host": "h"}))]);
     assert!(matches!(again, Err(Rejection::Unique { .. })));
+}
+
+#[test]
+fn names_listed_in_a_certificate_are_entities() {
+    let pair = json!({"cert": "{vault://env/cert}", "key": "{vault://env/key}"});
+    let with = |names: Value| {
+        let mut document = document(pair.clone());
+        document.insert("snis".into(), names);
+        document
+    };
+    let mut edit = catalog().edit(1);
+    let insert = |document| Change::Insert { kind: "certificates", document };
+    let made = edit.apply(&[insert(with(json!(["b.test", "a.test"])))]).expect("is applied");
+    let certificate = made[0].clone().expect("is there");
+    assert_eq!(edit.catalog().shown(&certificate)["snis"], json!(["a.test", "b.test"]));
+
+    let held =
+        format!("a.test already associated with existing certificate '{}'", certificate.id());
+    for (names, why) in [
+        (json!(["a.test"]), held.as_str()),
+        (json!(["c.test", "c.test"]), "c.test is duplicated"),
+        (json!({}), "expected an array"),
+        (json!([1]), "expected a string"),
+    ] {
+        let refused = edit.apply(&[insert(with(names))]).expect_err("is refused");
+        assert_eq!(refused, Rejection::Invalid(Violations::one("snis", why)));
+    }
+    assert!(edit.apply(&[insert(with(json!(["1.2.3.4"])))]).is_err(), "a name has rules too");
+    assert_eq!(edit.catalog().collection("certificates").expect("known").len(), 1);
+
+    let key = Key::Id(certificate.id());
+    let kept = edit.catalog().by::<Sni>("name", "a.test").expect("is there").id();
+    let patch = Change::Patch {
+        kind: "certificates",
+        key: key.clone(),
+        document: document(json!({"snis": ["a.test", "c.test"]})),
+    };
+    edit.apply(&[patch]).expect("is applied");
+    assert_eq!(edit.catalog().names(&certificate), ["a.test", "c.test"]);
+    assert_eq!(edit.catalog().by::<Sni>("name", "a.test").expect("is there").id(), kept);
+    let put = Change::Upsert { kind: "certificates", key, document: document(pair) };
+    edit.apply(&[put]).expect("is applied");
+    assert!(edit.catalog().names(&certificate).is_empty(), "a PUT without names clears them");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Certificate;
 use crate::schema::{Check, Record, Rule, defaults_of};
@@ -78,7 +78,7 @@ pub struct Upstream {
     #[record(default = 10_000, between(10, 65536))]
     pub slots: Option<u32>,
     /// How targets are found dead and alive.
-    #[record(default = defaults_of::<Healthchecks>())]
+    #[record(default = probes())]
     pub healthchecks: Healthchecks,
     /// Free labels.
     #[record(set, elements(|e| e.is("tag", types::tag)))]
@@ -274,9 +274,13 @@ pub struct PassiveHealthy {
     pub successes: Option<u8>,
 }
 
-const SUCCESSES: [u16; 19] = [
-    200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308,
-];
+const SUCCESSES: [u16; 19] =
+    [200, 201, 202, 203, 204, 205, 206, 207, 208, 226, 300, 301, 302, 303, 304, 305, 306, 307, 308];
+
+/// The threshold has a default of its own.
+fn probes() -> Value {
+    json!({ "active": defaults_of::<ActiveCheck>(), "passive": defaults_of::<PassiveCheck>() })
+}
 
 fn no_empty_segments() -> Rule {
     Rule::match_none(&[("//", "must not have empty segments")])

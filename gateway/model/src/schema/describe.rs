@@ -64,10 +64,10 @@ impl Field {
         }
         put("type", self.kind.name().into());
         match &self.kind {
-            Kind::Array(element) | Kind::Set(element) => put("elements", element.describe().into()),
+            Kind::Array(element) | Kind::Set(element) => put("elements", element.inner().into()),
             Kind::Map { keys, values } => {
-                put("keys", keys.describe().into());
-                put("values", values.describe().into());
+                put("keys", keys.inner().into());
+                put("values", values.inner().into());
             }
             Kind::Record(record) => {
                 for (name, value) in record.describe() {
@@ -78,7 +78,8 @@ impl Field {
             Kind::Abstract => put("abstract", true.into()),
             _ => {}
         }
-        if self.required {
+        // Which record it is decides whether one is needed.
+        if self.required && !matches!(self.kind, Kind::Abstract) {
             put("required", true.into());
         }
         if let Some(default) = &self.default {
@@ -116,6 +117,16 @@ impl Field {
             put("err", error.into());
         }
         out
+    }
+
+    /// The attributes of what a list or map holds. Kong has no word for "never null" there but in
+    /// its type of tags.
+    fn inner(&self) -> Map<String, Value> {
+        let mut shown = self.describe();
+        if !self.rules.iter().any(|rule| matches!(rule, Rule::Custom { name: "tag", .. })) {
+            shown.shift_remove("required");
+        }
+        shown
     }
 }
 

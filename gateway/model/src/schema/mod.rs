@@ -20,6 +20,7 @@ pub use field::{Auto, Field, Kind, OnDelete};
 pub use gateway_schema_derive::Record;
 pub use rule::Rule;
 pub use validate::Mode;
+pub(crate) use validate::is_vault_reference;
 
 use serde_json::{Map, Value};
 
@@ -79,6 +80,14 @@ pub enum Expand {
     /// Members computed by code (`url` to protocol, host, port and path). They overwrite what was
     /// sent beside them.
     Computed(fn(&Value) -> Result<Map<String, Value>, String>),
+}
+
+/// The defaults of a record type as one value, unset members left out: the default of a field of
+/// that type.
+pub fn defaults_of<T: Schema>() -> Value {
+    let fields = Record::of::<T>().fields;
+    let set = fields.into_iter().filter_map(|field| Some((field.name.to_owned(), field.default?)));
+    Value::Object(set.collect())
 }
 
 impl Record {

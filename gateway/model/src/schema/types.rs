@@ -78,6 +78,93 @@ pub fn wildcard_host(value: &Value) -> Checked {
     sni(&Value::String(name.replace('*', "abc")))
 }
 
+/// A host name or address, with or without a port.
+///
+/// # Errors
+///
+/// `invalid hostname: …`, `invalid port number`.
+pub fn host_with_optional_port(value: &Value) -> Checked {
+    let (name, port) = split_port(text(value));
+    if address(name).is_none() && !is_hostname(name) {
+        return Err(format!("invalid hostname: {}", text(value)));
+    }
+    match port.map(str::parse::<u16>) {
+        None | Some(Ok(1..)) => Ok(()),
+        _ => Err("invalid port number".into()),
+    }
+}
+
+/// The name of an upstream: a host name, no address, no port.
+///
+/// # Errors
+///
+/// `Invalid name ('…'); …`.
+pub fn upstream_name(value: &Value) -> Checked {
+    let name = text(value);
+    let refuse = |why: &str| Err(format!("Invalid name ('{name}'); {why}"));
+    let (host, port) = split_port(name);
+    if address(name).or_else(|| address(host)).is_some() {
+        return refuse("no ip addresses allowed");
+    }
+    match port {
+        _ if !is_hostname(host) => refuse("must be a valid hostname"),
+        None => Ok(()),
+        Some(port) if port.parse::<u16>().is_ok() => refuse("no port allowed"),
+        Some(_) => refuse("must be a valid hostname"),
+    }
+}
+
+/// A host name or address, with or without a port.
+///
+/// # Errors
+///
+/// `Invalid target; not a valid hostname or ip address`.
+pub fn target(value: &Value) -> Checked {
+    let target = text(value);
+    let (host, port) = split_port(target);
+    let good_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    if good_port && (address(host).is_some() || is_hostname(host)) {
+        Ok(())
+    } else {
+        Err("Invalid target; not a valid hostname or ip address".into())
+    }
+}
+
+/// A token of HTTP, such as the name of a cookie (RFC 9110, section 5.6.2).
+///
+/// # Errors
+///
+/// `contains one or more invalid characters. …`.
+pub fn http_token(value: &Value) -> Checked {
+    let good = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if text(value).chars().all(good) {
+        return Ok(());
+    }
+    Err("contains one or more invalid characters. ASCII control characters (0-31;127), space, \
+         tab and the characters ()<>@,;:\\\"/?={}[] are not allowed."
+        .into())
+}
+
+/// PEM with one certificate or more.
+///
+/// # Errors
+///
+/// `invalid certificate: …`.
+pub fn certificate(value: &Value) -> Checked {
+    let read = crate::pem::certificates(text(value));
+    read.map(drop).map_err(|why| format!("invalid certificate: {why}"))
+}
+
+/// PEM with a private key.
+///
+/// # Errors
+///
+/// `invalid key: …`; nothing of the key is repeated.
+pub fn private_key(value: &Value) -> Checked {
+    let read = crate::pem::private_key(text(value));
+    read.map(drop).map_err(|why| format!("invalid key: {why}"))
+}
+
 /// A literal IPv4 or IPv6 address.
 ///
 /// # Errors
