@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::settings::Settings;
+use crate::wire::offline;
 use crate::{daemon, demo, wire};
 
 /// A Kong-compatible API gateway with a MEC platform built in.
@@ -28,8 +29,20 @@ enum Command {
     Stop(Place),
     /// As stop.
     Quit(Place),
-    /// Read certificates and the declarative file again.
+    /// Read certificate files again.
     Reload(Place),
+    /// Stop a running gateway and start it again.
+    Restart(Place),
+    /// Make the prefix folder and what a first start needs in it.
+    Prepare(Place),
+    /// Work with declarative files.
+    #[command(subcommand)]
+    Config(Config),
+    /// Print completions for a shell.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell.
+        shell: clap_complete::Shell,
+    },
     /// Tell whether the gateway of this prefix runs.
     Health(Place),
     /// Check a configuration file and report every fault with its place.
@@ -43,6 +56,41 @@ enum Command {
     Version,
     /// Run the main job step by step and show every request and reply.
     Demo(demo::Demo),
+}
+
+#[derive(Debug, Subcommand)]
+enum Config {
+    /// Write an example file.
+    Init {
+        /// The file to write.
+        #[arg(default_value = "kong.yml")]
+        file: PathBuf,
+    },
+    /// Check a declarative file.
+    Parse {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Create and replace what a declarative file holds, in the store.
+    #[command(name = "db_import", alias = "import")]
+    Import {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+impl Config {
+    fn run(self, outer: Place) -> anyhow::Result<()> {
+        match self {
+            Self::Init { file } => offline::init(&file),
+            Self::Parse { file, place } => offline::parse(&place.or(outer).settings()?, &file),
+            Self::Import { file, place } => offline::import(&place.or(outer).settings()?, &file),
+        }
+    }
 }
 
 /// Where settings come from; understood before and after the command.
@@ -119,6 +167,14 @@ pub(crate) fn main() -> ExitCode {
         Command::Stop(place) => daemon::stop(&place.or(outer), "Kong stopped"),
         Command::Quit(place) => daemon::stop(&place.or(outer), "Kong stopped (gracefully)"),
         Command::Reload(place) => daemon::reload(&place.or(outer)),
+        Command::Restart(place) => daemon::restart(&place.or(outer)),
+        Command::Prepare(place) => place.or(outer).settings().and_then(|s| wire::prepare(&s)),
+        Command::Config(config) => config.run(outer),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "gateway", &mut std::io::stdout());
+            Ok(())
+        }
         Command::Health(place) => daemon::health(&place.or(outer)),
         Command::Check { file, place } => check(file, place.or(outer)),
         Command::Version => {

@@ -87,6 +87,14 @@ pub(crate) fn stop(place: &Place, done: &str) -> Result<()> {
     Ok(())
 }
 
+/// Stops the gateway of a prefix, if one runs, and starts one.
+pub(crate) fn restart(place: &Place) -> Result<()> {
+    if running(&place.settings()?.process.prefix).is_some() {
+        stop(place, "Kong stopped")?;
+    }
+    start(place)
+}
+
 /// Has the gateway of a prefix read its files again.
 pub(crate) fn reload(place: &Place) -> Result<()> {
     let prefix = place.settings()?.process.prefix;

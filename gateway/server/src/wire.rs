@@ -5,14 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use gateway_control::store::memory::Memory;
-use gateway_control::store::sqlite::Sqlite;
-use gateway_control::{Control, Sealed, Store};
+use gateway_control::Control;
 use gateway_model::ports::DataPlane;
 use gateway_model::{Clock, Registry};
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use gateway_proxy::{AccessLog, EmbeddedServices, Proxy};
-use md5::{Digest as _, Md5};
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
@@ -26,14 +23,15 @@ use crate::files::Certificates;
 use crate::listener::{Accept, Application, Bound, Connections};
 use crate::node::{self, Node};
 use crate::settings::logs::LogTarget;
-use crate::settings::store::{Database, Declarative};
 use crate::settings::tls::KeyPair;
 use crate::settings::{Listen, Settings};
 use crate::startup::{self, Summary};
 use crate::{daemon, telemetry};
 
+pub(crate) mod offline;
 mod options;
 mod platform;
+mod store;
 
 /// How long requests in flight may take once a stop is asked for.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -65,6 +63,19 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
     served
 }
 
+/// Makes what a first start would make, without serving.
+///
+/// # Errors
+///
+/// What cannot be made.
+pub(crate) fn prepare(settings: &Settings) -> Result<()> {
+    startup::folders(settings)?;
+    startup::certificates(settings)?;
+    startup::token_key(settings)?;
+    startup::sealing_key(settings)?;
+    startup::node_id(settings).map(drop)
+}
+
 async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result<()> {
     let listeners = Listeners::bind(settings)?;
     let clock = Clock::system();
@@ -80,14 +91,14 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
     let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
     let plane =
         Arc::new(ProxyPlane::new(plugins::ALL, Arc::clone(&tools), current.clone(), flavour));
-    let store = store(settings, &registry, &sealing).await?;
+    let store = store::open(settings, &registry, &sealing).await?;
     let planes: Vec<Arc<dyn DataPlane>> = vec![plane];
     let control = Control::start(Arc::clone(&registry), store, planes, clock.clone())
         .await
         .context("loading the configuration")?;
     control.register_metrics(&metrics)?;
     let hash = match &settings.store.declarative {
-        Some(declarative) => load_declarative(&control, declarative).await?,
+        Some(declarative) => store::load_declarative(&control, declarative).await?,
         None => "0".repeat(32),
     };
 
@@ -162,7 +173,7 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
     let summary = Summary {
         settings,
         listeners: &listeners.named(),
-        state: state(settings),
+        state: store::place(settings),
         seconds: began.elapsed().as_secs_f64(),
         first_app: seeded.generated,
     };
@@ -357,51 +368,6 @@ fn registry(settings: &Settings) -> Result<Registry> {
         registry.enable_only(|name| enabled.names.iter().any(|one| one == name));
     }
     Ok(registry)
-}
-
-async fn store(
-    settings: &Settings,
-    registry: &Arc<Registry>,
-    sealing: &Arc<mep::auth::sealing::SealingKey>,
-) -> Result<Arc<dyn Store>> {
-    Ok(match settings.store.database {
-        Database::Off => Arc::new(Memory::new()),
-        Database::Sqlite => {
-            let path = startup::database_file(settings);
-            let file =
-                Sqlite::open(&path).await.with_context(|| format!("opening {}", path.display()))?;
-            let sealer = Arc::new(startup::StoreSealer(Arc::clone(sealing)));
-            Arc::new(Sealed::new(file, Arc::clone(registry), sealer))
-        }
-        Database::Postgres => {
-            bail!("database: postgres is not available yet; use sqlite or off")
-        }
-    })
-}
-
-fn state(settings: &Settings) -> String {
-    match settings.store.database {
-        Database::Sqlite => startup::database_file(settings).display().to_string(),
-        Database::Off => "in memory (database = off)".to_owned(),
-        Database::Postgres => "PostgreSQL".to_owned(),
-    }
-}
-
-/// Loads a declarative configuration; gives the MD5 of its text, by which Kong names it.
-async fn load_declarative(control: &Control, declarative: &Declarative) -> Result<String> {
-    let (name, text) = match declarative {
-        Declarative::File(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("reading {}", path.display()))?;
-            (path.display().to_string(), text)
-        }
-        Declarative::Text(text) => ("declarative_config_string".to_owned(), text.expose().clone()),
-    };
-    let parse = || format!("error parsing declarative config file {name}");
-    let registry = control.catalog().registry().clone();
-    let changes = gateway_control::declarative::changes(&text, &registry).with_context(parse)?;
-    control.apply(changes).await.with_context(parse)?;
-    Ok(hex::encode(Md5::digest(text.as_bytes())))
 }
 
 fn access_log(target: &LogTarget) -> Result<Option<AccessLog>> {

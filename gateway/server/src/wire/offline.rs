@@ -1,0 +1,134 @@
+//! Commands that work on the configuration without serving it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use gateway_control::Control;
+use gateway_model::ports::DataPlane;
+use gateway_model::{Change, Clock, Id, Key};
+use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
+use plugins::contract::Tools;
+
+use super::{options, registry, store};
+use crate::settings::Settings;
+use crate::settings::store::Database;
+use crate::{daemon, startup};
+
+/// `config parse FILE`: everything a start with the file would find wrong.
+///
+/// # Errors
+///
+/// `Failed parsing:` and Kong's tree of what is wrong.
+pub(crate) fn parse(settings: &Settings, file: &Path) -> Result<()> {
+    block_on(async {
+        let text = read(file)?;
+        let control = control(settings, Arc::new(gateway_control::store::memory::Memory::new()));
+        apply(&control.await?, &text, false).await.map_err(failed_parsing)?;
+        println!("parse successful");
+        Ok(())
+    })
+}
+
+/// `config db_import FILE`: creates and replaces what the file declares, all or nothing.
+///
+/// # Errors
+///
+/// As [`parse`]; and while a gateway uses the embedded store, whose one writer it is.
+pub(crate) fn import(settings: &Settings, file: &Path) -> Result<()> {
+    ensure!(
+        settings.store.database != Database::Off,
+        "'config db_import' only works with a database"
+    );
+    let prefix = &settings.process.prefix;
+    if settings.store.database == Database::Sqlite && daemon::running(prefix).is_some() {
+        bail!("Kong is running in {}; stop it, or use its Admin API", prefix.display());
+    }
+    block_on(async {
+        let text = read(file)?;
+        startup::folders(settings)?;
+        let sealing = startup::sealing_key(settings)?;
+        let registry = Arc::new(registry(settings)?);
+        let store = store::open(settings, &registry, &sealing).await?;
+        let control = control(settings, store).await?;
+        println!("parse successful, beginning import");
+        apply(&control, &text, true).await.map_err(failed_parsing)?;
+        control.close().await;
+        println!("import successful");
+        Ok(())
+    })
+}
+
+/// `config init FILE`: an example to begin with.
+///
+/// # Errors
+///
+/// When the file is there already.
+pub(crate) fn init(file: &Path) -> Result<()> {
+    ensure!(!file.exists(), "{} already exists in the current directory", file.display());
+    std::fs::write(file, EXAMPLE).with_context(|| format!("writing {}", file.display()))
+}
+
+const EXAMPLE: &str = include_str!("../../../../conf/declarative.yml");
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
+}
+
+fn failed_parsing(why: anyhow::Error) -> anyhow::Error {
+    anyhow::anyhow!("Failed parsing:\n{why:#}")
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("starting a runtime")?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    // Only the first call of the process installs it.
+    let _ = provider.install_default();
+    runtime.block_on(work)
+}
+
+/// A control plane that compiles for a data plane nobody talks to: what it takes, a start takes.
+async fn control(settings: &Settings, store: Arc<dyn gateway_control::Store>) -> Result<Control> {
+    let registry = Arc::new(registry(settings)?);
+    let flavour = options::flavour(settings)?;
+    let tools = Arc::new(Tools::new(
+        Clock::system(),
+        tokio::runtime::Handle::current(),
+        options::http_client(settings)?,
+        prometheus::Registry::new(),
+    ));
+    let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
+    let plane: Arc<dyn DataPlane> =
+        Arc::new(ProxyPlane::new(plugins::ALL, tools, current, flavour));
+    Control::start(registry, store, vec![plane], Clock::system())
+        .await
+        .context("loading the configuration")
+}
+
+/// Applies a declarative text; `over` replaces what is there already.
+async fn apply(control: &Control, text: &str, over: bool) -> Result<()> {
+    let registry = Arc::clone(control.catalog().registry());
+    let mut changes = gateway_control::declarative::changes(text, &registry)?;
+    if over {
+        changes = changes.into_iter().map(upsert).collect();
+    }
+    control.apply(changes).await?;
+    Ok(())
+}
+
+fn upsert(change: Change) -> Change {
+    match change {
+        Change::Insert { kind, document } => {
+            let id = document.get("id").and_then(|id| id.as_str()).and_then(Id::parse);
+            match id {
+                Some(id) => Change::Upsert { kind, key: Key::Id(id), document },
+                None => Change::Insert { kind, document },
+            }
+        }
+        other => other,
+    }
+}
