@@ -42,6 +42,8 @@ pub struct Exchange {
     /// The Host header or authority as the client sent it.
     pub(crate) host: Option<HeaderValue>,
     pub(crate) asked_for_trailers: bool,
+    /// Whether the client asks which route and service it met, and may.
+    pub(crate) debug: bool,
     /// The request target as sent, path and query.
     target: Target,
     /// The path in normal form, where it differs from what was sent.
@@ -95,6 +97,7 @@ impl Exchange {
             client_ip: HeaderValue::from_static("0.0.0.0"),
             host: None,
             asked_for_trailers: false,
+            debug: false,
             target: Target::Text("/".into()),
             normal: None,
             upstream_target: Bytes::new(),
@@ -128,6 +131,8 @@ impl Exchange {
             ip_value(client.ip)
         };
         self.client_version = head.version;
+        self.debug = options.debug_header
+            && head.headers.get("kong-debug").is_some_and(|asked| asked == "1");
         self.asked_for_trailers = head
             .headers
             .get(header::TE)

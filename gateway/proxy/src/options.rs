@@ -13,6 +13,8 @@ pub struct Options {
     pub trust: Trust,
     /// Which of our own headers answers carry (`headers`).
     pub headers: OwnHeaders,
+    /// Whether `Kong-Debug: 1` is answered with the route and service (`allow_debug_header`).
+    pub debug_header: bool,
     /// Whether upstreams get `X-Kong-Request-Id` (`headers_upstream`).
     pub request_id_upstream: bool,
     /// The type of errors of clients that accept anything (`error_default_type`).
@@ -89,6 +91,7 @@ impl Default for Options {
         Self {
             trust: Trust::default(),
             headers: OwnHeaders::DEFAULT,
+            debug_header: false,
             request_id_upstream: true,
             error_type: ErrorType::Plain,
             port_maps: HashMap::new(),

@@ -274,10 +274,30 @@ pub(crate) fn own_headers(
             head.insert_header(header::SERVER, options.server.clone())?;
         }
     }
+    if exchange.debug {
+        debug_headers(head, exchange)?;
+    }
     if own.request_id {
         let id = HeaderValue::from_str(&exchange.facts.request_id)
             .unwrap_or_else(|_| HeaderValue::from_static("-"));
         head.insert_header(REQUEST_ID, id)?;
+    }
+    Ok(())
+}
+
+/// Which route and service a request met (kong/runloop/handler.lua, access.before).
+fn debug_headers(head: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+    if let Some(route) = &exchange.facts.route {
+        head.insert_header("Kong-Route-Id", route.id().to_string())?;
+        if let Some(name) = &route.name {
+            head.insert_header("Kong-Route-Name", name)?;
+        }
+    }
+    if let Some(service) = &exchange.facts.service {
+        head.insert_header("Kong-Service-Id", service.id().to_string())?;
+        if let Some(name) = &service.name {
+            head.insert_header("Kong-Service-Name", name)?;
+        }
     }
     Ok(())
 }

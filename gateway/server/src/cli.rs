@@ -171,8 +171,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Prepare(place) => place.or(outer).settings().and_then(|s| wire::prepare(&s)),
         Command::Config(config) => config.run(outer),
         Command::Completions { shell } => {
-            let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "gateway", &mut std::io::stdout());
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gateway", &mut text);
+            // A reader that has seen enough is no error.
+            let _ = std::io::Write::write_all(&mut std::io::stdout(), &text);
             Ok(())
         }
         Command::Health(place) => daemon::health(&place.or(outer)),

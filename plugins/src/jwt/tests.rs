@@ -281,12 +281,8 @@ fn tokens_that_live_too_long() {
         let refusal = (401, json!({"exp": "exceeds maximum allowed expiration"}));
         assert_eq!(got, wanted.map(|()| refusal));
     }
-    let refused = issuer.rig.try_plugin("jwt", json!({"maximum_expiration": 60}));
-    assert_eq!(
-        refused.err().unwrap(),
-        "2 schema violations (failed conditional validation given value of field \
-         'config.maximum_expiration'; config.claims_to_verify: required field missing)"
-    );
+    let accepted = issuer.rig.try_plugin("jwt", json!({"maximum_expiration": 60}));
+    assert!(accepted.is_ok(), "Kong takes a limit without claims to verify");
 }
 
 #[test]

@@ -101,8 +101,11 @@ impl Check {
                 }
                 let value = at_path(document, then_field).unwrap_or(&Value::Null);
                 let judged = match (value, then_match) {
-                    (Value::Null, Rule::Eq(Value::Null)) => Ok(()),
-                    (Value::Null, _) => Err("required field missing".to_owned()),
+                    // Only a rule that asks for presence is broken by absence.
+                    (Value::Null, Rule::Required | Rule::Custom { .. }) => {
+                        Err("required field missing".to_owned())
+                    }
+                    (Value::Null, _) => Ok(()),
                     (value, rule) => rule.check(value),
                 };
                 if let Err(text) = judged {

@@ -33,6 +33,7 @@ pub(super) fn proxy(settings: &Settings) -> Options {
             upstream_status: has(ResponseHeader::UpstreamStatus),
             request_id: has(ResponseHeader::RequestId),
         },
+        debug_header: proxying.allow_debug_header,
         request_id_upstream: proxying.upstream_request_id,
         error_type: match proxying.error_type {
             proxying::ErrorType::Json => ErrorType::Json,
