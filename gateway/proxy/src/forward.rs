@@ -48,23 +48,24 @@ pub(crate) fn forward(
 }
 
 fn target(head: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
-    let Some(found) = &exchange.found else { return Ok(()) };
-    let query = exchange.query();
-    let joined = path::upstream_path(&found.route, exchange.path(), found.prefix);
-    let target = match query {
-        None => Bytes::from(joined.into_owned()),
-        Some(query) => {
-            let mut target = joined.into_owned();
-            target.push('?');
-            target.push_str(query);
-            Bytes::from(target)
-        }
-    };
+    let Some(target) = joined(exchange) else { return Ok(()) };
+    let target = Bytes::from(target);
     let uri = Uri::from_maybe_shared(target.clone())
         .map_err(|why| Error::because(ErrorType::HTTPStatus(400), "joining the path", why))?;
     head.set_uri(uri);
     exchange.upstream_target = target;
     Ok(())
+}
+
+/// Path and query for the upstream; `None` before a route is found.
+pub(crate) fn joined(exchange: &Exchange) -> Option<String> {
+    let found = exchange.found.as_ref()?;
+    let mut target = path::upstream_path(&found.route, exchange.path(), found.prefix).into_owned();
+    if let Some(query) = exchange.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    Some(target)
 }
 
 fn host(head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {

@@ -16,6 +16,7 @@
 //! 8. `fail_to_proxy` turns any error into Kong's answer.
 //! 9. `logging` makes one [`Summary`] for log handlers and the access log; the pin is dropped.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -335,7 +336,12 @@ impl ProxyHttp for Proxy {
             Some(head) if !left => head.status.as_u16(),
             _ => 499,
         };
-        let upstream_uri = String::from_utf8_lossy(&exchange.upstream_target);
+        let upstream_uri = if exchange.upstream_target.is_empty() {
+            // Refused before it was sent: what would have been.
+            Cow::Owned(forward::joined(exchange).unwrap_or_default())
+        } else {
+            String::from_utf8_lossy(&exchange.upstream_target)
+        };
         let head_size = |headers: &http::HeaderMap| -> u64 {
             headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
         };
