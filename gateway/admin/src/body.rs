@@ -57,6 +57,19 @@ impl Payload {
         Ok(Self::Form(members))
     }
 
+    /// One member as text, where no schema says what it is.
+    pub(crate) fn member(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Nothing => None,
+            Self::Json(document) => document
+                .get(name)
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+            Self::Form(members) => {
+                members.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+            }
+        }
+    }
+
     /// The document sent; `shape` gives the members of a form their types.
     pub(crate) fn document(&self, shape: &Shape<'_>) -> Document {
         match self {

@@ -18,6 +18,9 @@ use crate::page::Window;
 use crate::tags::Filter;
 use crate::{Writes, error};
 
+/// Kinds whose `PUT` changes what is there and creates nothing (kong/api/routes/upstreams.lua).
+const UPDATED_BY_PUT: [&str; 1] = ["targets"];
+
 /// `GET` and `POST` of a collection.
 pub(crate) async fn collection(
     call: &Call<'_>,
@@ -31,7 +34,12 @@ pub(crate) async fn collection(
     writable(call, "create", scope.kind, None)?;
     let document = document(call, scope, parent.as_deref(), payload, None);
     let created = write(call, Change::Insert { kind: scope.kind.kind, document }).await?;
-    Ok(Answer::json(StatusCode::CREATED, shown(call, &created)))
+    Ok(Answer::json(StatusCode::CREATED, created))
+}
+
+/// `GET` of a collection under a path of its own.
+pub(crate) fn all(call: &Call<'_>, scope: &Scope) -> Result<Answer, Answer> {
+    list(call, scope, parent(call, scope)?.as_deref())
 }
 
 /// `GET`, `PATCH`, `PUT` and `DELETE` of one entity.
@@ -42,11 +50,12 @@ pub(crate) async fn entity(
     payload: &Payload,
 ) -> Result<Answer, Answer> {
     let parent = parent(call, scope)?;
-    let key = address(scope.kind, key)?;
+    let Address { key, implied } = address(call, scope, parent.as_deref(), key)?;
     let kind = scope.kind.kind;
+    let updates = *call.method == Method::PATCH || UPDATED_BY_PUT.contains(&kind);
     let present = call.catalog.find(kind, &key).filter(|entity| belongs(entity, scope, &parent));
     // Below a parent only what is there can be read, changed or deleted.
-    if parent.is_some() && present.is_none() && call.method != Method::PUT {
+    if parent.is_some() && present.is_none() && (updates || call.method != Method::PUT) {
         return Err(Answer::not_found());
     }
     match *call.method {
@@ -60,17 +69,16 @@ pub(crate) async fn entity(
             }
             Ok(Answer::no_content())
         }
-        Method::PATCH => {
+        _ if updates => {
             writable(call, "update", scope.kind, Some(&key))?;
             let document = document(call, scope, None, payload, present.map(|e| e.document()));
-            let patched = write(call, Change::Patch { kind, key, document }).await?;
-            Ok(Answer::ok(shown(call, &patched)))
+            write(call, Change::Patch { kind, key, document }).await.map(Answer::ok)
         }
         _ => {
             writable(call, "create or update", scope.kind, Some(&key))?;
-            let document = document(call, scope, parent.as_deref(), payload, None);
-            let put = write(call, Change::Upsert { kind, key, document }).await?;
-            Ok(Answer::ok(shown(call, &put)))
+            let mut document = document(call, scope, parent.as_deref(), payload, None);
+            document.extend(implied);
+            write(call, Change::Upsert { kind, key, document }).await.map(Answer::ok)
         }
     }
 }
@@ -97,8 +105,7 @@ pub(crate) async fn referenced(
         writable(call, "update", target, Some(&Key::Id(id)))?;
         let document = document(call, &scope, None, payload, current.map(|e| e.document()));
         let change = Change::Patch { kind: target.kind, key: Key::Id(id), document };
-        let patched = write(call, change).await?;
-        return Ok(Answer::ok(shown(call, &patched)));
+        return write(call, change).await.map(Answer::ok);
     }
     let id = present.unwrap_or_else(Id::random);
     writable(call, "create or update", target, Some(&Key::Id(id)))?;
@@ -110,13 +117,14 @@ pub(crate) async fn referenced(
         changes.push(Change::Patch { kind: kind.kind, key, document: attach });
     }
     let applied = call.admin.control.apply(changes).await?;
-    let entity = applied.entities.into_iter().next().flatten().ok_or_else(Answer::not_found)?;
-    Ok(Answer::ok(shown(call, &entity)))
+    let entity = applied.entities.first().and_then(Option::as_ref);
+    let entity = entity.ok_or_else(Answer::not_found)?;
+    Ok(Answer::ok(applied.catalog.shown(entity)))
 }
 
 /// An entity as answers show it.
 fn shown(call: &Call<'_>, entity: &Stored) -> Value {
-    Value::Object(call.registry().shown(entity.kind(), entity.document()))
+    Value::Object(call.catalog.shown(entity))
 }
 
 fn list(call: &Call<'_>, scope: &Scope, parent: Option<&Stored>) -> Result<Answer, Answer> {
@@ -154,29 +162,96 @@ fn parent(call: &Call<'_>, scope: &Scope) -> Result<Option<Arc<Stored>>, Answer>
     found(call, parent.kind, &parent.key).map(Some)
 }
 
-fn found(call: &Call<'_>, kind: &'static EntityType, key: &str) -> Result<Arc<Stored>, Answer> {
-    let key = address(kind, key)?;
+/// The entity a path segment names.
+pub(crate) fn found(
+    call: &Call<'_>,
+    kind: &'static EntityType,
+    key: &str,
+) -> Result<Arc<Stored>, Answer> {
+    let Address { key, .. } = address(call, &Scope { kind, parent: None }, None, key)?;
     call.catalog.find(kind.kind, &key).cloned().ok_or_else(Answer::not_found)
 }
 
+/// The entity a path segment names among those of a parent.
+pub(crate) fn found_below(
+    call: &Call<'_>,
+    scope: &Scope,
+    parent: &Stored,
+    key: &str,
+) -> Result<Arc<Stored>, Answer> {
+    let Address { key, .. } = address(call, scope, Some(parent), key)?;
+    let present = call.catalog.find(scope.kind.kind, &key);
+    let present = present.filter(|entity| below(entity, scope, parent));
+    present.cloned().ok_or_else(Answer::not_found)
+}
+
 fn belongs(entity: &Stored, scope: &Scope, parent: &Option<Arc<Stored>>) -> bool {
-    match (&scope.parent, parent) {
-        (Some(scope), Some(parent)) => entity.reference(scope.field) == Some(parent.id()),
-        _ => true,
+    parent.as_ref().is_none_or(|parent| below(entity, scope, parent))
+}
+
+fn below(entity: &Stored, scope: &Scope, parent: &Stored) -> bool {
+    scope.parent.as_ref().is_none_or(|scope| entity.reference(scope.field) == Some(parent.id()))
+}
+
+/// How a path addresses an entity.
+struct Address {
+    key: Key,
+    /// The member a `PUT` that creates takes from the path.
+    implied: Option<(String, Value)>,
+}
+
+impl From<Key> for Address {
+    fn from(key: Key) -> Self {
+        Self { key, implied: None }
     }
 }
 
-/// How a path segment addresses an entity: a UUID is an id, all else the endpoint key.
-fn address(kind: &'static EntityType, text: &str) -> Result<Key, Answer> {
+/// How a path segment addresses an entity: a UUID is an id, all else the endpoint key, or one of
+/// the names the entity lists.
+fn address(
+    call: &Call<'_>,
+    scope: &Scope,
+    parent: Option<&Stored>,
+    text: &str,
+) -> Result<Address, Answer> {
+    let kind = scope.kind;
     if let Some(id) = Id::parse(text) {
-        return Ok(Key::Id(id));
+        return Ok(Key::Id(id).into());
+    }
+    if let Some(listing) = kind.listing {
+        let named = call.catalog.collection(listing.kind).and_then(|all| all.by(listing.key, text));
+        return match named.and_then(|named| named.reference(listing.field)) {
+            Some(id) => Ok(Key::Id(id).into()),
+            None if *call.method == Method::PUT => Ok(Key::Id(Id::random()).into()),
+            None => Err(Answer::message(StatusCode::NOT_FOUND, "SNI not found")),
+        };
     }
     let field = kind.endpoint_key.ok_or_else(error::invalid_primary_key)?;
-    let rules = kind.record().at(field);
-    match rules.and_then(|rules| rules.problem(&text.into())) {
-        Some(problem) => Err(error::invalid_unique(field, &problem)),
-        None => Ok(Key::Unique(field, text.to_owned())),
+    let rules = kind.record().at(field).ok_or_else(Answer::not_found)?;
+    if let Some(problem) = rules.problem(&text.into()) {
+        // Below a parent anything may be asked for, and is not there.
+        return Err(match parent {
+            Some(_) if !rules.unique => Answer::not_found(),
+            _ => error::invalid_unique(field, &problem),
+        });
     }
+    if rules.unique {
+        return Ok(Key::Unique(field, text.to_owned()).into());
+    }
+    // The key is unique among the children of one parent only.
+    let (Some(parent), Some(above)) = (parent, &scope.parent) else {
+        return Err(error::invalid_primary_key());
+    };
+    let mut wanted = Document::from_iter([(field.to_owned(), text.into())]);
+    if let Some(normalise) = kind.normalise {
+        normalise(&mut wanted).map_err(error::invalid)?;
+    }
+    let siblings = call.catalog.collection(kind.kind).into_iter();
+    let named = siblings
+        .flat_map(|all| all.children(above.field, parent.id()))
+        .find(|child| child.document().get(field) == wanted.get(field));
+    let id = named.map_or_else(Id::random, |named| named.id());
+    Ok(Address { key: Key::Id(id), implied: wanted.into_iter().next() })
 }
 
 /// What was sent, with the reference a nested path sets. `current` is the entity it changes.
@@ -195,9 +270,12 @@ fn document(
     document
 }
 
-async fn write(call: &Call<'_>, change: Change) -> Result<Arc<Stored>, Answer> {
+/// Applies one change and gives the entity as answers show it.
+async fn write(call: &Call<'_>, change: Change) -> Result<Value, Answer> {
     let applied = call.admin.control.apply(vec![change]).await?;
-    applied.entities.into_iter().next().flatten().ok_or_else(Answer::not_found)
+    let entity = applied.entities.first().and_then(Option::as_ref);
+    let entity = entity.ok_or_else(Answer::not_found)?;
+    Ok(Value::Object(applied.catalog.shown(entity)))
 }
 
 /// Refuses writes while the configuration is a file (kong/db/strategies/off/init.lua).

@@ -17,11 +17,12 @@ use percent_encoding::percent_decode_str;
 use crate::answer::Answer;
 use crate::body::Payload;
 use crate::nested::{Page, Resource};
-use crate::{Admin, Writes, collection, info, schemas, tags};
+use crate::{Admin, Ports, Served, Writes, collection, debug, health, info, schemas, tags};
 
 /// One request, as the operations see it.
 pub(crate) struct Call<'a> {
     pub(crate) admin: &'a Admin,
+    pub(crate) ports: &'a Ports,
     /// The catalog of the moment the request came in.
     pub(crate) catalog: Arc<Catalog>,
     /// `GET` also for `HEAD`.
@@ -51,16 +52,17 @@ const NEEDS_FILE: &str =
 
 /// Serves one request.
 pub(crate) async fn serve(
-    State(admin): State<Arc<Admin>>,
+    State(served): State<Arc<Served>>,
     request: Request<Body>,
 ) -> Response<Body> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let answer = answer(&admin, &parts, body).await.unwrap_or_else(|refusal| refusal);
+    let admin = &served.admin;
+    let answer = answer(&served, &parts, body).await.unwrap_or_else(|refusal| refusal);
     let preflight = answer.allow;
     let mut response = answer.into_response(&parts.method);
     let headers = response.headers_mut();
-    allow_origin(&admin, &parts.headers, headers);
+    allow_origin(admin, &parts.headers, headers);
     if let Some(methods) = preflight {
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
         let asked = parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
@@ -77,7 +79,8 @@ pub(crate) async fn serve(
     response
 }
 
-async fn answer(admin: &Admin, parts: &Parts, body: Body) -> Result<Answer, Answer> {
+async fn answer(served: &Served, parts: &Parts, body: Body) -> Result<Answer, Answer> {
+    let Served { admin, ports } = served;
     let catalog = admin.control.catalog();
     let path = parts.uri.path().trim_end_matches('/');
     let resource = segments(path)
@@ -103,7 +106,7 @@ async fn answer(admin: &Admin, parts: &Parts, body: Body) -> Result<Answer, Answ
         _ => Payload::default(),
     };
     let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
-    let call = Call { admin, catalog, method, path, query };
+    let call = Call { admin, ports, catalog, method, path, query };
     match resource {
         Resource::Collection(scope) => collection::collection(&call, &scope, &payload).await,
         Resource::Entity(scope, key) => collection::entity(&call, &scope, &key, &payload).await,
@@ -127,6 +130,18 @@ async fn show(call: &Call<'_>, page: Page, payload: &Payload) -> Result<Answer, 
         Page::PluginSchema(name) => schemas::plugin(call, &name),
         Page::PluginConfig(name) => schemas::plugin_config(call, &name),
         Page::Validate(kind) => schemas::validate(call, &kind, payload).await,
+        Page::VaultSchema(name) => schemas::vault(call, &name),
+        Page::Health { upstream } => health::show(call, &upstream),
+        Page::AllTargets(scope) => collection::all(call, &scope),
+        Page::Mark(mark) => health::mark(call, &mark),
+        Page::LogLevel => debug::log_level(call),
+        Page::SetLogLevel(level) => debug::set_log_level(call, &level, payload),
+        Page::Timers => Ok(info::timers()),
+        // What Kong answers unless its newer resolver is switched on.
+        Page::Dns => Err(Answer::message(
+            StatusCode::NOT_IMPLEMENTED,
+            "not implemented with the legacy DNS client",
+        )),
         Page::Filter(name) => {
             Err(Answer::message(StatusCode::NOT_FOUND, format!("Filter '{name}' not found")))
         }

@@ -83,6 +83,7 @@ impl From<Rejection> for Answer {
                 let fields = one("@referenced_by", by.into());
                 long(bad, 4, "foreign key violation", message, fields)
             }
+            Rejection::InUse { .. } => long(bad, 19, "referenced by others", message, None),
             Rejection::Unresolved { field, name, ref value, kind } => {
                 let text = format!(
                     "the foreign key cannot be resolved with '{{{name}=\"{value}\"}}' for an \

@@ -14,9 +14,11 @@
 mod answer;
 mod body;
 mod collection;
+mod debug;
 mod dispatch;
 mod error;
 mod form;
+mod health;
 mod info;
 mod nested;
 mod page;
@@ -24,8 +26,10 @@ mod schemas;
 mod tags;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gateway_control::Control;
+use gateway_model::ports::TargetHealth;
 use gateway_model::{Document, Id};
 
 /// What the Admin API is made of.
@@ -129,7 +133,37 @@ pub enum Source {
     },
 }
 
+/// Parts of the process that the Admin API shows and steers, where they are there.
+#[derive(Clone, Default)]
+pub struct Ports {
+    /// The balancer. Without one, targets are shown as nothing checks them.
+    pub targets: Option<Arc<dyn TargetHealth>>,
+    /// The level of logs. Without it the configured one is shown, and cannot be changed.
+    pub log_level: Option<Arc<dyn LogLevel>>,
+}
+
+/// The level of logs, in Kong's words: `debug`, `info`, `notice`, `warn`, `error`, `crit`,
+/// `alert`, `emerg`.
+pub trait LogLevel: Send + Sync {
+    /// The level of the moment.
+    fn level(&self) -> String;
+
+    /// Changes it; to what it was at the start after `back_in`, or for good.
+    fn set(&self, level: &str, back_in: Option<Duration>);
+}
+
 /// The Admin API as a router that takes every path.
 pub fn router(admin: Admin) -> axum::Router {
-    axum::Router::new().fallback(dispatch::serve).with_state(Arc::new(admin))
+    router_with(admin, Ports::default())
+}
+
+/// The Admin API with the parts of the process it can show and steer.
+pub fn router_with(admin: Admin, ports: Ports) -> axum::Router {
+    axum::Router::new().fallback(dispatch::serve).with_state(Arc::new(Served { admin, ports }))
+}
+
+/// What requests are served from.
+struct Served {
+    admin: Admin,
+    ports: Ports,
 }

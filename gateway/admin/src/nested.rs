@@ -68,6 +68,25 @@ pub(crate) enum Page {
     Validate(String),
     /// `/schemas/filters/{name}`
     Filter(String),
+    /// `/schemas/vaults/{name}`
+    VaultSchema(String),
+    /// `/upstreams/{u}/health`
+    Health {
+        /// The upstream, as given.
+        upstream: String,
+    },
+    /// `/upstreams/{u}/targets/all`: what `/upstreams/{u}/targets` lists.
+    AllTargets(Scope),
+    /// `/upstreams/{u}/targets/{t}/healthy`, for one address or for all.
+    Mark(Mark),
+    /// `/debug/node/log-level`
+    LogLevel,
+    /// `/debug/node/log-level/{level}`, and the same of the cluster: here they are one.
+    SetLogLevel(String),
+    /// `/timers`
+    Timers,
+    /// `/status/dns`
+    Dns,
     /// `/config`
     Config,
     /// `/cache`, with or without a key.
@@ -79,6 +98,18 @@ pub(crate) enum Page {
     Unavailable(&'static str),
 }
 
+/// Which target is said to get traffic, or none.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    /// As given.
+    pub(crate) upstream: String,
+    /// As given.
+    pub(crate) target: String,
+    /// As given; all of them when absent.
+    pub(crate) address: Option<String>,
+    pub(crate) healthy: bool,
+}
+
 /// The paths of [`Page`] in the form `/endpoints` shows them.
 pub(crate) const PAGES: &[&str] = &[
     "/",
@@ -87,6 +118,9 @@ pub(crate) const PAGES: &[&str] = &[
     "/clustering/data-planes",
     "/clustering/status",
     "/config",
+    "/debug/cluster/log-level/{log_level}",
+    "/debug/node/log-level",
+    "/debug/node/log-level/{log_level}",
     "/endpoints",
     "/filter-chains",
     "/metrics",
@@ -95,11 +129,21 @@ pub(crate) const PAGES: &[&str] = &[
     "/schemas/filters/{name}",
     "/schemas/plugins/validate",
     "/schemas/plugins/{name}",
+    "/schemas/vaults/validate",
+    "/schemas/vaults/{name}",
     "/schemas/{db_entity_name}/validate",
     "/schemas/{name}",
     "/status",
+    "/status/dns",
     "/tags",
     "/tags/{tags}",
+    "/timers",
+    "/upstreams/{upstreams}/health",
+    "/upstreams/{upstreams}/targets/all",
+    "/upstreams/{upstreams}/targets/{targets}/healthy",
+    "/upstreams/{upstreams}/targets/{targets}/unhealthy",
+    "/upstreams/{upstreams}/targets/{targets}/{address}/healthy",
+    "/upstreams/{upstreams}/targets/{targets}/{address}/unhealthy",
 ];
 
 const NO_CONTROL_PLANE: &str = "this endpoint is only available when Kong is configured to run \
@@ -113,7 +157,7 @@ impl Resource {
     /// What the segments of a path name, `None` when nothing.
     pub(crate) fn find(registry: &Registry, segments: &[String]) -> Option<Self> {
         let names: Vec<&str> = segments.iter().map(String::as_str).collect();
-        if let Some(page) = Page::find(&names) {
+        if let Some(page) = Page::find(registry, &names) {
             return Some(Self::Page(page));
         }
         let kind = by_segment(registry, names.first()?)?;
@@ -139,6 +183,7 @@ impl Resource {
             Self::Entity(..) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
             Self::Referenced { .. } => "GET, HEAD, OPTIONS, PATCH, PUT",
             Self::Page(Page::Validate(_)) => "OPTIONS, POST",
+            Self::Page(Page::Mark(_) | Page::SetLogLevel(_)) => "OPTIONS, PUT",
             Self::Page(Page::Cache { key: true }) => "DELETE, GET, HEAD, OPTIONS",
             Self::Page(Page::Cache { key: false }) => "DELETE, OPTIONS",
             Self::Page(_) => "GET, HEAD, OPTIONS",
@@ -147,7 +192,7 @@ impl Resource {
 }
 
 impl Page {
-    fn find(names: &[&str]) -> Option<Self> {
+    fn find(registry: &Registry, names: &[&str]) -> Option<Self> {
         Some(match names {
             [] => Self::Info,
             ["status"] => Self::Status,
@@ -158,6 +203,31 @@ impl Page {
             ["tags"] => Self::Tags,
             ["tags", tag] => Self::Tag((*tag).to_owned()),
             ["schemas", kind, "validate"] => Self::Validate((*kind).to_owned()),
+            ["schemas", "vaults", name] => Self::VaultSchema((*name).to_owned()),
+            ["upstreams", upstream, "health"] => Self::Health { upstream: (*upstream).to_owned() },
+            ["upstreams", upstream, "targets", "all"] => {
+                let upstreams = registry.kind("upstreams")?;
+                Self::AllTargets(child(registry, upstreams, upstream, "targets")?)
+            }
+            [
+                "upstreams",
+                upstream,
+                "targets",
+                target,
+                rest @ ..,
+                state @ ("healthy" | "unhealthy"),
+            ] if rest.len() <= 1 => Self::Mark(Mark {
+                upstream: (*upstream).to_owned(),
+                target: (*target).to_owned(),
+                address: rest.first().map(|address| (*address).to_owned()),
+                healthy: *state == "healthy",
+            }),
+            ["debug", "node", "log-level"] => Self::LogLevel,
+            ["debug", "node" | "cluster", "log-level", level] => {
+                Self::SetLogLevel((*level).to_owned())
+            }
+            ["timers"] => Self::Timers,
+            ["status", "dns"] => Self::Dns,
             ["config"] => Self::Config,
             ["cache"] => Self::Cache { key: false },
             ["cache", _] => Self::Cache { key: true },
@@ -175,6 +245,7 @@ impl Page {
 pub(crate) fn endpoints(registry: &Registry) -> Vec<String> {
     let mut paths: Vec<String> = PAGES.iter().map(|path| (*path).to_owned()).collect();
     for kind in registry.kinds() {
+        // What is served below a parent only is listed there.
         let Some(segment) = kind.collection else { continue };
         let entity = format!("/{segment}/{{{}}}", kind.kind);
         for (child, _) in children(registry, kind) {
@@ -198,7 +269,7 @@ fn by_segment(registry: &Registry, segment: &str) -> Option<&'static EntityType>
 
 /// Where a kind stands below its parents; kinds outside the API stand nowhere.
 fn nested_segment(kind: &EntityType) -> Option<&'static str> {
-    kind.collection.map(|collection| kind.nested.unwrap_or(collection))
+    kind.nested.or(kind.collection)
 }
 
 /// The kinds that refer to `parent`, with the field they do it by.

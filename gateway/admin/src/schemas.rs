@@ -1,6 +1,6 @@
 //! `/schemas`: kinds and plugins as Kong describes them, and checks without a write.
 
-use gateway_model::schema::{Mode, Record};
+use gateway_model::schema::Mode;
 use gateway_model::{EntityType, PluginSchema};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -14,7 +14,28 @@ use crate::form::Shape;
 /// `GET /schemas/{kind}`
 pub(crate) fn kind(call: &Call<'_>, name: &str) -> Result<Answer, Answer> {
     let kind = find(call, name)?;
-    Ok(Answer::ok(Value::Object(described(kind.record()))))
+    let mut shown = with_checks(kind.describe());
+    for field in shown.get_mut("fields").and_then(Value::as_array_mut).into_iter().flatten() {
+        for attributes in field.as_object_mut().into_iter().flat_map(|field| field.values_mut()) {
+            // No field of an entity takes the empty text, unless it says so.
+            if attributes["type"] == "string" && attributes.get("len_min").is_none() {
+                attributes["len_min"] = 1.into();
+            }
+        }
+    }
+    Ok(Answer::ok(Value::Object(shown)))
+}
+
+/// `GET /schemas/vaults/{name}`: what the `config` of a vault may hold.
+pub(crate) fn vault(call: &Call<'_>, name: &str) -> Result<Answer, Answer> {
+    let vaults = call.registry().kind("vaults").and_then(|kind| kind.variants);
+    let vault = vaults.and_then(|vaults| vaults.find(name)).ok_or_else(|| {
+        Answer::message(StatusCode::NOT_FOUND, format!("No vault named '{name}'"))
+    })?;
+    let mut config = vault.record().describe();
+    config.insert("type".into(), "record".into());
+    config.insert("required".into(), true.into());
+    Ok(Answer::ok(json!({ "entity_checks": [], "fields": [{ "config": config }] })))
 }
 
 /// `GET /schemas/plugins/{name}`: the members of a plugin entity that depend on the plugin.
@@ -60,7 +81,7 @@ pub(crate) fn plugin_config(call: &Call<'_>, name: &str) -> Result<Answer, Answe
         .registry()
         .plugin(name)
         .ok_or_else(|| Answer::message(StatusCode::NOT_FOUND, no_plugin(name)))?;
-    Ok(Answer::ok(Value::Object(described(&plugin.record))))
+    Ok(Answer::ok(Value::Object(with_checks(plugin.record.describe()))))
 }
 
 /// `POST /schemas/{kind}/validate`: every rule of one document, none between documents.
@@ -81,7 +102,7 @@ pub(crate) async fn validate(
 }
 
 fn find(call: &Call<'_>, name: &str) -> Result<&'static EntityType, Answer> {
-    let kind = call.registry().kind(name).filter(|kind| kind.collection.is_some());
+    let kind = call.registry().kind(name).filter(|kind| kind.in_api());
     kind.ok_or_else(|| Answer::message(StatusCode::NOT_FOUND, format!("No entity named '{name}'")))
 }
 
@@ -90,8 +111,7 @@ fn no_plugin(name: &str) -> String {
 }
 
 /// A record with the list of checks even when it has none.
-fn described(record: &Record) -> Map<String, Value> {
-    let mut described = record.describe();
+fn with_checks(mut described: Map<String, Value>) -> Map<String, Value> {
     described.entry("entity_checks").or_insert_with(|| Value::Array(Vec::new()));
     described
 }

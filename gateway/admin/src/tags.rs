@@ -55,7 +55,7 @@ pub(crate) fn list(call: &Call<'_>, only: Option<&str>) -> Result<Answer, Answer
     let after: Option<(String, String, String)> =
         call.parameter("offset").map(page::decode).transpose()?;
     let mut rows: Vec<(String, String, String)> = Vec::new();
-    for kind in call.registry().kinds().iter().filter(|kind| kind.collection.is_some()) {
+    for kind in call.registry().kinds().iter().filter(|kind| kind.in_api()) {
         for entity in call.catalog.collection(kind.kind).into_iter().flat_map(|all| all.iter()) {
             let tags = tags(entity.document()).filter(|tag| only.is_none_or(|only| *tag == only));
             rows.extend(

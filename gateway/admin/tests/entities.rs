@@ -234,7 +234,8 @@ fn bodies_that_are_not_taken() {
     check(post("text/xml", "<a/>"), 415, "415 Unsupported Media Type");
     check(sent("GET", "/services/%ff", "", ""), 404, "Not found");
     check(sent("GET", "/services/a%21b", "", ""), 400, "invalid unique name");
-    check(sent("GET", "/certificates/x", "", ""), 400, "invalid primary key");
+    check(sent("GET", "/certificates/x", "", ""), 404, "SNI not found");
+    check(sent("GET", "/ca_certificates/x", "", ""), 400, "invalid primary key");
     check(sent("GET", "/services?offset=%2A", "", ""), 400, "bad base64 encoding");
     check(sent("GET", &format!("/services?{}", "a&".repeat(1001)), "", ""), 400, "Too many");
     check(sent("TRACE", "/services", "", ""), 405, "Method not allowed");

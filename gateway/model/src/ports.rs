@@ -1,6 +1,6 @@
 //! What crosses between crates that do not know each other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::{Catalog, Id, Rejection, Write};
@@ -40,10 +40,55 @@ pub enum Health {
     DnsError,
 }
 
+/// One resolved address of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressState {
+    /// Where connections go.
+    pub address: SocketAddr,
+    /// Its share of the load; that of the target, unless SRV records give others.
+    pub weight: u32,
+    /// Whether it gets traffic.
+    pub health: Health,
+}
+
+/// One target, as the balancer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetState {
+    /// Of the target as a whole.
+    pub health: Health,
+    /// What its name resolves to; empty when it does not.
+    pub addresses: Vec<AddressState>,
+}
+
 /// What the Admin API may ask of the balancer.
 pub trait TargetHealth: Send + Sync {
-    /// Health of a target, `None` when the balancer does not know it.
-    fn target(&self, upstream: Id, target: Id) -> Option<Health>;
+    /// State of a target, `None` when the balancer does not hold it yet.
+    fn target(&self, upstream: Id, target: Id) -> Option<TargetState>;
+
+    /// Says that a target, or one of its addresses, gets traffic or none.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing changed.
+    fn mark(
+        &self,
+        upstream: Id,
+        target: Id,
+        address: Option<SocketAddr>,
+        healthy: bool,
+    ) -> Result<(), MarkError>;
+}
+
+/// Why the health of a target was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MarkError {
+    /// The upstream has no health checks.
+    #[error("the upstream has no health checks")]
+    Unchecked,
+    /// The balancer holds no such target or address.
+    #[error("the balancer holds no such target")]
+    Unknown,
 }
 
 /// Who calls an embedded service: travels as a request extension, never as a header.

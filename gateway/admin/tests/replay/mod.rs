@@ -140,12 +140,12 @@ pub(crate) fn read(path: &Path) -> Vec<Scenario> {
         .collect()
 }
 
-/// Runs a scenario. `send` gives `None` for steps it cannot send; they are passed over.
+/// Runs a scenario; `names` are known from the start. `send` gives `None` for steps it cannot send; they are passed over.
 pub(crate) fn run(
     scenario: &Scenario,
+    mut names: Names,
     send: &mut dyn FnMut(Option<&str>, &Sent) -> Option<Reply>,
 ) -> Vec<Difference> {
-    let mut names = Names::default();
     let mut differences = Vec::new();
     for (position, step) in scenario.steps.iter().enumerate() {
         let sent = names.fill_request(&step.request);
@@ -262,7 +262,7 @@ fn differ(at: &str, wanted: &Value, found: &Value, lines: &mut Vec<String>) {
             }
         }
         (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
-            if at.ends_with(".data") || at.ends_with(".enabled_plugins") {
+            if [".data", ".enabled_plugins", ".hosts"].iter().any(|list| at.ends_with(list)) {
                 return differ_unordered(at, wanted, found, lines);
             }
             for (index, (wanted, found)) in wanted.iter().zip(found).enumerate() {
@@ -300,10 +300,16 @@ fn differ_unordered(at: &str, wanted: &[Value], found: &[Value], lines: &mut Vec
 }
 
 /// Values saved from earlier replies.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Names(BTreeMap<String, String>);
 
 impl Names {
+    /// Adds a value from elsewhere.
+    pub(crate) fn with(mut self, name: &str, value: String) -> Self {
+        self.0.insert(name.to_owned(), value);
+        self
+    }
+
     /// Remembers members of a reply.
     pub(crate) fn save(&mut self, wanted: &BTreeMap<String, String>, reply: &Reply) {
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();

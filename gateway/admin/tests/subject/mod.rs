@@ -1,12 +1,16 @@
 //! The Admin API over a memory store, with the credentials and plugins the recordings need most.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use gateway_admin::{Admin, Connections, Headers, Node, NodeStatus, Source, Writes, router};
+use gateway_admin::{
+    Admin, Connections, Headers, Node, NodeStatus, Ports, Source, Writes, router_with,
+};
 use gateway_control::Control;
 use gateway_control::store::memory::Memory;
-use gateway_model::entities::{self, Consumer};
+use gateway_model::entities::{self, Consumer, Target};
+use gateway_model::ports::{AddressState, Health, MarkError, TargetHealth, TargetState};
 use gateway_model::schema::{Check, Field, Record, Rule};
 use gateway_model::{Clock, Document, Entity, EntityType, Id, PluginSchema, Ref, Registry, Scopes};
 use http::Request;
@@ -134,10 +138,33 @@ impl NodeStatus for Idle {
     }
 }
 
+/// A balancer that resolves names as the recordings do: those below `.test` are here.
+struct Balancer(Control);
+
+impl TargetHealth for Balancer {
+    fn target(&self, _: Id, target: Id) -> Option<TargetState> {
+        let target = self.0.catalog().get::<Target>(target)?;
+        let (host, port) = target.host_and_port();
+        let local = host.ends_with(".test").then_some(IpAddr::from([127, 0, 0, 1]));
+        let addresses = host.parse().ok().or(local).map(|address: IpAddr| AddressState {
+            address: (address, port).into(),
+            weight: target.weight.unwrap().into(),
+            health: Health::Off,
+        });
+        let health = if addresses.is_some() { Health::Off } else { Health::DnsError };
+        Some(TargetState { health, addresses: addresses.into_iter().collect() })
+    }
+
+    fn mark(&self, _: Id, _: Id, _: Option<SocketAddr>, _: bool) -> Result<(), MarkError> {
+        Err(MarkError::Unchecked)
+    }
+}
+
 /// An Admin API of its own, empty at first.
 pub(crate) struct Subject {
     runtime: Runtime,
     pub(crate) admin: Admin,
+    pub(crate) ports: Ports,
 }
 
 impl Subject {
@@ -151,6 +178,8 @@ impl Subject {
                 Clock::system(),
             ))
             .unwrap();
+        let balancer = Balancer(control.clone());
+        let ports = Ports { targets: Some(Arc::new(balancer)), log_level: None };
         let configuration = json!({ "database": "sqlite" }).as_object().unwrap().clone();
         let admin = Admin {
             control,
@@ -168,7 +197,7 @@ impl Subject {
             writes: Writes::Store,
             body_limit: 10 << 20,
         };
-        Self { runtime, admin }
+        Self { runtime, admin, ports }
     }
 
     /// What the control plane runs on.
@@ -186,7 +215,7 @@ impl Subject {
             }
         }
         let request = request.body(Body::from(sent.bytes())).unwrap();
-        let service = router(self.admin.clone());
+        let service = router_with(self.admin.clone(), self.ports.clone());
         self.runtime.block_on(async {
             let response = service.oneshot(request).await.unwrap();
             let status = response.status().as_u16();

@@ -1,6 +1,6 @@
 //! [`Target`]: one weighted member of an upstream.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -57,17 +57,12 @@ fn split(target: &str) -> (&str, u16) {
 pub(super) fn normalise(document: &mut Document) -> Result<(), Violations> {
     if let Some(Value::String(target)) = document.get_mut("target") {
         let (host, port) = split(target);
-        *target = match host.parse() {
-            Ok(IpAddr::V6(address)) => format!("[{}]:{port}", in_full(address)),
-            _ => format!("{host}:{port}"),
+        *target = match host.parse::<IpAddr>() {
+            Ok(address) => format!("{}:{port}", types::in_full(address)),
+            Err(_) => format!("{host}:{port}"),
         };
     }
     Ok(())
-}
-
-fn in_full(address: Ipv6Addr) -> String {
-    let groups = address.segments().map(|group| format!("{group:04x}"));
-    groups.join(":")
 }
 
 #[cfg(test)]

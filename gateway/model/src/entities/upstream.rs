@@ -149,6 +149,22 @@ pub struct Healthchecks {
     pub threshold: Option<f64>,
 }
 
+impl Healthchecks {
+    /// Whether anything is probed or watched at all.
+    pub fn are_on(&self) -> bool {
+        let Self { active, passive, .. } = self;
+        let seconds = [active.healthy.interval, active.unhealthy.interval];
+        let counts = [
+            passive.healthy.successes,
+            passive.unhealthy.http_failures,
+            passive.unhealthy.tcp_failures,
+            passive.unhealthy.timeouts,
+        ];
+        seconds.iter().flatten().any(|seconds| *seconds > 0.0)
+            || counts.iter().flatten().any(|count| *count > 0)
+    }
+}
+
 /// What kind of probe, or of exchange, is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Record)]
 #[serde(rename_all = "lowercase")]

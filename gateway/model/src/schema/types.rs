@@ -130,6 +130,17 @@ pub fn target(value: &Value) -> Checked {
     }
 }
 
+/// An address as targets are written: IPv6 in full, between brackets.
+pub fn in_full(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let groups = address.segments().map(|group| format!("{group:04x}"));
+            format!("[{}]", groups.join(":"))
+        }
+    }
+}
+
 /// A token of HTTP, such as the name of a cookie (RFC 9110, section 5.6.2).
 ///
 /// # Errors
