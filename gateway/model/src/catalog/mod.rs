@@ -5,6 +5,7 @@
 
 mod collection;
 mod edit;
+mod follow;
 mod listing;
 mod stored;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::entities::{self, Route, Service, Sni};
-use crate::{Catalog, Change, Document, Key, Registry, Rejection, Violations};
+use crate::{
+    Catalog, Change, Document, Id, Key, Registry, Rejection, Revision, Stored, Violations,
+};
 
 fn catalog() -> Arc<Catalog> {
     Arc::new(Catalog::empty(Arc::new(Registry::new(entities::ALL))))
@@ -196,4 +198,43 @@ fn names_listed_in_a_certificate_are_entities() {
     let put = Change::Upsert { kind: "certificates", key, document: document(pair) };
     edit.apply(&[put]).expect("is applied");
     assert!(edit.catalog().names(&certificate).is_empty(), "a PUT without names clears them");
+}
+
+#[test]
+fn following_keeps_what_did_not_change() {
+    let mut edit = catalog().edit(1000);
+    for name in ["a", "b", "c", "d"] {
+        edit.apply(&[insert("services", json!({"name": name, "host": "h"}))]).unwrap();
+    }
+    let base = edit.finish().0;
+    let service = |of: &Catalog, value| of.find("services", &name(value)).cloned();
+    let row = |present: &Arc<Stored>, now: &str| {
+        let mut document = present.document().clone();
+        document.insert("name".to_owned(), now.into());
+        ("services".to_owned(), present.id(), Some(document))
+    };
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| service(&base, name).unwrap());
+    let rows = [
+        // Two swap their names; a third is told again as it is; the fourth is deleted.
+        row(&a, "b"),
+        row(&b, "a"),
+        row(&c, "c"),
+        ("services".to_owned(), d.id(), None),
+        ("services".to_owned(), Id::from_bytes([7; 16]), None),
+        ("unheard of".to_owned(), a.id(), Some(Document::new())),
+    ];
+    let (next, writes) = base.follow(Revision(9), rows).unwrap();
+    assert_eq!(next.revision(), Revision(9));
+    assert_eq!(service(&next, "a").unwrap().id(), b.id());
+    assert_eq!(service(&next, "b").unwrap().id(), a.id());
+    assert!(Arc::ptr_eq(&service(&next, "c").unwrap(), &c));
+    assert!(service(&next, "d").is_none());
+    let written: Vec<_> = writes
+        .iter()
+        .map(|write| (write.id, write.before.is_some(), write.after.is_some()))
+        .collect();
+    assert_eq!(written, [(a.id(), true, true), (b.id(), true, true), (d.id(), true, false)]);
+
+    let broken = ("services".to_owned(), a.id(), Some(document(json!({"id": "x"}))));
+    assert!(next.follow(Revision(10), [broken]).is_err());
 }
