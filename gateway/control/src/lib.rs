@@ -15,4 +15,4 @@ mod writer;
 
 pub use control::{Applied, Committed, Control, StartError};
 pub use store::sealed::{SealError, Sealed, Sealer};
-pub use store::{Loaded, Row, Store, StoreError};
+pub use store::{Delta, Loaded, Row, Store, StoreError};

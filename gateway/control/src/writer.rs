@@ -8,18 +8,19 @@
 //! load what it finds. When the data planes refuse a batch it is halved until the request they
 //! object to stands alone.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gateway_model::catalog::Collection;
 use gateway_model::ports::{DataPlane, Publish};
-use gateway_model::{Catalog, Change, Clock, Rejection, Revision, Stored, Write};
+use gateway_model::{Catalog, Change, Clock, Document, Id, Rejection, Revision, Stored, Write};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::control::{Applied, Committed, Shared, revision_gauge};
 use crate::metrics::result;
-use crate::store::{Row, Store, StoreError};
+use crate::store::{Delta, Row, Store, StoreError};
 
 /// One set of changes and who waits for it.
 pub(crate) struct Request {
@@ -36,6 +37,9 @@ pub(crate) struct Writer {
     planes: Arc<[Arc<dyn DataPlane>]>,
     clock: Clock,
 }
+
+/// Kind, id and document of an entity another node wrote; `None` for one it deleted.
+type Changed = (String, Id, Option<Document>);
 
 /// Requests in one commit.
 const BATCH: usize = 1024;
@@ -213,19 +217,17 @@ impl Writer {
     }
 
     async fn reload(&self) -> Result<Revision, Stuck> {
-        let loaded =
-            self.store.load().await.map_err(|why| Stuck { at: None, why: why.in_full() })?;
         let base = self.shared.catalog.load_full();
-        let revision = loaded.revision;
+        let delta = self.store.load_since(base.revision()).await;
+        let delta = delta.map_err(|why| Stuck { at: None, why: why.in_full() })?;
+        let revision = delta.revision();
         if revision == base.revision() {
             return Ok(revision);
         }
         let planes = Arc::clone(&self.planes);
         let work = move || {
-            let registry = Arc::clone(base.registry());
-            let catalog = Catalog::load(registry, loaded.revision, loaded.documents)?;
+            let (catalog, writes) = base.follow(revision, changes(&base, delta))?;
             let catalog = Arc::new(catalog);
-            let writes = differences(&base, &catalog);
             let prepared = prepare(&planes, &catalog, &writes)?;
             Ok((catalog, writes, prepared))
         };
@@ -297,28 +299,25 @@ fn answer(batch: Vec<Request>, outcomes: Vec<Outcome>) {
     }
 }
 
-/// What differs between two catalogs of the same registry.
-fn differences(before: &Catalog, after: &Catalog) -> Vec<Write> {
-    let mut writes = Vec::new();
-    for kind in before.registry().kinds() {
-        let (Some(old), Some(new)) = (before.collection(kind.kind), after.collection(kind.kind))
-        else {
-            continue;
-        };
-        let gone = old.iter().filter(|stored| new.get(stored.id()).is_none());
-        writes.extend(gone.map(|stored| write(kind.kind, Some(stored), None)));
-        let changed = new.iter().filter_map(|stored| {
-            let present = old.get(stored.id());
-            let same = present.is_some_and(|present| present.document() == stored.document());
-            (!same).then(|| write(kind.kind, present, Some(stored)))
-        });
-        writes.extend(changed);
+/// What a store told, as changes only.
+fn changes(base: &Catalog, delta: Delta) -> Vec<Changed> {
+    let loaded = match delta {
+        Delta::Changes { rows, .. } => return rows,
+        Delta::Everything(loaded) => loaded,
+    };
+    let mut present = HashSet::new();
+    let mut rows: Vec<Changed> = Vec::with_capacity(loaded.documents.len());
+    for (kind, document) in loaded.documents {
+        let id = document.get("id").and_then(serde_json::Value::as_str).and_then(Id::parse);
+        // One without an id is for the catalog to refuse.
+        let id = id.unwrap_or_else(|| Id::from_bytes([0; 16]));
+        present.insert((kind.clone(), id));
+        rows.push((kind, id, Some(document)));
     }
-    writes
-}
-
-/// One difference; one of the two sides is there.
-fn write(kind: &'static str, before: Option<&Arc<Stored>>, after: Option<&Arc<Stored>>) -> Write {
-    let id = before.or(after).map_or_else(|| gateway_model::Id::from_bytes([0; 16]), |s| s.id());
-    Write { kind, id, before: before.cloned(), after: after.cloned() }
+    for kind in base.registry().kinds() {
+        let all = base.collection(kind.kind).into_iter().flat_map(Collection::iter);
+        let gone = all.map(|stored| (kind.kind.to_owned(), stored.id(), None));
+        rows.extend(gone.filter(|(kind, id, _)| !present.contains(&(kind.clone(), *id))));
+    }
+    rows
 }

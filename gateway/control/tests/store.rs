@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gateway_control::store::memory::Memory;
 use gateway_control::store::sqlite::Sqlite;
-use gateway_control::{Row, SealError, Sealed, Sealer, Store, StoreError};
+use gateway_control::{Delta, Row, SealError, Sealed, Sealer, Store, StoreError};
 use gateway_model::schema::{Field, Record};
 use gateway_model::{Document, Id, PluginSchema, Registry, Revision, Scopes, entities};
 use serde_json::{Value, json};
@@ -84,6 +84,22 @@ async fn keeps_the_contract(store: &dyn Store) {
         .await
         .unwrap();
     assert_eq!(content(store).await.1.len(), 4);
+
+    // Who knows an earlier revision is told what came after; all of it, and no less.
+    for known in 0..=3 {
+        let told = match store.load_since(Revision(known)).await.unwrap() {
+            Delta::Everything(loaded) => loaded.documents.len(),
+            Delta::Changes { revision, rows } => {
+                assert_eq!(revision, Revision(3));
+                let deleted = rows.iter().filter(|(.., document)| document.is_none()).count();
+                assert_eq!(deleted, usize::from(known < 2), "service 9 is gone, and 2 came back");
+                let expected = [5, 4, 1, 0][usize::try_from(known).unwrap()];
+                assert_eq!(rows.len(), expected, "since {known}: {rows:?}");
+                continue;
+            }
+        };
+        assert_eq!(told, 4);
+    }
 
     // More rows than one statement holds.
     let many: Vec<Row<'_>> = (0..1201u32)

@@ -22,6 +22,30 @@ pub struct Loaded {
     pub documents: Vec<(String, Document)>,
 }
 
+/// What a store tells somebody who knows an earlier revision of it.
+#[derive(Clone, Debug)]
+pub enum Delta {
+    /// All there is: what was known and is not among it was deleted.
+    Everything(Loaded),
+    /// What was written since, and nothing else.
+    Changes {
+        /// The number of the last commit.
+        revision: Revision,
+        /// Kind, id and document of every entity written since, `None` for one deleted.
+        rows: Vec<(String, Id, Option<Document>)>,
+    },
+}
+
+impl Delta {
+    /// The number of the last commit.
+    pub const fn revision(&self) -> Revision {
+        match self {
+            Self::Everything(loaded) => loaded.revision,
+            Self::Changes { revision, .. } => *revision,
+        }
+    }
+}
+
 /// One entity to be written.
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
@@ -49,6 +73,17 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`StoreError::Unavailable`] and [`StoreError::Damaged`].
     async fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// Reads what was committed after `known`, or everything: whichever is less work. Everything,
+    /// too, when the store is at an earlier revision than `known`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    async fn load_since(&self, known: Revision) -> Result<Delta, StoreError> {
+        let _ = known;
+        self.load().await.map(Delta::Everything)
+    }
 
     /// Makes rows durable and moves the store from `base` to `next`, all or nothing.
     ///
@@ -103,6 +138,16 @@ pub enum StoreError {
         place: String,
         /// What is wrong there.
         what: String,
+    },
+    /// The store was made by an earlier version, or not made yet (version 0).
+    #[error("{place} has schema version {found}; this version needs {known}")]
+    Older {
+        /// The file or address.
+        place: String,
+        /// The version found.
+        found: i64,
+        /// The version needed here.
+        known: i64,
     },
     /// The store was written by a later version.
     #[error("{place} has schema version {found}; this version knows up to {known}")]

@@ -10,7 +10,7 @@ use gateway_model::schema::{Field, Kind, Record};
 use gateway_model::{Document, Registry, Revision};
 use serde_json::{Map, Value};
 
-use super::{Loaded, Row, Store, StoreError};
+use super::{Delta, Loaded, Row, Store, StoreError};
 
 /// Encrypts and decrypts single values.
 pub trait Sealer: Send + Sync + 'static {
@@ -69,12 +69,23 @@ impl<S: Store> Sealed<S> {
         Ok(row)
     }
 
-    fn open(&self, kind: &str, document: &mut Document) -> Result<(), SealError> {
-        self.each_secret(kind, document, &mut |value| {
+    fn open_all(&self, loaded: &mut Loaded) -> Result<(), StoreError> {
+        loaded.documents.iter_mut().try_for_each(|(kind, document)| self.open(kind, document))
+    }
+
+    fn open(&self, kind: &str, document: &mut Document) -> Result<(), StoreError> {
+        let opened = self.each_secret(kind, document, &mut |value| {
             if let Some(sealed) = value.get(MARK).and_then(Value::as_str) {
                 *value = self.sealer.open(sealed)?.into();
             }
             Ok(())
+        });
+        opened.map_err(|why| {
+            let id = document.get("id").and_then(Value::as_str).unwrap_or("?");
+            StoreError::Damaged {
+                place: format!("{kind}/{id}"),
+                what: format!("a secret cannot be decrypted: {why}"),
+            }
         })
     }
 
@@ -157,16 +168,21 @@ fn in_value(
 impl<S: Store> Store for Sealed<S> {
     async fn load(&self) -> Result<Loaded, StoreError> {
         let mut loaded = self.inner.load().await?;
-        for (kind, document) in &mut loaded.documents {
-            self.open(kind, document).map_err(|why| {
-                let id = document.get("id").and_then(Value::as_str).unwrap_or("?");
-                StoreError::Damaged {
-                    place: format!("{kind}/{id}"),
-                    what: format!("a secret cannot be decrypted: {why}"),
-                }
-            })?;
-        }
+        self.open_all(&mut loaded)?;
         Ok(loaded)
+    }
+
+    async fn load_since(&self, known: Revision) -> Result<Delta, StoreError> {
+        let mut delta = self.inner.load_since(known).await?;
+        match &mut delta {
+            Delta::Everything(loaded) => self.open_all(loaded)?,
+            Delta::Changes { rows, .. } => {
+                for (kind, _, document) in rows {
+                    document.iter_mut().try_for_each(|document| self.open(kind, document))?;
+                }
+            }
+        }
+        Ok(delta)
     }
 
     async fn commit(
