@@ -1,6 +1,8 @@
 //! One contract for every store, and what is special to each.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod server;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -125,6 +127,12 @@ async fn memory_keeps_the_contract() {
 async fn sqlite_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     keeps_the_contract(&Sqlite::open(&folder.path().join("gateway.db")).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_the_contract() {
+    let Some(server) = server::Server::start().await else { return };
+    keeps_the_contract(&server.store().await).await;
 }
 
 #[tokio::test]

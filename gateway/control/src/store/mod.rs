@@ -4,6 +4,8 @@
 //! Every store passes the one suite in `tests/store.rs`.
 
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sealed;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
