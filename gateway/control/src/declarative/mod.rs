@@ -4,10 +4,11 @@
 //! document must hold all come from the registry, so a plugin's credentials are read as soon as
 //! the plugin declares them. Three steps, each its own module: `flatten` takes nested entities
 //! out of their parents, `identify` gives every entity its id and resolves references, and
-//! `problem` says where something is wrong.
+//! `problem` says where something is wrong. `export` writes such a file.
 //!
 //! Formats 3.0, 2.1 and 1.1 are read (kong/db/declarative, kong/db/schema/others).
 
+mod export;
 mod flatten;
 mod identify;
 mod problem;
@@ -16,6 +17,7 @@ use gateway_model::schema::{Mode, types};
 use gateway_model::{Change, Document, Registry};
 use serde_json::Value;
 
+pub use export::export;
 use flatten::Entry;
 pub use problem::DeclarativeError;
 use problem::Problems;
@@ -26,6 +28,9 @@ const VERSIONS: [&str; 3] = ["1.1", "2.1", "3.0"];
 const REMARKS: [&str; 2] = ["_comment", "_ignore"];
 
 /// The changes that create everything a file declares, parents before children.
+///
+/// `_transform: false` says that entities stand there as they were stored, with their times and
+/// hashes; [`export`] writes such files.
 ///
 /// Ids that the file leaves out are derived from kind and key, so the same file always gives the
 /// same entities.
@@ -45,19 +50,16 @@ pub fn changes(text: &str, registry: &Registry) -> Result<Vec<Change>, Declarati
         if version != "3.0" {
             mark_regex_paths(entry);
         }
-        if !transform && entry.kind.transform.is_some() {
-            let text = format!("'{}' are stored transformed; set it to true", entry.kind.kind);
-            problems.top("_transform", text.into());
-        }
         check(entry, registry, &mut problems);
     }
     problems.none()?;
 
     identify::all(&mut entries, registry)?;
-    Ok(entries
-        .into_iter()
-        .map(|entry| Change::Insert { kind: entry.kind.kind, document: entry.document })
-        .collect())
+    let change = |Entry { kind, document, .. }: Entry| match transform {
+        true => Change::Insert { kind: kind.kind, document },
+        false => Change::Restore { kind: kind.kind, document },
+    };
+    Ok(entries.into_iter().map(change).collect())
 }
 
 /// YAML, of which JSON is a part. As in Kong the last of two equal keys wins.

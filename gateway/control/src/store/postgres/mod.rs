@@ -299,14 +299,18 @@ fn signed(revision: Revision) -> i64 {
 
 fn failed(doing: &'static str, place: &str, cause: sqlx::Error) -> StoreError {
     let place = place.to_owned();
-    // sqlx repeats the cause in its own text; the cause alone says it once.
+    // sqlx repeats the cause in its own text; the cause alone says it once. What the database says
+    // would come with a line of the server's source.
     let cause = match cause {
         sqlx::Error::RowNotFound => {
             return StoreError::Damaged { place, what: "its revision is missing".into() };
         }
         sqlx::Error::Io(cause) => cause.into(),
         sqlx::Error::Tls(cause) => cause,
-        sqlx::Error::Database(cause) => cause.into_error(),
+        sqlx::Error::Database(cause) => match cause.code() {
+            Some(state) => format!("{} (SQLSTATE {state})", cause.message()).into(),
+            None => cause.message().into(),
+        },
         other => other.into(),
     };
     StoreError::Unavailable { doing, place, cause }
