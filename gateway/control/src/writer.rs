@@ -6,7 +6,7 @@
 //!
 //! Compiling comes before storing: what cannot be served is never stored, so a restart can always
 //! load what it finds. When the data planes refuse a batch it is halved until the request they
-//! object to stands alone.
+//! object to stands alone; so is one that other nodes keep outrunning.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -44,8 +44,12 @@ type Changed = (String, Id, Option<Document>);
 /// Requests in one commit.
 const BATCH: usize = 1024;
 
-/// How often a commit may lose to other nodes before its requests are refused.
-const TRIES: usize = 16;
+/// How often a batch may lose to other nodes before it is halved: less to compile is sooner
+/// stored.
+const LOSSES: usize = 4;
+
+/// How long a single request may go on losing to other nodes before it is refused.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Pause before a store that could not be read is read again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -111,7 +115,7 @@ impl Writer {
             match self.commit(&batch).await {
                 Ok(outcomes) => answer(batch, outcomes),
                 Err(Failure::Refused(why)) if batch.len() == 1 => answer(batch, vec![Err(why)]),
-                Err(Failure::Refused(_)) => {
+                Err(Failure::Refused(_) | Failure::Outrun) => {
                     let mut first = batch;
                     let second = first.split_off(first.len() / 2);
                     batches.push_front(second);
@@ -129,7 +133,8 @@ impl Writer {
 
     /// Steps 3 to 7 of the write path, again from the start when another node was faster.
     async fn commit(&self, batch: &[Request]) -> Result<Vec<Outcome>, Failure> {
-        for _ in 0..TRIES {
+        let begun = Instant::now();
+        for tries in 1.. {
             let base = self.shared.catalog.load_full();
             let compiled = self.compile(Arc::clone(&base), batch).await?;
             if compiled.writes.is_empty() {
@@ -150,6 +155,12 @@ impl Writer {
                     self.count(result::CONFLICT);
                     info!(ours = %base.revision(), theirs = %current, "another node wrote first");
                     self.reload().await.map_err(|stuck| Failure::Store(stuck.why))?;
+                    if batch.len() > 1 && tries >= LOSSES {
+                        return Err(Failure::Outrun);
+                    }
+                    if begun.elapsed() > PATIENCE {
+                        break;
+                    }
                 }
                 Err(why) => {
                     self.count(result::FAILED);
@@ -247,6 +258,8 @@ impl Writer {
 enum Failure {
     /// A data plane objects to something in it.
     Refused(Rejection),
+    /// Other nodes keep writing before it is compiled; never said of a single request.
+    Outrun,
     /// It could not be made durable.
     Store(String),
 }

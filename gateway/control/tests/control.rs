@@ -280,6 +280,47 @@ async fn two_nodes_lose_nothing() {
     assert_eq!(followed.await.unwrap(), 59);
 }
 
+/// A store that another node writes to whenever this one took its time over several entities.
+#[derive(Default)]
+struct Busy(Watched);
+
+#[async_trait]
+impl Store for Busy {
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.0.load().await
+    }
+
+    async fn commit(
+        &self,
+        base: Revision,
+        next: Revision,
+        rows: &[Row<'_>],
+    ) -> Result<(), StoreError> {
+        if rows.len() > 1 {
+            self.0.inner.commit(base, next, &[]).await?;
+        }
+        self.0.commit(base, next, rows).await
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_keeps_losing_is_halved() {
+    let gate = Some(tokio::sync::Semaphore::new(0));
+    let store = Arc::new(Busy(Watched { gate, ..Watched::default() }));
+    let control = start(&store, &Arc::new(Plane::default())).await;
+    let mut writers = JoinSet::new();
+    for n in 0..40 {
+        let control = control.clone();
+        writers.spawn(async move { control.apply(service(&format!("s{n}"))).await.map(|_| ()) });
+    }
+    tokio::task::yield_now().await;
+    store.0.gate.as_ref().unwrap().add_permits(10_000);
+    while let Some(outcome) = timeout(DEADLINE, writers.join_next()).await.unwrap() {
+        outcome.unwrap().unwrap();
+    }
+    assert_eq!(stored_names(&*store).await.len(), 40);
+}
+
 #[tokio::test]
 async fn closing_answers_what_was_queued() {
     let folder = tempfile::tempdir().unwrap();
