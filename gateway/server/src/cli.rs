@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::settings::Settings;
+use crate::wire::migrations::{self, Task};
 use crate::wire::offline;
 use crate::{daemon, demo, wire};
 
@@ -38,6 +39,9 @@ enum Command {
     /// Work with declarative files.
     #[command(subcommand)]
     Config(Config),
+    /// Care for the schema of a PostgreSQL store.
+    #[command(subcommand)]
+    Migrations(Migrations),
     /// Print completions for a shell.
     Completions {
         /// bash, zsh, fish, elvish or powershell.
@@ -56,6 +60,45 @@ enum Command {
     Version,
     /// Run the main job step by step and show every request and reply.
     Demo(demo::Demo),
+}
+
+#[derive(Debug, Subcommand)]
+enum Migrations {
+    /// Make the schema.
+    Bootstrap(Place),
+    /// Do what later versions added.
+    Up(Place),
+    /// Do what is left of an upgrade.
+    Finish(Place),
+    /// Tell what was done.
+    List(Place),
+    /// As list, as JSON.
+    Status(Place),
+    /// Remove the schema with everything in it.
+    Reset {
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+impl Migrations {
+    fn run(self, outer: Place) -> anyhow::Result<()> {
+        let (place, task) = match self {
+            Self::Bootstrap(place) => (place, Task::Bootstrap),
+            Self::Up(place) => (place, Task::Up),
+            Self::Finish(place) => (place, Task::Finish),
+            Self::List(place) => (place, Task::List),
+            Self::Status(place) => (place, Task::Status),
+            Self::Reset { yes, place } => {
+                anyhow::ensure!(yes, "this removes everything; confirm with -y");
+                (place, Task::Reset)
+            }
+        };
+        migrations::run(&place.or(outer).settings()?, task)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -170,6 +213,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Restart(place) => daemon::restart(&place.or(outer)),
         Command::Prepare(place) => place.or(outer).settings().and_then(|s| wire::prepare(&s)),
         Command::Config(config) => config.run(outer),
+        Command::Migrations(migrations) => migrations.run(outer),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gateway", &mut text);

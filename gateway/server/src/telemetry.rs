@@ -1,10 +1,16 @@
 //! Logs of the process: one subscriber, fed by us through `tracing` and by libraries through `log`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use anyhow::Result;
-use tracing_subscriber::EnvFilter;
+use arc_swap::ArcSwap;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use crate::settings::Word as _;
 use crate::settings::logs::{LogFormat, LogLevel, LogTarget, Logs};
 
 /// Starts logging to standard error or the file of `proxy_error_log`.
@@ -12,24 +18,8 @@ use crate::settings::logs::{LogFormat, LogLevel, LogTarget, Logs};
 /// # Errors
 ///
 /// When that file cannot be opened.
-pub(crate) fn start(logs: &Logs) -> Result<()> {
-    let level = match logs.level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Notice => "info",
-        LogLevel::Warn => "warn",
-        LogLevel::Error | LogLevel::Crit | LogLevel::Alert | LogLevel::Emerg => "error",
-    };
-    // At `notice`, libraries only speak up when something is wrong.
-    let filter = match logs.level {
-        LogLevel::Debug => EnvFilter::new("debug,h2=info,hyper=info,rustls=info,sqlx=info"),
-        LogLevel::Info => EnvFilter::new("info,sqlx=warn"),
-        LogLevel::Notice => EnvFilter::new(
-            "warn,gateway=info,gateway_server=info,gateway_control=info,gateway_proxy=info,\
-             gateway_admin=info,plugins=info,mep=info,pingora_core=error,pingora_proxy=error",
-        ),
-        _ => EnvFilter::new(level),
-    };
+pub(crate) fn start(logs: &Logs) -> Result<Arc<Level>> {
+    let (filter, handle) = reload::Layer::new(filter(logs.level));
     let registry = tracing_subscriber::registry().with(filter);
     let out = writer(&logs.proxy.error)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(out).with_ansi(false);
@@ -37,7 +27,64 @@ pub(crate) fn start(logs: &Logs) -> Result<()> {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
         LogFormat::Text => registry.with(layer.with_target(false)).try_init()?,
     }
-    Ok(())
+    let (at_start, changes) = (logs.level, AtomicU64::new(0));
+    Ok(Arc::new(Level { at_start, current: ArcSwap::from_pointee(logs.level), changes, handle }))
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    // At `notice`, libraries only speak up when something is wrong.
+    EnvFilter::new(match level {
+        LogLevel::Debug => "debug,h2=info,hyper=info,rustls=info,sqlx=info",
+        LogLevel::Info => "info,sqlx=warn",
+        LogLevel::Notice => {
+            "warn,gateway=info,gateway_server=info,gateway_control=info,gateway_proxy=info,\
+             gateway_admin=info,plugins=info,mep=info,pingora_core=error,pingora_proxy=error"
+        }
+        LogLevel::Warn => "warn",
+        LogLevel::Error | LogLevel::Crit | LogLevel::Alert | LogLevel::Emerg => "error",
+    })
+}
+
+/// The level of logs, which the Admin API may change while the process runs.
+pub(crate) struct Level {
+    at_start: LogLevel,
+    current: ArcSwap<LogLevel>,
+    /// Counts changes, so that a return that was overtaken does not happen.
+    changes: AtomicU64,
+    handle: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Level {
+    fn change(&self, level: LogLevel) -> u64 {
+        if let Err(error) = self.handle.reload(filter(level)) {
+            tracing::error!("the level of logs stays: {error}");
+        } else {
+            self.current.store(Arc::new(level));
+        }
+        self.changes.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
+
+/// The Admin API's view of a [`Level`].
+pub(crate) struct Steered(pub(crate) Arc<Level>);
+
+impl gateway_admin::LogLevel for Steered {
+    fn level(&self) -> String {
+        self.0.current.load().word().to_owned()
+    }
+
+    fn set(&self, level: &str, back_in: Option<Duration>) {
+        let Some(wanted) = LogLevel::from_word(level) else { return };
+        let change = self.0.change(wanted);
+        let Some(back_in) = back_in else { return };
+        let level = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            tokio::time::sleep(back_in).await;
+            if level.changes.load(Ordering::Acquire) == change {
+                level.change(level.at_start);
+            }
+        });
+    }
 }
 
 type Writer = tracing_subscriber::fmt::writer::BoxMakeWriter;

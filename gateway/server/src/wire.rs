@@ -28,6 +28,7 @@ use crate::settings::{Listen, Settings};
 use crate::startup::{self, Summary};
 use crate::{daemon, telemetry};
 
+pub(crate) mod migrations;
 pub(crate) mod offline;
 mod options;
 mod platform;
@@ -49,7 +50,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a crypto provider was installed before ours"))?;
     startup::folders(&settings)?;
-    telemetry::start(&settings.logs)?;
+    let level = telemetry::start(&settings.logs)?;
     let _claim = daemon::claim(&settings.process.prefix)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -57,7 +58,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         .enable_all()
         .build()
         .context("starting the control runtime")?;
-    let served = runtime.block_on(serve(&runtime, &settings, began));
+    let served = runtime.block_on(serve(&runtime, &settings, level, began));
     // Only what was told to end is awaited; a stuck connection does not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -76,7 +77,12 @@ pub(crate) fn prepare(settings: &Settings) -> Result<()> {
     startup::node_id(settings).map(drop)
 }
 
-async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result<()> {
+async fn serve(
+    runtime: &Runtime,
+    settings: &Settings,
+    level: Arc<telemetry::Level>,
+    began: Instant,
+) -> Result<()> {
     let listeners = Listeners::bind(settings)?;
     let clock = Clock::system();
     let certificates = Served::load(settings)?;
@@ -129,6 +135,10 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
     let node_id = startup::node_id(settings)?;
     node.register(&tools, node_id)?;
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
+    let ports = gateway_admin::Ports {
+        log_level: Some(Arc::new(telemetry::Steered(level))),
+        ..gateway_admin::Ports::default()
+    };
     let status = node::status_router(admin.clone(), shutdown.clone());
 
     let accept = |application, listen: &Listen, shown: &Arc<Certificates>| -> Result<Accept> {
@@ -155,7 +165,7 @@ async fn serve(runtime: &Runtime, settings: &Settings, began: Instant) -> Result
         workers.push(worker(index, sockets, shutdown.clone(), Arc::clone(&connections))?);
     }
     let routed = [
-        (&listeners.admin, gateway_admin::router(admin), &certificates.admin),
+        (&listeners.admin, gateway_admin::router_with(admin, ports), &certificates.admin),
         (&listeners.status, status, &certificates.status),
         (&listeners.mep, platform.mepserver_router(), &certificates.proxy),
         (&listeners.mep_auth, platform.mepauth_router(), &certificates.proxy),

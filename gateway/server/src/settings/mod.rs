@@ -33,6 +33,7 @@ mod vault;
 pub(crate) use listen::Listen;
 pub(crate) use place::{Notice, SettingsErrors};
 pub(crate) use raw::RawSettings;
+pub(crate) use scalar::Word;
 
 use reader::Reader;
 use values::Values;

@@ -79,7 +79,8 @@ fn failed_parsing(why: anyhow::Error) -> anyhow::Error {
     anyhow::anyhow!("Failed parsing:\n{why:#}")
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Runs work of a command on a runtime of its own.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use gateway_control::store::memory::Memory;
+use gateway_control::store::postgres::migrations::{self, Status};
+use gateway_control::store::postgres::{Options, Postgres};
 use gateway_control::store::sqlite::Sqlite;
 use gateway_control::{Control, Sealed, Store};
 use gateway_model::Registry;
@@ -12,6 +14,7 @@ use mep::auth::sealing::SealingKey;
 
 use crate::settings::Settings;
 use crate::settings::store::{Database, Declarative};
+use crate::settings::tls;
 use crate::startup;
 
 /// Opens the store; secrets in it are sealed.
@@ -34,9 +37,41 @@ pub(super) async fn open(
             Arc::new(Sealed::new(file, Arc::clone(registry), sealer))
         }
         Database::Postgres => {
-            bail!("database: postgres is not available yet; use sqlite or off")
+            let options = postgres(settings);
+            if migrations::status(&options).await? == Status::Empty {
+                bail!(UNBOOTSTRAPPED);
+            }
+            let shared = Postgres::open(options).await?;
+            let sealer = Arc::new(startup::StoreSealer(Arc::clone(sealing)));
+            Arc::new(Sealed::new(shared, Arc::clone(registry), sealer))
         }
     })
+}
+
+/// What Kong says of a database nobody prepared (kong/cmd/utils/migrations.lua).
+pub(super) const UNBOOTSTRAPPED: &str = "Database needs bootstrapping or is older than Kong 1.0.\n\nTo start \
+                              a new installation from scratch, run 'kong migrations bootstrap'.";
+
+/// How to reach PostgreSQL.
+pub(super) fn postgres(settings: &Settings) -> Options {
+    let given = &settings.store.postgres;
+    Options {
+        host: given.host.clone(),
+        port: given.port,
+        user: given.user.clone(),
+        password: given.password.clone(),
+        database: given.database.clone(),
+        schema: given.schema.clone(),
+        ssl: given.ssl,
+        ssl_verify: given.ssl_verify,
+        ssl_trusted: settings.tls.trusted.iter().find_map(|trust| match trust {
+            tls::Trust::These(tls::Pem::File(file)) => Some(file.clone()),
+            _ => None,
+        }),
+        pool_size: given.pool_size,
+        timeout: given.timeout,
+        poll: settings.store.update_frequency,
+    }
 }
 
 /// Where it is, for the operator.
@@ -44,7 +79,10 @@ pub(super) fn place(settings: &Settings) -> String {
     match settings.store.database {
         Database::Sqlite => startup::database_file(settings).display().to_string(),
         Database::Off => "in memory (database = off)".to_owned(),
-        Database::Postgres => "PostgreSQL".to_owned(),
+        Database::Postgres => {
+            let given = &settings.store.postgres;
+            format!("PostgreSQL at {}:{}, database {}", given.host, given.port, given.database)
+        }
     }
 }
 
