@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
+use gateway_control::declarative;
 use gateway_model::{Catalog, Registry};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -145,8 +146,13 @@ async fn show(call: &Call<'_>, page: Page, payload: &Payload) -> Result<Answer, 
         Page::Filter(name) => {
             Err(Answer::message(StatusCode::NOT_FOUND, format!("Filter '{name}' not found")))
         }
-        // Until a running node takes a new file, a node without a database has no such path.
-        Page::Config if call.admin.writes == Writes::Declarative => Err(Answer::not_found()),
+        Page::Config if call.admin.writes == Writes::Declarative => {
+            // Until a running node takes a new file, nothing can be posted.
+            if *call.method == Method::POST {
+                return Err(Answer::not_found());
+            }
+            Ok(Answer::ok(serde_json::json!({ "config": declarative::export(&call.catalog) })))
+        }
         Page::Config => Err(Answer::bad_request(NEEDS_FILE)),
         // Nothing is cached that a write would not replace: no key is found, purging is done.
         Page::Cache { .. } if *call.method == Method::DELETE => Ok(Answer::no_content()),

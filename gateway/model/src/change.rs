@@ -16,6 +16,14 @@ pub enum Change {
         /// Its members; an id may be among them.
         document: Document,
     },
+    /// Creates from a document as it was stored: its times are kept, and hashes are not hashed
+    /// again.
+    Restore {
+        /// The kind to create.
+        kind: &'static str,
+        /// Its members; an id may be among them.
+        document: Document,
+    },
     /// Creates or replaces: absent members return to their defaults.
     Upsert {
         /// The kind to write.

@@ -20,6 +20,15 @@ pub struct Edit {
     known: HashSet<(usize, Id)>,
 }
 
+/// Where a document comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Somebody wrote it.
+    Client,
+    /// It was stored before.
+    Store,
+}
+
 impl Edit {
     pub(super) fn new(base: Catalog, now: u64) -> Self {
         let next = Catalog { revision: base.revision.next(), ..base.clone() };
@@ -77,14 +86,15 @@ impl Edit {
                 let at = self.index(kind)?;
                 let mut document = document.clone();
                 let names = self.sent(at, &mut document, None)?;
-                if let Some(id) = given_id(&document)
-                    && self.next.collections[at].get(id).is_some()
-                {
-                    return Err(Rejection::PrimaryKey { id });
-                }
+                self.check_new(at, &document)?;
                 let stored = self.write(at, document, None, Mode::Create)?;
                 self.list(&stored, names)?;
                 Ok(Some(stored))
+            }
+            Change::Restore { kind, document } => {
+                let at = self.index(kind)?;
+                self.check_new(at, document)?;
+                self.put(at, document.clone(), None, Mode::Create, Origin::Store).map(Some)
             }
             Change::Upsert { kind, key, document } => {
                 let at = self.index(kind)?;
@@ -164,23 +174,44 @@ impl Edit {
             .ok_or_else(|| Rejection::Condition(format!("there is no kind '{kind}'")))
     }
 
-    /// Completes, checks and puts one document.
+    fn check_new(&self, at: usize, document: &Document) -> Result<(), Rejection> {
+        match given_id(document) {
+            Some(id) if self.next.collections[at].get(id).is_some() => {
+                Err(Rejection::PrimaryKey { id })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Completes, checks and puts one document that a client wrote.
     fn write(
+        &mut self,
+        at: usize,
+        document: Document,
+        present: Option<Arc<Stored>>,
+        mode: Mode,
+    ) -> Result<Arc<Stored>, Rejection> {
+        self.put(at, document, present, mode, Origin::Client)
+    }
+
+    fn put(
         &mut self,
         at: usize,
         mut document: Document,
         present: Option<Arc<Stored>>,
         mode: Mode,
+        origin: Origin,
     ) -> Result<Arc<Stored>, Rejection> {
         let kind = self.next.registry.kinds()[at];
         self.resolve_names(kind, &mut document)?;
-        self.fill_auto(kind, &mut document, present.as_deref());
+        self.fill_auto(kind, &mut document, present.as_deref(), origin);
         let mut violations = self.next.registry.complete(kind, &mut document);
         violations.add_all(self.next.registry.check(kind, &document, mode));
         if !violations.is_empty() {
             return Err(Rejection::Invalid(violations));
         }
-        for step in [kind.normalise, kind.transform].into_iter().flatten() {
+        let transform = kind.transform.filter(|_| origin == Origin::Client);
+        for step in [kind.normalise, transform].into_iter().flatten() {
             step(&mut document).map_err(Rejection::Invalid)?;
         }
         let stored = Arc::new(Stored::new(kind, document)?);
@@ -212,7 +243,13 @@ impl Edit {
         Ok(())
     }
 
-    fn fill_auto(&self, kind: &EntityType, document: &mut Document, present: Option<&Stored>) {
+    fn fill_auto(
+        &self,
+        kind: &EntityType,
+        document: &mut Document,
+        present: Option<&Stored>,
+        origin: Origin,
+    ) {
         for field in &kind.record().fields {
             let absent = document.get(field.name).is_none_or(Value::is_null);
             let kept = || present.and_then(|stored| stored.document().get(field.name)).cloned();
@@ -223,7 +260,9 @@ impl Edit {
                 Some(Auto::CreatedAt) if absent || present.is_some() => {
                     kept().unwrap_or_else(|| self.seconds(&field.kind))
                 }
-                Some(Auto::UpdatedAt) => self.seconds(&field.kind),
+                Some(Auto::UpdatedAt) if absent || origin == Origin::Client => {
+                    self.seconds(&field.kind)
+                }
                 Some(Auto::RandomText) if absent => random_text().into(),
                 _ => continue,
             };
