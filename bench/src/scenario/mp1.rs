@@ -1,0 +1,143 @@
+//! Mp1 through the gateway: the platform answers in the gateway's process, behind the plugins that
+//! guard it.
+
+use std::cell::{Cell, RefCell};
+
+use anyhow::{Result, ensure};
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+
+use super::{measured, take_turns};
+use crate::Bench;
+use crate::gateway::{Gateway, client};
+use crate::load::{Bound, CONNECTIONS, Get, Traffic, drive};
+use crate::report::{Row, Subject};
+use crate::tokens::{self, Signer};
+
+const MP1: &str = "/mep/mec_service_mgmt/v1";
+/// Services one app may register.
+const PER_APP: usize = 50;
+/// Services one discovery finds.
+const FOUND: usize = 10;
+
+/// Registers services of different names until the time is over.
+pub(super) async fn register(bench: &Bench, name: &str) -> Result<Vec<Row>> {
+    let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+    let apps = Apps::of(&gateway, bench)?;
+    let mut rows = Vec::new();
+    for clients in [1, CONNECTIONS] {
+        let name = format!("{name}-by-{clients}");
+        let mut rounds = Vec::new();
+        for round in 0..bench.rounds {
+            let service = |number| apps.registration(&format!("c{clients}r{round}n{number}"));
+            let load = drive(clients, Bound::Time(bench.length), 201, service);
+            rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+        }
+        rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
+    }
+    gateway.process.stop().await?;
+    Ok(rows)
+}
+
+/// Discovers services by their name.
+pub(super) async fn discover(bench: &Bench, name: &str) -> Result<Vec<Row>> {
+    let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+    let apps = Apps::of(&gateway, bench)?;
+    let found = Bound::Count(FOUND.try_into()?);
+    drive(1, found, 201, |_| apps.registration("wanted")).await?;
+    drive(1, found, 201, |number| apps.registration(&format!("other{number}"))).await?;
+
+    apps.announce(&gateway, 0, &["wanted"]).await?;
+    let path = format!("{MP1}/services?ser_name=wanted");
+    let url = format!("{}{path}", gateway.origin("proxy", "http")?);
+    let (_, token) = apps.app(0)?;
+    let answer = apps.client.get(url).bearer_auth(&token).send().await?;
+    let (status, body) = (answer.status(), answer.text().await?);
+    let listed: Vec<Value> = serde_json::from_str(&body).unwrap_or_default();
+    ensure!(status == 200 && listed.len() == FOUND, "discovery: {status} {body}");
+
+    let traffic = Traffic::plain(vec![Get { path, token: Some(token) }]);
+    take_turns(bench, name, gateway, &traffic).await
+}
+
+/// Application instances that register services, as many as it takes.
+struct Apps {
+    signer: Signer,
+    client: Client,
+    /// `http://HOST:PORT` of the proxy.
+    origin: String,
+    /// What the services are at.
+    upstream: String,
+    registered: Cell<usize>,
+    /// The token of the app that registers now, and its number.
+    current: RefCell<Option<(usize, String)>>,
+}
+
+impl Apps {
+    fn of(gateway: &Gateway, bench: &Bench) -> Result<Self> {
+        Ok(Self {
+            signer: Signer::of(gateway.prefix.path())?,
+            client: client().build()?,
+            origin: gateway.origin("proxy", "http")?.to_owned(),
+            upstream: format!("http://{}", bench.upstream.address),
+            registered: Cell::new(0),
+            current: RefCell::new(None),
+        })
+    }
+
+    /// Tells the platform, as a life-cycle manager does, which services an app may discover.
+    async fn announce(&self, gateway: &Gateway, number: usize, services: &[&str]) -> Result<()> {
+        let (id, _) = self.app(number)?;
+        let origin = gateway.origin("mep-auth", "http")?;
+        let url = format!("{origin}/mep/appMng/v1/applications/{id}/confs");
+        // Keys nobody signs with: the tokens here are signed for the platform.
+        let keys = json!({"accessKeyId": "A".repeat(20), "secretKey": "S".repeat(64)});
+        let body = json!({
+            "authInfo": {"credentials": keys},
+            "appInfo": {"appName": "bench", "requiredServices": services},
+        });
+        let request = self.client.put(url).header("X-Real-Ip", "127.0.0.1").json(&body);
+        let answer = request.send().await?;
+        let (status, body) = (answer.status(), answer.text().await?);
+        ensure!(status == 200, "announcing an app: {status} {body}");
+        Ok(())
+    }
+
+    /// A request that registers one more service.
+    fn registration(&self, name: &str) -> Result<RequestBuilder> {
+        let registered = self.registered.replace(self.registered.get() + 1);
+        let (id, token) = self.app(registered / PER_APP)?;
+        let url = format!("{}{MP1}/applications/{id}/services", self.origin);
+        Ok(self.client.post(url).bearer_auth(token).json(&service(name, &self.upstream)))
+    }
+
+    /// The id of an app and its token, signed when it is not the one asked for before.
+    fn app(&self, number: usize) -> Result<(String, String)> {
+        let id = tokens::app(number);
+        let mut current = self.current.borrow_mut();
+        let token = match &*current {
+            Some((whose, token)) if *whose == number => token.clone(),
+            _ => self.signer.token(&id)?,
+        };
+        *current = Some((number, token.clone()));
+        Ok((id, token))
+    }
+}
+
+/// A service as applications register it.
+fn service(name: &str, uri: &str) -> Value {
+    json!({
+        "serName": name,
+        "version": "1.0",
+        "state": "ACTIVE",
+        "transportInfo": {
+            "id": "rest",
+            "name": "REST",
+            "type": "REST_HTTP",
+            "protocol": "HTTP",
+            "version": "2.0",
+            "endpoint": {"uris": [uri]},
+        },
+        "serializer": "JSON",
+    })
+}
