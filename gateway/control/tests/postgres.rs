@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use gateway_control::store::postgres::migrations::{self, Status};
 use gateway_control::store::postgres::{Options, Postgres};
-use gateway_control::{Control, Delta, Row, Store, StoreError};
+use gateway_control::{Control, Delta, Row, SealError, Sealed, Sealer, Store, StoreError};
 use gateway_model::entities::{self, Service};
 use gateway_model::{Change, Clock, Document, Id, Key, Registry, Rejection, Revision};
 use serde_json::{Value, json};
@@ -251,6 +251,40 @@ async fn many_rows_take_few_statements() {
     println!("one row, among them: {:?} a commit", started.elapsed() / 100);
     let changed = store.load_since(Revision(50)).await.unwrap();
     assert!(matches!(changed, Delta::Changes { rows, .. } if rows.len() == 1));
+}
+
+/// Shifts each letter. Not encryption, but different from the plain text.
+struct Shifted;
+
+impl Sealer for Shifted {
+    fn seal(&self, plain: &str) -> Result<String, SealError> {
+        Ok(plain.bytes().map(|byte| char::from(byte + 1)).collect())
+    }
+
+    fn open(&self, sealed: &str) -> Result<String, SealError> {
+        Ok(sealed.bytes().map(|byte| char::from(byte - 1)).collect())
+    }
+}
+
+#[tokio::test]
+async fn secrets_told_to_other_nodes_are_opened_there() {
+    let Some(server) = Server::start().await else { return };
+    let registry = Arc::new(Registry::new(entities::ALL));
+    let sealed = Sealed::new(server.store().await, registry, Arc::new(Shifted));
+    let mut certificate = row(1);
+    certificate.kind = "certificates";
+    certificate.document.as_mut().unwrap().to_mut().insert("key".into(), "abc".into());
+    sealed.commit(Revision(0), Revision(1), &[certificate]).await.unwrap();
+    let Delta::Changes { rows, .. } = sealed.load_since(Revision(0)).await.unwrap() else {
+        panic!("the store tells changes")
+    };
+    assert_eq!(rows[0].2.as_ref().unwrap()["key"], "abc");
+    let mut beside = connect(&server.options()).await;
+    let at_rest: String = sqlx::query_scalar("SELECT body->'key'->>'$sealed' FROM documents")
+        .fetch_one(&mut beside)
+        .await
+        .unwrap();
+    assert_eq!(at_rest, "bcd");
 }
 
 #[tokio::test]

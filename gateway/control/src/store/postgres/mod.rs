@@ -79,48 +79,36 @@ impl Postgres {
         let revision = within(self.timeout, current(&mut *snapshot)).await.map_err(failed)?;
         let covered =
             |known: &Revision| revision.0.checked_sub(known.0).is_some_and(|behind| behind <= KEPT);
-        let rows = match known.filter(covered) {
-            Some(known) => Read::Changes(
-                within(self.timeout, changes(&mut snapshot, known)).await.map_err(failed)?,
-            ),
-            None => {
-                Read::Everything(everything(&mut snapshot, self.timeout).await.map_err(failed)?)
-            }
+        let known = known.filter(covered);
+        let rows = match known {
+            Some(known) => within(self.timeout, changes(&mut snapshot, known)).await,
+            None => everything(&mut snapshot, self.timeout).await,
         };
+        let rows = rows.map_err(failed)?;
         within(self.timeout, snapshot.commit()).await.map_err(failed)?;
         session.give_back();
         listen::loaded(&self.heard, before, revision);
-        match rows {
-            Read::Changes(rows) => {
-                let rows =
-                    rows.into_iter().map(|row| self.change(row)).collect::<Result<_, _>>()?;
-                Ok(Delta::Changes { revision, rows })
-            }
-            Read::Everything(rows) => {
-                let documents = rows
-                    .into_iter()
-                    .map(|(kind, id, body)| {
-                        let document = self.document(&kind, &id, &body)?;
-                        Ok((kind, document))
-                    })
-                    .collect::<Result<_, StoreError>>()?;
-                Ok(Delta::Everything(Loaded { revision, documents }))
-            }
+
+        let rows = rows.into_iter().map(|row| self.parse(row)).collect::<Result<Vec<_>, _>>()?;
+        if known.is_some() {
+            return Ok(Delta::Changes { revision, rows });
         }
+        let present = |(kind, _, document): (_, _, Option<_>)| document.map(|one| (kind, one));
+        let documents = rows.into_iter().filter_map(present).collect();
+        Ok(Delta::Everything(Loaded { revision, documents }))
     }
 
-    fn change(&self, row: Changed) -> Result<(String, Id, Option<Document>), StoreError> {
+    fn parse(&self, row: Text) -> Result<(String, Id, Option<Document>), StoreError> {
         let (kind, id, body) = row;
-        let document = body.map(|body| self.document(&kind, &id, &body)).transpose()?;
+        let document = body
+            .as_deref()
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|why| self.damaged(format!("{kind}/{id} is no JSON object: {why}")))?;
         match Id::parse(&id) {
             Some(id) => Ok((kind, id, document)),
             None => Err(self.damaged(format!("{kind}/{id} has no UUID"))),
         }
-    }
-
-    fn document(&self, kind: &str, id: &str, body: &str) -> Result<Document, StoreError> {
-        serde_json::from_str(body)
-            .map_err(|why| self.damaged(format!("{kind}/{id} is no JSON object: {why}")))
     }
 
     fn damaged(&self, what: String) -> StoreError {
@@ -191,13 +179,8 @@ impl Store for Postgres {
     }
 }
 
-type Present = (String, String, String);
-type Changed = (String, String, Option<String>);
-
-enum Read {
-    Changes(Vec<Changed>),
-    Everything(Vec<Present>),
-}
+/// A row as it is read: kind, id and body.
+type Text = (String, String, Option<String>);
 
 async fn current(connection: impl PgExecutor<'_>) -> Result<Revision, sqlx::Error> {
     let number: i64 =
@@ -205,10 +188,7 @@ async fn current(connection: impl PgExecutor<'_>) -> Result<Revision, sqlx::Erro
     Ok(Revision(number.unsigned_abs()))
 }
 
-async fn changes(
-    connection: &mut PgConnection,
-    known: Revision,
-) -> Result<Vec<Changed>, sqlx::Error> {
+async fn changes(connection: &mut PgConnection, known: Revision) -> Result<Vec<Text>, sqlx::Error> {
     sqlx::query_as("SELECT kind, id::text, body::text FROM documents WHERE revision > $1")
         .bind(signed(known))
         .fetch_all(connection)
@@ -219,8 +199,8 @@ async fn changes(
 async fn everything(
     connection: &mut PgConnection,
     limit: Duration,
-) -> Result<Vec<Present>, sqlx::Error> {
-    let mut rows: Vec<Present> = Vec::new();
+) -> Result<Vec<Text>, sqlx::Error> {
+    let mut rows: Vec<Text> = Vec::new();
     loop {
         let (kind, id) = match rows.last() {
             Some((kind, id, _)) => (kind.clone(), Some(id.clone())),
@@ -237,7 +217,7 @@ async fn everything(
         .bind(id)
         .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection);
-        let page: Vec<Present> = within(limit, page).await?;
+        let page: Vec<Text> = within(limit, page).await?;
         let last = page.len() < PAGE;
         rows.extend(page);
         if last {
