@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -25,15 +27,23 @@ use crate::settings::Settings;
 use crate::settings::proxying::ResponseHeader;
 use crate::settings::store::Database;
 use crate::startup;
+use crate::wire::store::Declared;
 
 /// What this node counts.
 pub(crate) struct Node {
     pub(crate) connections: Arc<Connections>,
     pub(crate) traffic: Arc<Traffic>,
-    /// The file of the embedded store; `None` when the configuration is in memory only.
-    file: Option<PathBuf>,
-    /// MD5 of the declarative text served; zeros when there is none.
-    hash: String,
+    store: Kept,
+}
+
+/// Where the configuration is, and how to tell whether it still is there.
+enum Kept {
+    /// In a file.
+    File(PathBuf),
+    /// In a database server: what the last look said.
+    Server(Arc<AtomicBool>),
+    /// In memory only.
+    Memory(Arc<Declared>),
 }
 
 impl Node {
@@ -42,13 +52,17 @@ impl Node {
         settings: &Settings,
         connections: &Arc<Connections>,
         traffic: Arc<Traffic>,
-        hash: String,
+        declared: &Arc<Declared>,
     ) -> Arc<Self> {
-        let file = match settings.store.database {
-            Database::Sqlite => Some(startup::database_file(settings)),
-            _ => None,
+        let store = match settings.store.database {
+            Database::Sqlite => Kept::File(startup::database_file(settings)),
+            Database::Off => Kept::Memory(Arc::clone(declared)),
+            Database::Postgres => {
+                let given = &settings.store.postgres;
+                Kept::Server(watch_server(given.host.clone(), given.port))
+            }
         };
-        Arc::new(Self { connections: Arc::clone(connections), traffic, file, hash })
+        Arc::new(Self { connections: Arc::clone(connections), traffic, store })
     }
 
     /// Shows it in the metrics of the process.
@@ -84,7 +98,11 @@ impl Node {
 
     /// Whether the store is where it was. Memory always is.
     fn reaches_store(&self) -> bool {
-        self.file.as_ref().is_none_or(|file| file.exists())
+        match &self.store {
+            Kept::File(file) => file.exists(),
+            Kept::Server(answers) => answers.load(Ordering::Relaxed),
+            Kept::Memory(_) => true,
+        }
     }
 }
 
@@ -108,11 +126,28 @@ impl NodeStatus for Node {
     }
 
     fn source(&self) -> Source {
-        match self.file {
-            None => Source::Declarative { hash: self.hash.clone() },
-            Some(_) => Source::Database { reachable: self.reaches_store() },
+        match &self.store {
+            Kept::Memory(declared) => Source::Declarative { hash: declared.hash() },
+            _ => Source::Database { reachable: self.reaches_store() },
         }
     }
+}
+
+/// Looks every few seconds whether a database server takes connections.
+fn watch_server(host: String, port: u16) -> Arc<AtomicBool> {
+    const EVERY: Duration = Duration::from_secs(5);
+    let answers = Arc::new(AtomicBool::new(true));
+    let told = Arc::downgrade(&answers);
+    tokio::spawn(async move {
+        while let Some(answers) = told.upgrade() {
+            let connect = tokio::net::TcpStream::connect((host.as_str(), port));
+            let answered = tokio::time::timeout(EVERY, connect).await;
+            answers.store(matches!(answered, Ok(Ok(_))), Ordering::Relaxed);
+            drop(answers);
+            tokio::time::sleep(EVERY).await;
+        }
+    });
+    answers
 }
 
 /// Resident memory, as the kernel counts it.

@@ -14,8 +14,8 @@ use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use plugins::contract::Tools;
+use signals::Signals;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::embed::EmbeddedRouter;
@@ -32,7 +32,8 @@ pub(crate) mod migrations;
 pub(crate) mod offline;
 mod options;
 mod platform;
-mod store;
+mod signals;
+pub(crate) mod store;
 
 /// How long requests in flight may take once a stop is asked for.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -103,10 +104,8 @@ async fn serve(
         .await
         .context("loading the configuration")?;
     control.register_metrics(&metrics)?;
-    let hash = match &settings.store.declarative {
-        Some(declarative) => store::load_declarative(&control, declarative).await?,
-        None => "0".repeat(32),
-    };
+    let declared = store::Declared::new(settings.store.declarative.clone(), control.clone());
+    declared.load().await?;
 
     let (stop, shutdown) = watch::channel(false);
     let platform =
@@ -130,7 +129,7 @@ async fn serve(
         access_log(&settings.logs.proxy.access)?,
         clock.clone(),
     );
-    let node = Node::new(settings, &connections, proxy.traffic(), hash);
+    let node = Node::new(settings, &connections, proxy.traffic(), &declared);
     let proxy = pingora(proxy, settings);
     let node_id = startup::node_id(settings)?;
     node.register(&tools, node_id)?;
@@ -193,7 +192,7 @@ async fn serve(
     startup::write_private(&pid_file, format!("{}\n", std::process::id()).as_bytes())?;
     println!("{}", summary.text());
 
-    signals.stopped(&certificates).await;
+    signals.stopped(&certificates, &declared).await;
     tracing::info!("stopping: requests in flight are finished");
     stop.send_replace(true);
     // pingora's application wakes its idle keep-alive connections.
@@ -208,41 +207,6 @@ async fn serve(
     // The next start would find a stale one harmless; a clean exit leaves none.
     let _ = std::fs::remove_file(pid_file);
     Ok(())
-}
-
-/// The signals that tell a running gateway something.
-struct Signals {
-    term: Signal,
-    quit: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    /// From here on none of them kills the process.
-    fn listen() -> Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            quit: signal(SignalKind::quit())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for one that ends the process; HUP reads the certificate files again.
-    async fn stopped(&mut self, certificates: &Served) {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return,
-                _ = self.quit.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => match certificates.reload() {
-                    Ok(()) => tracing::info!("certificates were read again"),
-                    Err(error) => tracing::error!("the certificates in use stay: {error:#}"),
-                },
-            }
-        }
-    }
 }
 
 /// The certificates of each kind of listener.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
 use gateway_control::store::memory::Memory;
 use gateway_control::store::postgres::migrations::{self, Status};
 use gateway_control::store::postgres::{Options, Postgres};
 use gateway_control::store::sqlite::Sqlite;
 use gateway_control::{Control, Sealed, Store};
-use gateway_model::Registry;
+use gateway_model::{Catalog, Change, Key, Registry, Stored};
 use md5::{Digest as _, Md5};
 use mep::auth::sealing::SealingKey;
 
@@ -86,17 +87,56 @@ pub(super) fn place(settings: &Settings) -> String {
     }
 }
 
-/// Loads a declarative configuration; gives the MD5 of its text, by which Kong names it.
-pub(super) async fn load_declarative(
-    control: &Control,
-    declarative: &Declarative,
-) -> Result<String> {
-    let (name, text) = text(declarative)?;
-    let parse = || format!("error parsing declarative config file {name}");
-    let registry = control.catalog().registry().clone();
-    let changes = gateway_control::declarative::changes(&text, &registry).with_context(parse)?;
-    control.apply(changes).await.with_context(parse)?;
-    Ok(hex::encode(Md5::digest(text.as_bytes())))
+/// The declarative configuration being served, if there is one.
+pub(crate) struct Declared {
+    source: Option<Declarative>,
+    control: Control,
+    hash: ArcSwap<String>,
+}
+
+impl Declared {
+    /// Nothing is loaded yet.
+    pub(super) fn new(source: Option<Declarative>, control: Control) -> Arc<Self> {
+        Arc::new(Self { source, control, hash: ArcSwap::from_pointee("0".repeat(32)) })
+    }
+
+    /// MD5 of its text, by which Kong names it; zeros when there is none.
+    pub(crate) fn hash(&self) -> String {
+        self.hash.load().as_ref().clone()
+    }
+
+    /// Serves what the text declares now, and nothing else, in one step. What the platform seeded
+    /// or apps registered stays.
+    ///
+    /// # Errors
+    ///
+    /// Kong's tree of what is wrong; what was served goes on being served.
+    pub(super) async fn load(&self) -> Result<()> {
+        let Some(source) = &self.source else { return Ok(()) };
+        let (name, text) = text(source)?;
+        let parse = || format!("error parsing declarative config file {name}");
+        let catalog = self.control.catalog();
+        let declared =
+            gateway_control::declarative::changes(&text, catalog.registry()).with_context(parse)?;
+        self.control.apply(replacing(&catalog, declared)).await.with_context(parse)?;
+        self.hash.store(Arc::new(hex::encode(Md5::digest(text.as_bytes()))));
+        Ok(())
+    }
+}
+
+/// The changes after which, of the kinds a file may hold, only `declared` is there, besides what
+/// is the platform's: everything else goes, children first, and comes anew.
+fn replacing(catalog: &Catalog, declared: Vec<Change>) -> Vec<Change> {
+    let is_platforms = |stored: &Stored| {
+        let tags = stored.document().get("tags").and_then(|tags| tags.as_array());
+        tags.is_some_and(|tags| tags.iter().any(|tag| tag == mep::exposure::TAG))
+    };
+    let kinds = catalog.registry().kinds().iter().rev().filter(|kind| kind.collection.is_some());
+    let old = kinds
+        .flat_map(|kind| catalog.collection(kind.kind).into_iter().flat_map(|all| all.iter()))
+        .filter(|stored| !is_platforms(stored))
+        .map(|stored| Change::Delete { kind: stored.kind().kind, key: Key::Id(stored.id()) });
+    old.chain(declared).collect()
 }
 
 /// The name and the text of a declarative configuration.

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::harness::{Answered as _, Gateway, Options, plain};
+use crate::harness::{Answered as _, Gateway, Options, Upstream, eventually, plain};
 
 /// A port that is taken is named with its key, for every key that listens.
 #[tokio::test]
@@ -110,4 +110,46 @@ async fn the_order_of_precedence() {
     let shown = plain().get(gateway.url("admin", "/")).answer().await.expect(200).json();
     assert_eq!(shown["configuration"]["mep_published_host"], "told.example");
     assert_eq!(shown["configuration"]["headers"], serde_json::json!(["off"]));
+}
+
+/// `database = off`: HUP serves what the file says now, and a bad file changes nothing.
+#[tokio::test]
+async fn a_declarative_file_is_read_again() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kong.yml");
+    let write = |path: &str, service: &str| {
+        let text = format!(
+            "_format_version: \"3.0\"\nservices:\n- name: {service}\n  url: {}\n  routes:\n  - name: r\n    \
+             paths: [{path}]\n",
+            upstream.url()
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("/one", "a");
+    let gateway = Options::new()
+        .set("database", "off")
+        .set("declarative_config", file.to_str().unwrap())
+        .start()
+        .await;
+    let status = async |path: &str| plain().get(gateway.url("proxy", path)).answer().await.status;
+    assert_eq!((status("/one").await, status("/two").await), (200, 404));
+
+    // The route keeps its name and moves to another service; the old service goes.
+    write("/two", "b");
+    gateway.signal(rustix::process::Signal::HUP);
+    eventually("the new file", async || (status("/two").await == 200).then_some(())).await;
+    assert_eq!(status("/one").await, 404);
+    let old = plain().get(gateway.url("admin", "/services/a")).answer().await;
+    assert_eq!(old.status, 404);
+    let token = plain().post(gateway.url("proxy", "/mep/token")).answer().await;
+    assert_eq!(token.status, 400, "what the platform seeded stays");
+
+    write("not-a-path", "c");
+    gateway.signal(rustix::process::Signal::HUP);
+    eventually("the complaint", async || {
+        gateway.log().contains("the configuration in use stays").then_some(())
+    })
+    .await;
+    assert_eq!(status("/two").await, 200);
 }
