@@ -411,6 +411,14 @@ async fn the_schema_is_the_operators() {
     assert!(tables.contains(&json!("public.theirs")), "{tables:?}");
     assert_eq!(odd_store.load().await.unwrap().documents.len(), 1);
 
+    // A node that runs meanwhile needs no restart.
+    let why = plain.load().await.unwrap_err().in_full();
+    assert!(why.contains("\"revision\" does not exist"), "{why}");
+    migrations::bootstrap(&options).await.unwrap();
+    assert_eq!(plain.load().await.unwrap().revision, Revision(0));
+    plain.commit(Revision(0), Revision(1), &[row(1)]).await.unwrap();
+    assert!(migrations::reset(&options).await.unwrap());
+
     // Tables of others with our names are neither taken over nor half replaced.
     sqlx::raw_sql("CREATE TABLE revision ()").execute(&mut beside).await.unwrap();
     let why = migrations::bootstrap(&options).await.unwrap_err().in_full();

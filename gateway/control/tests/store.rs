@@ -52,7 +52,7 @@ async fn keeps_the_contract(store: &dyn Store) {
     assert_eq!(content(store).await, (0, rows(&[])), "a new store is empty");
 
     let first = [
-        row("services", 1, json!({"name": "a", "tags": ["ü", "line\nfeed"], "port": 80})),
+        row("services", 1, json!({"name": "a", "tags": ["ü", "line\nfeed", "\0"], "port": 80})),
         row("services", 2, json!({"name": "b"})),
         row("routes", 1, json!({"name": "same id, other kind"})),
     ];

@@ -7,7 +7,8 @@ use gateway_model::Secret;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 /// How to reach a PostgreSQL, and what to use there. Plain values; the `pg_*` keys of the
-/// configuration.
+/// configuration. What is not said here (a client certificate, say) is taken from the environment
+/// variables of libpq.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Name or address, or the absolute path of the folder with the server's Unix socket.
