@@ -3,11 +3,14 @@
 //! [`contract`] is what a plugin is, `kit` what several of them need. Absent from here: the proxy
 //! that runs them and the control plane that configures them.
 
+mod acl;
 mod appid_header;
+mod basic_auth;
 pub mod contract;
 mod http_log;
 mod ip_restriction;
 pub mod jwt;
+mod key_auth;
 mod kit;
 mod pre_function;
 mod prometheus;
@@ -32,7 +35,10 @@ pub const KONG_VERSION: &str = "3.10.0";
 pub static ALL: &[PluginType] = &[
     PluginType::of::<pre_function::PreFunction>(),
     PluginType::of::<jwt::Jwt>(),
+    PluginType::of::<key_auth::KeyAuth>(),
+    PluginType::of::<basic_auth::BasicAuth>(),
     PluginType::of::<ip_restriction::IpRestriction>(),
+    PluginType::of::<acl::Acl>(),
     PluginType::of::<rate_limiting::RateLimiting>(),
     PluginType::of::<response_transformer::ResponseTransformer>(),
     PluginType::of::<prometheus::Prometheus>(),

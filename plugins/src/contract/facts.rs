@@ -37,6 +37,11 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 pub struct ForwardedFor(pub HeaderValue);
 
+/// Groups an authentication plugin found for a caller, beside those of a consumer. It leaves them in
+/// [`Facts::notes`].
+#[derive(Clone, Debug)]
+pub struct AuthenticatedGroups(pub Vec<String>);
+
 /// Who connects, and where.
 #[derive(Clone, Debug)]
 pub struct Client {

@@ -22,7 +22,9 @@ use gateway_model::{Document, EntityType, PluginSchema, Scopes, Violations};
 use serde::de::DeserializeOwned;
 
 pub use entry::WORKSPACE;
-pub use facts::{Client, Credential, Facts, ForwardedFor, Identity, Scheme, TlsFacts};
+pub use facts::{
+    AuthenticatedGroups, Client, Credential, Facts, ForwardedFor, Identity, Scheme, TlsFacts,
+};
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;
 pub use response::{Chunk, Response, Source};

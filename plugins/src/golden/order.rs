@@ -11,7 +11,10 @@ fn the_order_of_plugins() {
         [
             "1000000 pre-function",
             "1450 jwt",
+            "1250 key-auth",
+            "1100 basic-auth",
             "990 ip-restriction",
+            "950 acl",
             "910 rate-limiting",
             "800 response-transformer",
             "13 prometheus",

@@ -10,6 +10,7 @@ use super::config::{Claim, Config};
 use super::credential::{JWT_SECRETS, JwtSecret};
 use super::verified::{Verified, VerifiedTokens};
 use crate::contract::{Credential, Flow, Handler, Phases, Plugin, Reply, Request, Setup};
+use crate::kit::auth;
 use crate::kit::jws::Token;
 
 /// One instance (kong/plugins/jwt/handler.lua).
@@ -85,8 +86,7 @@ impl Handler for Jwt {
         if !self.run_on_preflight && request.head.method == Method::OPTIONS {
             return Flow::Continue;
         }
-        // With `anonymous`, one successful authentication is enough, whichever plugin made it.
-        if self.anonymous.is_some() && request.facts.identity.credential.is_some() {
+        if auth::settled(self.anonymous.as_deref(), request) {
             return Flow::Continue;
         }
         match (self.prove(request), &self.anonymous) {
@@ -94,7 +94,7 @@ impl Handler for Jwt {
                 proof.note(request);
                 Flow::Continue
             }
-            (Err(_), Some(name)) => anonymous(name, request),
+            (Err(_), Some(name)) => auth::go_on_as(name, request),
             (Err(refusal), None) => Flow::reply(self.refuse(refusal)),
         }
     }
@@ -270,18 +270,4 @@ fn bearer(value: &str) -> Option<&str> {
     let rest = value.strip_prefix("Bearer").or_else(|| value.strip_prefix("bearer"))?;
     let token = rest.trim_start();
     (token.len() < rest.len() && !token.is_empty()).then_some(token)
-}
-
-/// Goes on as the consumer of requests that are not authenticated.
-fn anonymous<'a>(name: &str, request: &mut Request<'_>) -> Flow<'a> {
-    let catalog = &request.facts.catalog;
-    let by_id = gateway_model::Id::parse(name).and_then(|id| catalog.get::<Consumer>(id));
-    let Some(consumer) = by_id.or_else(|| catalog.by::<Consumer>("username", name)) else {
-        let text = format!("anonymous consumer {name} is configured but doesn't exist");
-        return Flow::reply(Reply::message(StatusCode::INTERNAL_SERVER_ERROR, text));
-    };
-    let identity = &mut request.facts.identity;
-    identity.authenticate(request.head, Some(consumer), None);
-    identity.claims = None;
-    Flow::Continue
 }

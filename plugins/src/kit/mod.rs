@@ -1,7 +1,9 @@
 //! Tools several plugins need. Each knows its own trade and no plugin.
 
 pub(crate) mod addresses;
+pub(crate) mod auth;
 pub(crate) mod counter;
 pub(crate) mod http;
 pub(crate) mod jws;
+pub(crate) mod query;
 pub(crate) mod queue;

@@ -1,0 +1,92 @@
+//! What all authentication plugins share: several of them as alternatives, the anonymous consumer,
+//! the challenge of a refusal.
+
+use gateway_model::entities::Consumer;
+use gateway_model::{Id, Violations};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::contract::{Credential, Flow, Reply, Request};
+
+/// The common part of one instance of an authentication plugin.
+pub(crate) struct Authentication {
+    anonymous: Option<String>,
+    challenge: HeaderValue,
+}
+
+/// Who was found to call, and by which credential.
+pub(crate) struct Proof {
+    pub(crate) consumer: Id,
+    pub(crate) credential: Credential,
+}
+
+impl Authentication {
+    /// `scheme` stands in `WWW-Authenticate`, with the realm when there is one.
+    ///
+    /// # Errors
+    ///
+    /// A realm that cannot stand in a header.
+    pub(crate) fn new(
+        scheme: &str,
+        realm: Option<&str>,
+        anonymous: Option<String>,
+    ) -> Result<Self, Violations> {
+        let challenge = match realm {
+            Some(realm) => format!("{scheme} realm=\"{realm}\""),
+            None => scheme.to_owned(),
+        };
+        let challenge = HeaderValue::try_from(challenge)
+            .map_err(|_| Violations::one("realm", "not usable in a header"))?;
+        Ok(Self { anonymous, challenge })
+    }
+
+    /// Lets in whom `prove` finds. A refusal carries the text it gives, unless requests go on as
+    /// the anonymous consumer.
+    pub(crate) fn run<'a>(
+        &self,
+        request: &mut Request<'_>,
+        prove: impl FnOnce(&mut Request<'_>) -> Result<Proof, &'static str>,
+    ) -> Flow<'a> {
+        if settled(self.anonymous.as_deref(), request) {
+            return Flow::Continue;
+        }
+        let proved = prove(request).and_then(|proof| {
+            let consumer = request.facts.catalog.get::<Consumer>(proof.consumer);
+            Ok((consumer.ok_or(UNAUTHORIZED)?, proof.credential))
+        });
+        match (proved, &self.anonymous) {
+            (Ok((consumer, credential)), _) => {
+                let identity = &mut request.facts.identity;
+                identity.authenticate(request.head, Some(consumer), Some(credential));
+                Flow::Continue
+            }
+            (Err(_), Some(name)) => go_on_as(name, request),
+            (Err(text), None) => Flow::reply(
+                Reply::message(StatusCode::UNAUTHORIZED, text)
+                    .header(header::WWW_AUTHENTICATE, self.challenge.clone()),
+            ),
+        }
+    }
+}
+
+/// The text of most refusals.
+pub(crate) const UNAUTHORIZED: &str = "Unauthorized";
+
+/// Whether nothing is left to prove: with `anonymous`, one successful authentication is enough,
+/// whichever plugin made it.
+pub(crate) fn settled(anonymous: Option<&str>, request: &Request<'_>) -> bool {
+    anonymous.is_some() && request.facts.identity.credential.is_some()
+}
+
+/// Goes on as the consumer of requests that are not authenticated, given by id or user name.
+pub(crate) fn go_on_as<'a>(name: &str, request: &mut Request<'_>) -> Flow<'a> {
+    let catalog = &request.facts.catalog;
+    let by_id = Id::parse(name).and_then(|id| catalog.get::<Consumer>(id));
+    let Some(consumer) = by_id.or_else(|| catalog.by::<Consumer>("username", name)) else {
+        let text = format!("anonymous consumer {name} is configured but doesn't exist");
+        return Flow::reply(Reply::message(StatusCode::INTERNAL_SERVER_ERROR, text));
+    };
+    let identity = &mut request.facts.identity;
+    identity.authenticate(request.head, Some(consumer), None);
+    identity.claims = None;
+    Flow::Continue
+}
