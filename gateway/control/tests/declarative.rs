@@ -143,17 +143,20 @@ fn what_is_wrong_is_named_by_place() {
         let why = changes(text, &registry()).unwrap_err();
         assert_eq!(why.to_string(), message, "for\n{text}");
     };
-    check("{}", "in '_format_version': required field missing");
+    check("{}", "in '_format_version': required field missing (line 1, column 1)");
     check("[1]", "expected a declarative configuration");
-    check("_format_version: '9.9'", "in '_format_version': expected one of: 1.1, 2.1, 3.0");
-    check("_format_version: 3.0", "in '_format_version': expected a string");
+    check(
+        "_format_version: '9.9'",
+        "in '_format_version': expected one of: 1.1, 2.1, 3.0 (line 1, column 18)",
+    );
+    check("_format_version: 3.0", "in '_format_version': expected a string (line 1, column 18)");
     check(
         "_format_version: '3.0'\nservices:\n- name: bad\n  nope: 1\nfoo: []",
-        "in 'foo': unknown field\n\
+        "in 'foo': unknown field (line 5, column 6)\n\
          in 'services':\n  \
            - in entry 1 of 'services':\n    \
-             in 'host': required field missing\n    \
-             in 'nope': unknown field",
+             in 'host': required field missing (line 3, column 3)\n    \
+             in 'nope': unknown field (line 4, column 9)",
     );
     check(
         "_format_version: '3.0'\nservices:\n- {name: ok, host: h}\n- name: s\n  host: h\n  \
@@ -163,27 +166,31 @@ fn what_is_wrong_is_named_by_place() {
              in 'routes':\n      \
                - in entry 1 of 'routes':\n        \
                  in 'paths':\n          \
-                   - in entry 2 of 'paths': should start with: / (fixed path) or ~/ (regex path)",
+                   - in entry 2 of 'paths': should start with: / (fixed path) or ~/ (regex \
+                   path) (line 7, column 18)",
     );
     check(
         "_format_version: '3.0'\nplugins:\n- name: nope",
         "in 'plugins':\n  - in entry 1 of 'plugins':\n    in 'name': plugin 'nope' not enabled; \
-         add it to the 'plugins' configuration property",
+         add it to the 'plugins' configuration property (line 3, column 9)",
     );
     check(
         "_format_version: '3.0'\nroutes:\n- {name: r1, paths: [/x], service: nosuch}",
         "in 'routes':\n  in 'r1':\n    - in entry 1 of 'r1': invalid reference 'service: nosuch' \
-         (no such entry in 'services')",
+         (no such entry in 'services') (line 3, column 3)",
     );
     check(
         "_format_version: '3.0'\nconsumers: [{username: a}, {username: a, id: 11111111-1111-4111-8111-111111111111}]",
         "in 'consumers':\n  - in entry 2 of 'consumers': uniqueness violation: 'consumers' entity \
-         with username set to 'a' already declared",
+         with username set to 'a' already declared (line 2, column 28)",
     );
-    check("_format_version: '3.0'\nservices: 5", "in 'services': expected an array");
+    check(
+        "_format_version: '3.0'\nservices: 5",
+        "in 'services': expected an array (line 2, column 11)",
+    );
     check(
         "_format_version: '3.0'\nservices: [5]",
-        "in 'services':\n  - in entry 1 of 'services': expected a record",
+        "in 'services':\n  - in entry 1 of 'services': expected a record (line 2, column 12)",
     );
 }
 

@@ -11,6 +11,7 @@
 mod export;
 mod flatten;
 mod identify;
+mod location;
 mod problem;
 
 use gateway_model::schema::{Mode, types};
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 pub use export::export;
 use flatten::Entry;
+pub use location::Location;
 pub use problem::DeclarativeError;
 use problem::Problems;
 
@@ -39,6 +41,10 @@ const REMARKS: [&str; 2] = ["_comment", "_ignore"];
 ///
 /// Everything wrong with it, by place. References must name entities of the same file.
 pub fn changes(text: &str, registry: &Registry) -> Result<Vec<Change>, DeclarativeError> {
+    read_changes(text, registry).map_err(|why| why.located(text))
+}
+
+fn read_changes(text: &str, registry: &Registry) -> Result<Vec<Change>, DeclarativeError> {
     let mut file = read(text)?;
     let mut problems = Problems::default();
     let version = header(&mut file, &mut problems);
@@ -62,13 +68,16 @@ pub fn changes(text: &str, registry: &Registry) -> Result<Vec<Change>, Declarati
     Ok(entries.into_iter().map(change).collect())
 }
 
-/// YAML, of which JSON is a part. As in Kong the last of two equal keys wins.
-fn read(text: &str) -> Result<Document, DeclarativeError> {
-    let options = serde_saphyr::options! {
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
         budget: None,
-    };
-    let value: Value = serde_saphyr::from_str_with_options(text, options)
+    }
+}
+
+/// YAML, of which JSON is a part. As in Kong the last of two equal keys wins.
+fn read(text: &str) -> Result<Document, DeclarativeError> {
+    let value: Value = serde_saphyr::from_str_with_options(text, options())
         .map_err(|why| DeclarativeError::syntax(&why))?;
     match value {
         Value::Object(file) => Ok(file),

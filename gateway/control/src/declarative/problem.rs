@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::location::{Location, Node};
+
 /// Why a file was refused.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -19,9 +21,14 @@ pub enum DeclarativeError {
     },
     /// It holds no object.
     NoDocument,
-    /// It breaks rules. The members mirror the file, with texts where something is wrong and
-    /// null at good list elements.
-    Invalid(Map<String, Value>),
+    /// It breaks rules.
+    Invalid {
+        /// The members mirror the file, with texts where something is wrong and null at good
+        /// list elements.
+        fields: Map<String, Value>,
+        /// Where each of the texts belongs, in their order; as near as the file has it.
+        places: Vec<Location>,
+    },
 }
 
 impl DeclarativeError {
@@ -36,10 +43,24 @@ impl DeclarativeError {
         }
     }
 
+    /// The same with lines and columns of the text it is about.
+    pub(super) fn located(self, text: &str) -> Self {
+        match self {
+            Self::Invalid { fields, .. } => {
+                let mut places = Vec::new();
+                if let Some(file) = Node::read(text) {
+                    locate_members(&fields, &file, &mut places);
+                }
+                Self::Invalid { fields, places }
+            }
+            other => other,
+        }
+    }
+
     /// The `fields` member of Kong's error body (code 14).
     pub fn fields(&self) -> Map<String, Value> {
         match self {
-            Self::Invalid(fields) => fields.clone(),
+            Self::Invalid { fields, .. } => fields.clone(),
             other => Map::from_iter([("error".to_owned(), other.to_string().into())]),
         }
     }
@@ -47,7 +68,8 @@ impl DeclarativeError {
 
 impl std::error::Error for DeclarativeError {}
 
-/// Kong's tree: one line a level, one complaint a leaf (kong/db/declarative, pretty_print_error).
+/// Kong's tree: one line a level, one complaint a leaf (kong/db/declarative, pretty_print_error);
+/// the places are ours.
 impl fmt::Display for DeclarativeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -55,38 +77,71 @@ impl fmt::Display for DeclarativeError {
                 write!(f, "failed parsing declarative configuration: {line}:{column}: {text}")
             }
             Self::NoDocument => f.write_str("expected a declarative configuration"),
-            Self::Invalid(fields) => {
-                let mut lines = Vec::new();
-                members(fields, "", &mut lines);
-                f.write_str(&lines.join("\n"))
+            Self::Invalid { fields, places } => {
+                let mut tree = Tree { lines: Vec::new(), places: places.iter() };
+                tree.members(fields, "");
+                f.write_str(&tree.lines.join("\n"))
             }
         }
     }
 }
 
-fn members(fields: &Map<String, Value>, indent: &str, lines: &mut Vec<String>) {
+struct Tree<'a> {
+    lines: Vec<String>,
+    places: std::slice::Iter<'a, Location>,
+}
+
+impl Tree<'_> {
+    fn members(&mut self, fields: &Map<String, Value>, indent: &str) {
+        for (name, value) in fields {
+            self.leaf(&format!("{indent}in '{name}'"), name, value, indent);
+        }
+    }
+
+    fn leaf(&mut self, label: &str, name: &str, value: &Value, indent: &str) {
+        let deeper = format!("{indent}  ");
+        match value {
+            Value::Object(inner) => {
+                self.lines.push(format!("{label}:"));
+                self.members(inner, &deeper);
+            }
+            Value::Array(elements) => {
+                self.lines.push(format!("{label}:"));
+                for (index, element) in complaints(elements) {
+                    let label = format!("{deeper}- in entry {} of '{name}'", index + 1);
+                    self.leaf(&label, name, element, &deeper);
+                }
+            }
+            text => {
+                let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+                let place = self.places.next().map(|at| format!(" ({at})")).unwrap_or_default();
+                self.lines.push(format!("{label}: {text}{place}"));
+            }
+        }
+    }
+}
+
+/// Finds the place of every text, in the order of [`Tree`]; `near` is the closest value there is.
+fn locate_members(fields: &Map<String, Value>, near: &Node, places: &mut Vec<Location>) {
     for (name, value) in fields {
-        leaf(&format!("{indent}in '{name}'"), name, value, indent, lines);
+        locate(value, near.member(name).unwrap_or(near), places);
     }
 }
 
-fn leaf(label: &str, name: &str, value: &Value, indent: &str, lines: &mut Vec<String>) {
-    let deeper = format!("{indent}  ");
+fn locate(value: &Value, near: &Node, places: &mut Vec<Location>) {
     match value {
-        Value::Object(inner) => {
-            lines.push(format!("{label}:"));
-            members(inner, &deeper, lines);
-        }
+        Value::Object(inner) => locate_members(inner, near, places),
         Value::Array(elements) => {
-            lines.push(format!("{label}:"));
-            for (index, element) in elements.iter().enumerate().filter(|(_, e)| !e.is_null()) {
-                let label = format!("{deeper}- in entry {} of '{name}'", index + 1);
-                leaf(&label, name, element, &deeper, lines);
+            for (index, element) in complaints(elements) {
+                locate(element, near.element(index).unwrap_or(near), places);
             }
         }
-        Value::String(text) => lines.push(format!("{label}: {text}")),
-        other => lines.push(format!("{label}: {other}")),
+        _ => places.push(near.at()),
     }
+}
+
+fn complaints(elements: &[Value]) -> impl Iterator<Item = (usize, &Value)> {
+    elements.iter().enumerate().filter(|(_, element)| !element.is_null())
 }
 
 /// Where an entity stands: list names and positions from the top.
@@ -120,7 +175,8 @@ impl Problems {
         if self.0.is_empty() {
             return Ok(());
         }
-        Err(DeclarativeError::Invalid(std::mem::take(&mut self.0)))
+        let fields = std::mem::take(&mut self.0);
+        Err(DeclarativeError::Invalid { fields, places: Vec::new() })
     }
 
     /// A member of the file itself.
