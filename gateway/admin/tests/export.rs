@@ -144,6 +144,9 @@ proptest! {
         let after = edit.finish().0;
         prop_assert_eq!(documents(&before), documents(&after));
         prop_assert_eq!(export(&after), file);
+        let mut again = Arc::new(after).edit(1_900_000_000_789);
+        again.apply(&read).unwrap_or_else(|why| panic!("{why}"));
+        prop_assert_eq!(documents(&before), documents(&again.finish().0), "once more changes nothing");
     }
 }
 

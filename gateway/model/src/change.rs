@@ -16,10 +16,10 @@ pub enum Change {
         /// Its members; an id may be among them.
         document: Document,
     },
-    /// Creates from a document as it was stored: its times are kept, and hashes are not hashed
-    /// again.
+    /// Creates or replaces from a document as it was stored: its times are kept, and hashes are
+    /// not hashed again.
     Restore {
-        /// The kind to create.
+        /// The kind to write.
         kind: &'static str,
         /// Its members; an id may be among them.
         document: Document,

@@ -86,15 +86,20 @@ impl Edit {
                 let at = self.index(kind)?;
                 let mut document = document.clone();
                 let names = self.sent(at, &mut document, None)?;
-                self.check_new(at, &document)?;
+                if let Some(id) = given_id(&document)
+                    && self.next.collections[at].get(id).is_some()
+                {
+                    return Err(Rejection::PrimaryKey { id });
+                }
                 let stored = self.write(at, document, None, Mode::Create)?;
                 self.list(&stored, names)?;
                 Ok(Some(stored))
             }
             Change::Restore { kind, document } => {
                 let at = self.index(kind)?;
-                self.check_new(at, document)?;
-                self.put(at, document.clone(), None, Mode::Create, Origin::Store).map(Some)
+                let present = given_id(document).and_then(|id| self.next.collections[at].get(id));
+                let present = present.cloned();
+                self.put(at, document.clone(), present, Mode::Create, Origin::Store).map(Some)
             }
             Change::Upsert { kind, key, document } => {
                 let at = self.index(kind)?;
@@ -174,15 +179,6 @@ impl Edit {
             .ok_or_else(|| Rejection::Condition(format!("there is no kind '{kind}'")))
     }
 
-    fn check_new(&self, at: usize, document: &Document) -> Result<(), Rejection> {
-        match given_id(document) {
-            Some(id) if self.next.collections[at].get(id).is_some() => {
-                Err(Rejection::PrimaryKey { id })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Completes, checks and puts one document that a client wrote.
     fn write(
         &mut self,
@@ -257,7 +253,9 @@ impl Edit {
                 Some(Auto::Id) if absent => {
                     kept().unwrap_or_else(|| Id::random().to_string().into())
                 }
-                Some(Auto::CreatedAt) if absent || present.is_some() => {
+                Some(Auto::CreatedAt)
+                    if absent || (present.is_some() && origin == Origin::Client) =>
+                {
                     kept().unwrap_or_else(|| self.seconds(&field.kind))
                 }
                 Some(Auto::UpdatedAt) if absent || origin == Origin::Client => {
