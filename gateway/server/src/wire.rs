@@ -123,7 +123,7 @@ async fn serve(
         embedded.insert(host, Arc::new(EmbeddedRouter::new(router, EMBEDDED_BODY)) as _);
     }
     let proxy = Proxy::new(
-        current,
+        current.clone(),
         options::proxy(settings),
         embedded,
         access_log(&settings.logs.proxy.access)?,
@@ -135,8 +135,8 @@ async fn serve(
     node.register(&tools, node_id)?;
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
     let ports = gateway_admin::Ports {
+        targets: Some(Arc::new(current)),
         log_level: Some(Arc::new(telemetry::Steered(level))),
-        ..gateway_admin::Ports::default()
     };
     let status = node::status_router(admin.clone(), shutdown.clone());
 

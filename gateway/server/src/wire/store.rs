@@ -1,6 +1,7 @@
 //! Where the configuration is kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
@@ -71,7 +72,8 @@ pub(super) fn postgres(settings: &Settings) -> Options {
         }),
         pool_size: given.pool_size,
         timeout: given.timeout,
-        poll: settings.store.update_frequency,
+        // 0 would have it ask without a pause.
+        poll: settings.store.update_frequency.max(Duration::from_secs(1)),
     }
 }
 

@@ -130,6 +130,7 @@ async fn a_declarative_file_is_read_again() {
     let gateway = Options::new()
         .set("database", "off")
         .set("declarative_config", file.to_str().unwrap())
+        .set("proxy_error_log", "/dev/stderr")
         .start()
         .await;
     let status = async |path: &str| plain().get(gateway.url("proxy", path)).answer().await.status;
