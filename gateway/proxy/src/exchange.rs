@@ -25,6 +25,7 @@ use crate::options::Options;
 use crate::proxy::InFlight;
 use crate::router::{Found, Wanted, path};
 use crate::snapshot::Snapshot;
+use crate::upstream::{Balance, CompiledUpstream};
 
 /// One request in flight. Everything it reads of the configuration comes from one snapshot.
 pub struct Exchange {
@@ -51,6 +52,8 @@ pub struct Exchange {
     /// Path and query the upstream got.
     pub(crate) upstream_target: Bytes,
     pub(crate) tries: Vec<Try>,
+    /// The way through the targets, where the service's host names an upstream.
+    pub(crate) balance: Option<Box<Balance>>,
     /// What to tell the client when the try fails for a reason of our own.
     pub(crate) failure: Option<(StatusCode, &'static str)>,
     pub(crate) source: Source,
@@ -102,6 +105,7 @@ impl Exchange {
             normal: None,
             upstream_target: Bytes::new(),
             tries: Vec::new(),
+            balance: None,
             failure: None,
             source: Source::Gateway,
             body_seen: 0,
@@ -370,6 +374,11 @@ impl Exchange {
         self.facts.service.clone().ok_or_else(|| {
             Reply::message(StatusCode::SERVICE_UNAVAILABLE, "no Service found with those values")
         })
+    }
+
+    /// The upstream of this name.
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<CompiledUpstream>> {
+        self.snapshot.upstream(name)
     }
 
     /// The path as sent, without the query.

@@ -10,6 +10,7 @@ use plugins::contract::ForwardedFor;
 use crate::exchange::Exchange;
 use crate::options::Options;
 use crate::router::path;
+use crate::upstream;
 
 const FORWARDED_FOR: &str = "X-Forwarded-For";
 const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -72,6 +73,11 @@ fn host(head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     let Some(found) = &exchange.found else { return Ok(()) };
     if found.route.route.preserve_host {
         if let Some(host) = &exchange.host {
+            head.insert_header(header::HOST, host.clone())?;
+        }
+    } else if let Some(target) = exchange.balance.as_ref().and_then(|balance| balance.target()) {
+        let tls = exchange.facts.service.as_deref().is_some_and(upstream::takes_tls);
+        if let Some(host) = target.host_header(tls) {
             head.insert_header(header::HOST, host.clone())?;
         }
     } else if let Some(host) = &found.route.upstream_host {

@@ -17,6 +17,7 @@
 //! 9. `logging` makes one [`Summary`] for log handlers and the access log; the pin is dropped.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use gateway_model::Clock;
+use gateway_model::entities::Service;
 use http::{StatusCode, header};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -37,7 +39,7 @@ use crate::error_body::Origin;
 use crate::exchange::{Exchange, Refused};
 use crate::options::Options;
 use crate::snapshot::Current;
-use crate::upstream::{self, Resolver};
+use crate::upstream::{self, Balance, Resolver};
 use crate::{forward, reply};
 
 /// The data plane's HTTP side: a pingora application over the current snapshot.
@@ -124,7 +126,38 @@ impl Proxy {
             },
         }
     }
+
+    /// The address of the next try: of a target where the service's host names an upstream, else
+    /// of the host.
+    async fn address(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+        service: &Service,
+    ) -> Result<SocketAddr> {
+        let attempt = exchange.tries.len();
+        if attempt == 0
+            && let Some(upstream) = exchange.upstream(&service.host).cloned()
+        {
+            let balance = Balance::begin(upstream, exchange, session.req_header()).await;
+            exchange.balance = Some(Box::new(balance));
+        }
+        if let Some(balance) = &mut exchange.balance {
+            return balance.next().ok_or_else(|| {
+                // A client whose tries failed is told the status' own text.
+                let told = if attempt == 0 { NO_TARGET } else { "" };
+                exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, told));
+                Error::explain(ErrorType::HTTPStatus(503), "no target serves")
+            });
+        }
+        self.resolver.address(&service.host, service.port, attempt).await.map_err(|why| {
+            exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, "name resolution failed"));
+            Error::because(ErrorType::HTTPStatus(503), "resolving a host", why)
+        })
+    }
 }
+
+const NO_TARGET: &str = "failure to get a peer from the ring-balancer";
 
 enum Decision {
     Upstream,
@@ -187,25 +220,19 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
         let Some(service) = exchange.facts.service.clone() else {
             return Error::e_explain(ErrorType::HTTPStatus(503), "a route without a service");
         };
-        let attempt = exchange.tries.len();
-        let address = match self.resolver.address(&service.host, service.port, attempt).await {
-            Ok(address) => address,
-            Err(why) => {
-                exchange.failure =
-                    Some((StatusCode::SERVICE_UNAVAILABLE, "name resolution failed"));
-                return Err(Error::because(ErrorType::HTTPStatus(503), "resolving a host", why));
-            }
-        };
+        let address = self.address(session, exchange, &service).await?;
         exchange.asked.get_or_insert_with(Instant::now);
         let start_ms = self.clock.unix_ms();
         exchange.tries.push(Try { address, start_ms, failed: None, status: None });
-        Ok(Box::new(upstream::peer(&service, address, &self.options)))
+        let target = exchange.balance.as_ref().and_then(|balance| balance.target());
+        let name = target.map_or(&*service.host, |target| &*target.name);
+        Ok(Box::new(upstream::peer(&service, name, address, &self.options)))
     }
 
     fn fail_to_connect(
@@ -216,7 +243,7 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         let again = may_retry(exchange);
-        note_failure(exchange, &error);
+        note_failure(exchange, &error, false);
         error.set_retry(again);
         error
     }
@@ -239,7 +266,7 @@ impl ProxyHttp for Proxy {
             && exchange.first_byte.is_none();
         if *error.esource() == ErrorSource::Upstream {
             let again = repeatable && (may_retry(exchange) || reused);
-            note_failure(exchange, &error);
+            note_failure(exchange, &error, reused);
             error.set_retry(again);
         } else {
             error.set_retry(false);
@@ -267,6 +294,9 @@ impl ProxyHttp for Proxy {
         if let Some(last) = exchange.tries.last_mut() {
             last.status = Some(head.status.as_u16());
         }
+        if let Some(balance) = &mut exchange.balance {
+            balance.answered(head.status.as_u16());
+        }
         Ok(())
     }
 
@@ -278,6 +308,9 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
+        }
+        if let Some(cookie) = exchange.balance.as_mut().and_then(|balance| balance.cookie.take()) {
+            head.append_header(header::SET_COOKIE, cookie)?;
         }
         exchange.header_filter(session.req_header(), head);
         if exchange.filters_body() {
@@ -385,10 +418,13 @@ fn may_retry(exchange: &Exchange) -> bool {
     exchange.tries.len() <= usize::from(retries)
 }
 
-fn note_failure(exchange: &mut Exchange, error: &Error) {
+fn note_failure(exchange: &mut Exchange, error: &Error, reused: bool) {
     let status = status_of(error).map(|status| status.as_u16());
     if let Some(last) = exchange.tries.last_mut() {
         last.failed = status;
+    }
+    if let Some(balance) = &mut exchange.balance {
+        balance.failed(error, reused);
     }
     tracing::warn!(
         target.addr = exchange.tries.last().map(|one| one.address.to_string()),

@@ -8,14 +8,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use gateway_model::entities::{PluginInstance, Route, Service};
+use gateway_model::entities::{PluginInstance, Route, Service, Target, Upstream};
 use gateway_model::{Catalog, Entity, Id, Item, Rejection, Violations, Write};
 use plugins::contract::{PluginType, Setup};
 use serde_json::Value;
 
-use super::{ProxyPlane, Snapshot, Work};
+use super::{ProxyPlane, Snapshot, Turnover, Work};
 use crate::chain::{Chain, Instance};
 use crate::router::{CompiledRoute, Router};
+use crate::upstream::CompiledUpstream;
 
 /// The next snapshot in the making.
 pub(super) struct Compiler<'a> {
@@ -24,10 +25,12 @@ pub(super) struct Compiler<'a> {
     next: &'a Arc<Catalog>,
     instances: imbl::HashMap<Id, Arc<Instance>>,
     global: Arc<Chain>,
+    upstreams: imbl::HashMap<Box<str>, Arc<CompiledUpstream>>,
     stale: Stale,
     /// Chains of services whose routes have no instances of their own, as far as made by now.
     of_services: HashMap<Id, Arc<Chain>>,
     work: Work,
+    turnover: Turnover,
 }
 
 /// What cannot be taken over from the previous snapshot.
@@ -41,6 +44,8 @@ struct Stale {
     route_chains: HashSet<Id>,
     /// Routes to look at, for whatever reason.
     routes: HashSet<Id>,
+    /// Upstreams to look at.
+    upstreams: HashSet<Id>,
 }
 
 impl<'a> Compiler<'a> {
@@ -55,14 +60,17 @@ impl<'a> Compiler<'a> {
             next,
             instances: previous.instances.clone(),
             global: Arc::clone(&previous.global),
+            upstreams: previous.upstreams.clone(),
             stale: Stale::default(),
             of_services: HashMap::new(),
             work: Work::default(),
+            turnover: Turnover::default(),
         }
     }
 
-    /// Compiles the catalog whole. Only handlers are reused, and the expressions of routes.
-    pub(super) fn everything(mut self) -> Result<(Snapshot, Work), Rejection> {
+    /// Compiles the catalog whole. Only handlers are reused, the expressions of routes, and what is
+    /// known of targets.
+    pub(super) fn everything(mut self) -> Result<(Snapshot, Work, Turnover), Rejection> {
         self.instances = imbl::HashMap::new();
         for entity in self.next.all::<PluginInstance>() {
             self.put_instance(&entity)?;
@@ -76,16 +84,29 @@ impl<'a> Compiler<'a> {
         self.work.routes = added.len();
         let routes = added.iter().map(|route| (route.id(), Arc::clone(route))).collect();
         let router = Router::new(self.plane.flavour).with(&[], &added);
+        for catalog in [&self.previous.catalog, self.next] {
+            self.stale.upstreams.extend(catalog.all::<Upstream>().map(|upstream| upstream.id()));
+        }
+        self.renew_upstreams();
         Ok(self.finish(router, routes))
     }
 
     /// Compiles what the writes concern.
-    pub(super) fn changed(mut self, writes: &[Write]) -> Result<(Snapshot, Work), Rejection> {
+    pub(super) fn changed(
+        mut self,
+        writes: &[Write],
+    ) -> Result<(Snapshot, Work, Turnover), Rejection> {
         for write in writes {
             match write.kind {
                 PluginInstance::KIND => self.plugin_written(write)?,
                 Route::KIND => drop(self.stale.routes.insert(write.id)),
                 Service::KIND => self.stale_routes_of(write.id),
+                Upstream::KIND => drop(self.stale.upstreams.insert(write.id)),
+                Target::KIND => {
+                    let forms = [&write.before, &write.after].into_iter().flatten();
+                    let of = forms.filter_map(|stored| stored.reference("upstream"));
+                    self.stale.upstreams.extend(of);
+                }
                 // Everything else is looked up in the catalog while traffic flows.
                 _ => {}
             }
@@ -107,6 +128,7 @@ impl<'a> Compiler<'a> {
         }
         self.work.routes = added.len();
         let router = self.previous.router.with(&removed, &added);
+        self.renew_upstreams();
         Ok(self.finish(router, routes))
     }
 
@@ -114,10 +136,37 @@ impl<'a> Compiler<'a> {
         self,
         router: Router,
         routes: imbl::HashMap<Id, Arc<CompiledRoute>>,
-    ) -> (Snapshot, Work) {
+    ) -> (Snapshot, Work, Turnover) {
         let catalog = Arc::clone(self.next);
-        let Self { instances, global, work, .. } = self;
-        (Snapshot { catalog, router, global, instances, routes }, work)
+        let Self { instances, global, upstreams, work, turnover, .. } = self;
+        (Snapshot { catalog, router, global, instances, routes, upstreams }, work, turnover)
+    }
+
+    /// Compiles upstreams that are stale. All old names go before any new one comes: an upstream
+    /// may be called what another was.
+    fn renew_upstreams(&mut self) {
+        let stale = std::mem::take(&mut self.stale.upstreams);
+        let mut come = Vec::new();
+        for id in stale {
+            let name = self.previous.catalog.get::<Upstream>(id).map(|old| old.name.clone());
+            let previous = name.and_then(|name| {
+                self.upstreams.remove(&*name)?;
+                self.previous.upstreams.get(&*name)
+            });
+            let resolver = &self.plane.resolver;
+            let next = CompiledUpstream::compile(self.next, id, previous, resolver);
+            match (previous, &next) {
+                (Some(previous), Some(next)) if Arc::ptr_eq(previous, next) => {}
+                _ => {
+                    self.turnover.go.extend(previous.cloned());
+                    self.turnover.come.extend(next.clone());
+                }
+            }
+            come.extend(next);
+        }
+        for upstream in come {
+            self.upstreams.insert(upstream.entity.name.as_str().into(), upstream);
+        }
     }
 
     fn plugin_written(&mut self, write: &Write) -> Result<(), Rejection> {

@@ -20,9 +20,11 @@ use arc_swap::ArcSwap;
 use gateway_model::ports::{DataPlane, Publish};
 use gateway_model::{Catalog, Id, Registry, Rejection, Write};
 use plugins::contract::{PluginType, Tools};
+use tokio::runtime::Handle;
 
 use crate::chain::{Chain, Instance};
 use crate::router::{CompiledRoute, Flavour, Router};
+use crate::upstream::{CompiledUpstream, Resolver};
 use compile::Compiler;
 
 /// The catalog compiled for traffic.
@@ -37,6 +39,8 @@ pub struct Snapshot {
     instances: imbl::HashMap<Id, Arc<Instance>>,
     /// The routes in the router.
     routes: imbl::HashMap<Id, Arc<CompiledRoute>>,
+    /// The upstreams, by name.
+    upstreams: imbl::HashMap<Box<str>, Arc<CompiledUpstream>>,
 }
 
 impl Snapshot {
@@ -48,6 +52,7 @@ impl Snapshot {
             global: Arc::default(),
             instances: imbl::HashMap::new(),
             routes: imbl::HashMap::new(),
+            upstreams: imbl::HashMap::new(),
         }
     }
 
@@ -59,6 +64,12 @@ impl Snapshot {
     /// A route that is served.
     pub fn route(&self, id: Id) -> Option<&Arc<CompiledRoute>> {
         self.routes.get(&id)
+    }
+
+    /// The upstream of this name.
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<CompiledUpstream>> {
+        // Most gateways have few or none, and hashing a name is not free.
+        if self.upstreams.is_empty() { None } else { self.upstreams.get(name) }
     }
 }
 
@@ -94,17 +105,20 @@ pub struct ProxyPlane {
     tools: Arc<Tools>,
     current: Current,
     flavour: Flavour,
+    /// For the names of targets.
+    resolver: Arc<Resolver>,
 }
 
 impl ProxyPlane {
     /// A plane that compiles instances of `types` with `tools`, and publishes to `current`.
-    pub const fn new(
+    pub fn new(
         types: &'static [PluginType],
         tools: Arc<Tools>,
         current: Current,
         flavour: Flavour,
     ) -> Self {
-        Self { types, tools, current, flavour }
+        let resolver = Arc::new(Resolver::new(tools.clock.clone()));
+        Self { types, tools, current, flavour, resolver }
     }
 
     /// The next snapshot, and what it took to make it.
@@ -112,7 +126,7 @@ impl ProxyPlane {
         &self,
         next: &Arc<Catalog>,
         writes: &[Write],
-    ) -> Result<(Snapshot, Work), Rejection> {
+    ) -> Result<(Snapshot, Work, Turnover), Rejection> {
         let previous = self.current.load_full();
         let compiler = Compiler::new(self, &previous, next);
         if writes.is_empty() { compiler.everything() } else { compiler.changed(writes) }
@@ -125,8 +139,14 @@ impl DataPlane for ProxyPlane {
         next: &Arc<Catalog>,
         writes: &[Write],
     ) -> Result<Box<dyn Publish>, Rejection> {
-        let (snapshot, work) = self.compile(next, writes)?;
-        Ok(Box::new(Prepared { snapshot: Arc::new(snapshot), work, current: self.current.clone() }))
+        let (snapshot, work, turnover) = self.compile(next, writes)?;
+        Ok(Box::new(Prepared {
+            snapshot: Arc::new(snapshot),
+            work,
+            turnover,
+            runtime: self.tools.runtime.clone(),
+            current: self.current.clone(),
+        }))
     }
 }
 
@@ -147,10 +167,20 @@ struct Work {
     routes: usize,
 }
 
+/// Upstreams that come and go by a publish: a changed one does both.
+#[derive(Debug, Default)]
+struct Turnover {
+    come: Vec<Arc<CompiledUpstream>>,
+    go: Vec<Arc<CompiledUpstream>>,
+}
+
 /// A snapshot ready to be served.
 struct Prepared {
     snapshot: Arc<Snapshot>,
     work: Work,
+    turnover: Turnover,
+    /// Where the background work of upstreams runs.
+    runtime: Handle,
     current: Current,
 }
 
@@ -159,6 +189,12 @@ impl Publish for Prepared {
         let Work { handlers, chains, routes } = self.work;
         let revision = self.snapshot.catalog.revision();
         self.current.0.store(self.snapshot);
+        for upstream in &self.turnover.go {
+            upstream.stop();
+        }
+        for upstream in &self.turnover.come {
+            upstream.start(&self.runtime);
+        }
         tracing::debug!(%revision, handlers, chains, routes, "serving revision {revision}");
     }
 }

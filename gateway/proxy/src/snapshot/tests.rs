@@ -52,7 +52,7 @@ impl Plane {
     /// Compiles and publishes; gives the snapshot and what it took.
     fn write(&mut self, changes: &[Change]) -> (Arc<Snapshot>, Work) {
         let writes = self.world.write(changes);
-        let (_, work) = self.plane.compile(&self.world.catalog, &writes).unwrap();
+        let (_, work, _) = self.plane.compile(&self.world.catalog, &writes).unwrap();
         self.plane.prepare(&self.world.catalog, &writes).unwrap().publish();
         (self.snapshot(), work)
     }
@@ -166,7 +166,7 @@ fn handlers_chains_and_expressions_are_shared() {
     let routes = [&before, &after].map(|snapshot| Arc::clone(snapshot.route(id(11)).unwrap()));
     assert!(!Arc::ptr_eq(&routes[0], &routes[1]));
     assert!(routes[0].shares_matcher(&routes[1]), "its own fields did not change");
-    let (again, work) = plane.plane.compile(&plane.world.catalog, &[]).unwrap();
+    let (again, work, _) = plane.plane.compile(&plane.world.catalog, &[]).unwrap();
     assert_eq!(work.handlers, 0, "a compile of everything keeps handlers of unchanged instances");
     assert!(Arc::ptr_eq(again.instance(id(50)).unwrap(), after.instance(id(50)).unwrap()));
 }
@@ -202,7 +202,7 @@ fn stream_routes_and_stream_instances_are_left_out() {
     let rows = rows.map(|(kind, row)| (kind.to_owned(), row));
     let loaded =
         gateway_model::Catalog::load(Arc::clone(catalog.registry()), catalog.revision(), rows);
-    let (snapshot, _) = plane.plane.compile(&Arc::new(loaded.unwrap()), &[]).unwrap();
+    let (snapshot, ..) = plane.plane.compile(&Arc::new(loaded.unwrap()), &[]).unwrap();
     assert!(snapshot.instance(id(50)).is_some());
     assert_eq!(running(&snapshot.route(id(30)).unwrap().chain, None), []);
 }
@@ -348,7 +348,7 @@ proptest! {
                 continue;
             }
             plane.plane.prepare(&plane.world.catalog, &writes).unwrap().publish();
-            let (whole, _) = plane.plane.compile(&plane.world.catalog, &[]).unwrap();
+            let (whole, ..) = plane.plane.compile(&plane.world.catalog, &[]).unwrap();
             prop_assert_eq!(seen(&plane.snapshot()), seen(&whole), "after {:?}", set);
         }
     }

@@ -1,7 +1,26 @@
 //! Where a request goes: the addresses behind a service's host, and the connection to one.
+//!
+//! A host that names an upstream entity has targets (`compiled.rs`), of which each try is given one
+//! (`balance.rs`) by the upstream's algorithm (`ring.rs`, `stick.rs`). What traffic and probes
+//! (`probe.rs`) tell of their addresses outlives publishes (`live.rs`, `health.rs`). Any other host
+//! is resolved (`resolve.rs`).
+//!
+//! Absent: SRV records, and client certificates shown to targets.
 
+mod balance;
+mod compiled;
+mod health;
+mod live;
 mod peer;
+mod probe;
+mod report;
 mod resolve;
+mod ring;
+mod stick;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use peer::peer;
+pub(crate) use balance::Balance;
+pub(crate) use compiled::CompiledUpstream;
+pub(crate) use peer::{peer, takes_tls};
 pub use resolve::Resolver;

@@ -9,10 +9,15 @@ use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::options::Options;
 
-/// The peer for one try.
-pub(crate) fn peer(service: &Service, address: SocketAddr, options: &Options) -> HttpPeer {
-    let tls = service.protocol == "https" || service.protocol == "grpcs";
-    let sni = if tls { service.host.clone() } else { String::new() };
+/// The peer for one try; `name` is what it is called in TLS.
+pub(crate) fn peer(
+    service: &Service,
+    name: &str,
+    address: SocketAddr,
+    options: &Options,
+) -> HttpPeer {
+    let tls = takes_tls(service);
+    let sni = if tls { name.to_owned() } else { String::new() };
     let mut peer = HttpPeer::new(address, tls, sni);
     let millis = |value: Option<u64>| Some(Duration::from_millis(value.unwrap_or(60_000)));
     peer.options.connection_timeout = millis(service.connect_timeout);
@@ -26,4 +31,9 @@ pub(crate) fn peer(service: &Service, address: SocketAddr, options: &Options) ->
     let grpc = service.protocol.starts_with("grpc");
     peer.options.alpn = if grpc { ALPN::H2 } else { ALPN::H1 };
     peer
+}
+
+/// Whether connections for a service are encrypted.
+pub(crate) fn takes_tls(service: &Service) -> bool {
+    service.protocol == "https" || service.protocol == "grpcs"
 }

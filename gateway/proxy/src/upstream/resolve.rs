@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use gateway_model::Clock;
@@ -19,10 +20,37 @@ pub struct Resolver {
     turn: AtomicUsize,
 }
 
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Addresses {
+    /// It was an address.
+    Literal(IpAddr),
+    Resolved(Arc<Resolved>),
+}
+
 #[derive(Debug)]
-struct Resolved {
+pub(crate) struct Resolved {
     ips: Vec<IpAddr>,
     until_ms: u64,
+}
+
+impl Addresses {
+    pub(crate) fn ips(&self) -> Vec<IpAddr> {
+        match self {
+            Self::Literal(ip) => vec![*ip],
+            Self::Resolved(resolved) => resolved.ips.clone(),
+        }
+    }
+
+    /// How long this holds, `None` for good.
+    pub(crate) fn holds(&self, clock: &Clock) -> Option<Duration> {
+        match self {
+            Self::Literal(_) => None,
+            Self::Resolved(resolved) => {
+                Some(Duration::from_millis(resolved.until_ms.saturating_sub(clock.unix_ms())))
+            }
+        }
+    }
 }
 
 const KEEP_MS: u64 = 30_000;
@@ -58,6 +86,18 @@ impl Resolver {
         };
         let ip = resolved.ips[first.wrapping_add(attempt) % resolved.ips.len()];
         Ok(SocketAddr::new(ip, port))
+    }
+
+    /// All addresses of `host`, a name or an address without brackets.
+    pub(crate) async fn addresses(&self, host: &str) -> std::io::Result<Addresses> {
+        match host.parse() {
+            Ok(ip) => Ok(Addresses::Literal(ip)),
+            Err(_) => Ok(Addresses::Resolved(self.resolved(host).await?)),
+        }
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     async fn resolved(&self, host: &str) -> std::io::Result<Arc<Resolved>> {

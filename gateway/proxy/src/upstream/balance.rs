@@ -1,0 +1,98 @@
+//! [`Balance`]: the targets one exchange is offered, try after try.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use pingora_core::Error;
+use pingora_http::RequestHeader;
+
+use super::compiled::{CompiledTarget, CompiledUpstream};
+use super::health::{Limits, Outcome};
+use super::live::{Address, InUse};
+use super::probe::outcome_of;
+use super::ring::{Choice, Ring};
+use super::stick;
+use crate::exchange::Exchange;
+
+/// One exchange's way through the targets of an upstream.
+pub(crate) struct Balance {
+    upstream: Arc<CompiledUpstream>,
+    /// As it was when the exchange began, so that what was tried stays known.
+    ring: Arc<Ring>,
+    hash: Option<u64>,
+    /// Tells a client which cookie keeps it at its target.
+    pub(crate) cookie: Option<HeaderValue>,
+    tried: Vec<usize>,
+    current: Option<InUse>,
+}
+
+impl Balance {
+    /// Begins for a request.
+    pub(crate) async fn begin(
+        upstream: Arc<CompiledUpstream>,
+        exchange: &Exchange,
+        head: &RequestHeader,
+    ) -> Self {
+        let stick::Stick { hash, cookie } = stick::stick(&upstream.entity, exchange, head);
+        let ring = upstream.ring().await;
+        Self { upstream, ring, hash, cookie, tried: Vec::new(), current: None }
+    }
+
+    /// The address of the next try, `None` when no target serves.
+    pub(crate) fn next(&mut self) -> Option<SocketAddr> {
+        self.current = None;
+        let turn = &self.upstream.live.turn;
+        let choice = Choice { turn, hash: self.hash, tried: &self.tried };
+        let at = self.ring.choose(&choice)?;
+        self.tried.push(at);
+        let address = Arc::clone(&self.ring.members[at].address);
+        let socket = address.socket;
+        self.current = Some(InUse::begin(address));
+        Some(socket)
+    }
+
+    /// The target of the current try.
+    pub(crate) fn target(&self) -> Option<&CompiledTarget> {
+        let at = *self.tried.last()?;
+        self.upstream.targets.get(self.ring.members[at].target)
+    }
+
+    /// The current try was answered.
+    pub(crate) fn answered(&mut self, status: u16) {
+        if let Some(current) = &mut self.current {
+            current.answered();
+            self.upstream.observe(&current.address, Outcome::Status(status));
+        }
+    }
+
+    /// The current try failed; `reused` when its connection had served before.
+    pub(crate) fn failed(&mut self, error: &Error, reused: bool) {
+        let Some(current) = self.current.take() else { return };
+        let outcome = outcome_of(error);
+        if reused && outcome == Outcome::TcpFailure {
+            // A target may close idle connections as it likes: this says nothing against it.
+            self.tried.pop();
+        } else if !current.is_answered() {
+            self.upstream.observe(&current.address, outcome);
+        }
+    }
+}
+
+impl CompiledUpstream {
+    fn observe(&self, address: &Address, outcome: Outcome) {
+        self.note(address, outcome, &self.passive, "exchanges");
+    }
+
+    /// Takes an outcome into account, and tells when it turned the address.
+    pub(super) fn note(&self, address: &Address, outcome: Outcome, limits: &Limits, by: &str) {
+        if address.health.note(outcome, limits) {
+            let state = if address.health.is_good() { "healthy" } else { "unhealthy" };
+            tracing::warn!(
+                upstream.name = self.entity.name,
+                target.addr = %address.socket,
+                "a target is {state}, as {by} show"
+            );
+        }
+    }
+}

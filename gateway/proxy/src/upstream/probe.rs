@@ -1,0 +1,140 @@
+//! Probes: requests of our own that find targets dead and alive.
+//!
+//! They go out by the same connector, with the same TLS, as the exchanges of clients. A gRPC probe
+//! tells only whether the target accepts a connection (and, for grpcs, a handshake): the health
+//! service is not asked.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::StreamExt;
+use gateway_model::entities::{ActiveCheck, CheckType, Upstream};
+use http::header;
+use pingora_core::connectors::{TransportConnector, http::Connector};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::RequestHeader;
+
+use super::compiled::{CompiledTarget, CompiledUpstream};
+use super::health::Outcome;
+use super::live::Address;
+
+/// Probes the addresses of an upstream until it is gone; ends at once when none is asked for.
+pub(super) fn run(
+    upstream: Weak<CompiledUpstream>,
+    entity: &Upstream,
+) -> impl Future<Output = ()> + Send + use<> {
+    let active = &entity.healthchecks.active;
+    let every = |interval: Option<f64>| {
+        let seconds = interval.filter(|seconds| *seconds > 0.0)?;
+        Duration::try_from_secs_f64(seconds).ok()
+    };
+    let healthy = every(active.healthy.interval);
+    let unhealthy = every(active.unhealthy.interval);
+    async move {
+        tokio::join!(
+            rounds(Weak::clone(&upstream), true, healthy),
+            rounds(upstream, false, unhealthy),
+        );
+    }
+}
+
+/// Probes the addresses that are healthy, or those that are not, again and again.
+async fn rounds(upstream: Weak<CompiledUpstream>, of_healthy: bool, every: Option<Duration>) {
+    let Some(every) = every else { return };
+    loop {
+        let Some(held) = upstream.upgrade() else { return };
+        let due = held.live.probes_due(of_healthy, every);
+        drop(held);
+        tokio::time::sleep_until(due).await;
+        let Some(held) = upstream.upgrade() else { return };
+        held.live.probes_begin(of_healthy);
+        round(&held, of_healthy).await;
+    }
+}
+
+async fn round(upstream: &Arc<CompiledUpstream>, of_healthy: bool) {
+    let check = &upstream.entity.healthchecks.active;
+    let ring = upstream.ring().await;
+    let chosen = ring.members.iter().filter(|one| one.address.health.is_good() == of_healthy);
+    let most = check.concurrency.unwrap_or(10) as usize;
+    futures::stream::iter(chosen)
+        .for_each_concurrent(most, |member| async move {
+            let target = &upstream.targets[member.target];
+            let outcome = probe(check, target, &member.address).await;
+            upstream.note(&member.address, outcome, &upstream.active, "probes");
+        })
+        .await;
+}
+
+/// One probe.
+async fn probe(check: &ActiveCheck, target: &CompiledTarget, address: &Address) -> Outcome {
+    let limit = Duration::try_from_secs_f64(check.timeout.unwrap_or(1.0)).unwrap_or_default();
+    let asked = async {
+        let kind = check.r#type.unwrap_or_default();
+        let tls = matches!(kind, CheckType::Https | CheckType::Grpcs);
+        let sni = if tls { check.https_sni.as_deref().unwrap_or(&target.name) } else { "" };
+        let mut peer = HttpPeer::new(address.socket, tls, sni.to_owned());
+        peer.options.verify_cert = check.https_verify_certificate;
+        peer.options.verify_hostname = check.https_verify_certificate;
+        match kind {
+            CheckType::Http | CheckType::Https => {
+                ask(check, target, &peer, tls).await.map(Outcome::Status)
+            }
+            CheckType::Tcp | CheckType::Grpc | CheckType::Grpcs => {
+                TransportConnector::new(None).new_stream(&peer).await.map(|_| Outcome::Connected)
+            }
+        }
+    };
+    match tokio::time::timeout(limit, asked).await {
+        Err(_) => Outcome::Timeout,
+        Ok(Err(error)) => outcome_of(&error),
+        Ok(Ok(outcome)) => outcome,
+    }
+}
+
+/// Asks over a connection of its own and gives the status.
+async fn ask(
+    check: &ActiveCheck,
+    target: &CompiledTarget,
+    peer: &HttpPeer,
+    tls: bool,
+) -> Result<u16> {
+    let path = check.http_path.as_deref().unwrap_or("/");
+    let mut head = RequestHeader::build("GET", path.as_bytes(), None)?;
+    if let Some(host) = target.host_header(tls) {
+        head.insert_header(header::HOST, host.clone())?;
+    }
+    head.insert_header(header::CONNECTION, "close")?;
+    for (name, values) in check.headers.iter().flatten() {
+        head.remove_header(name.as_str());
+        for value in values {
+            head.append_header(name.clone(), value.as_str())?;
+        }
+    }
+    let connector: Connector = Connector::new(None);
+    let (mut session, _) = connector.get_http_session(peer).await?;
+    session.write_request_header(Box::new(head)).await?;
+    session.finish_request_body().await?;
+    loop {
+        session.read_response_header().await?;
+        match session.response_header().map(|head| head.status) {
+            Some(status) if status.is_informational() => {}
+            Some(status) => return Ok(status.as_u16()),
+            None => {
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, "an answer without head");
+            }
+        }
+    }
+}
+
+/// What an error says about the address.
+pub(crate) fn outcome_of(error: &Error) -> Outcome {
+    match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::ReadTimedout
+        | ErrorType::WriteTimedout => Outcome::Timeout,
+        _ => Outcome::TcpFailure,
+    }
+}
