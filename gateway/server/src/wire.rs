@@ -137,6 +137,7 @@ async fn serve(
     let ports = gateway_admin::Ports {
         targets: Some(Arc::new(current)),
         log_level: Some(Arc::new(telemetry::Steered(level))),
+        ..gateway_admin::Ports::default()
     };
     let status = node::status_router(admin.clone(), shutdown.clone());
 
