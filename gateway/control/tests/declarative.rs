@@ -122,6 +122,8 @@ fn json_is_read_too_and_an_empty_file_is_valid() {
     );
     assert_eq!(catalog.all::<Service>().count(), 1);
     assert_eq!(load("_format_version: '2.1'").all::<Service>().count(), 0);
+    let odd = load("_format_version: '3.0'\nservices: [{name: y, host: off}]");
+    assert_eq!(odd.by::<Service>("name", "y").unwrap().host, "off", "a word, not false");
 }
 
 #[test]

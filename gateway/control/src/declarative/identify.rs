@@ -57,9 +57,6 @@ impl Known {
             );
             problems.whole(&entry.place, text.into());
         };
-        if !self.ids.insert((kind, id)) {
-            repeated("primary key", &id.to_string());
-        }
         self.places.insert(entry.place.clone(), id);
         for field in entry.kind.record().fields.iter().filter(|field| field.unique) {
             let Some(value) = entry.document.get(field.name).and_then(Value::as_str) else {
@@ -68,6 +65,10 @@ impl Known {
             if self.keys.insert((kind, field.name, value.to_owned()), id).is_some() {
                 repeated(field.name, value);
             }
+        }
+        // Last: equal keys give equal ids, and are what the file says.
+        if !self.ids.insert((kind, id)) {
+            repeated("primary key", &id.to_string());
         }
     }
 

@@ -72,6 +72,8 @@ fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
         budget: None,
+        // Only `true` and `false`: a service may be called `y`, as it may in the reference.
+        strict_booleans: true,
     }
 }
 
