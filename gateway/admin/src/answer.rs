@@ -49,6 +49,11 @@ impl Answer {
         Self { status: StatusCode::NO_CONTENT, content: Content::Nothing, allow: None }
     }
 
+    /// What is there already is what was sent.
+    pub(crate) const fn not_modified() -> Self {
+        Self { status: StatusCode::NOT_MODIFIED, content: Content::Nothing, allow: None }
+    }
+
     pub(crate) fn options(methods: &'static str) -> Self {
         Self { allow: Some(methods), ..Self::no_content() }
     }

@@ -19,16 +19,19 @@ pub(crate) enum Payload {
     Nothing,
     /// A JSON object.
     Json(Document),
+    /// YAML, where that is taken.
+    Yaml(String),
     /// Members of a form, in order. What they mean depends on the kind written.
     Form(Vec<(String, String)>),
 }
 
 impl Payload {
-    /// Reads a body of at most `limit` bytes.
+    /// Reads a body of at most `limit` bytes; `yaml` says whether YAML is taken.
     pub(crate) async fn read(
         types: &[&HeaderValue],
         body: Body,
         limit: usize,
+        yaml: bool,
     ) -> Result<Self, Answer> {
         if types.len() > 1 {
             return Err(Answer::bad_request("Multiple Content-Type headers not allowed"));
@@ -42,6 +45,12 @@ impl Payload {
         };
         if media_type.starts_with("application/json") {
             return json(&bytes).map(Self::Json);
+        }
+        let is_yaml =
+            ["application/yaml", "text/yaml"].iter().any(|name| media_type.starts_with(name));
+        if yaml && is_yaml {
+            let text = String::from_utf8(bytes.to_vec());
+            return text.map(Self::Yaml).map_err(|_| Answer::page(StatusCode::BAD_REQUEST));
         }
         let members = if media_type.starts_with("application/x-www-form-urlencoded") {
             form_urlencoded::parse(&bytes).into_owned().take(ARGUMENTS + 1).collect()
@@ -60,7 +69,7 @@ impl Payload {
     /// One member as text, where no schema says what it is.
     pub(crate) fn member(&self, name: &str) -> Option<String> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Yaml(_) => None,
             Self::Json(document) => document
                 .get(name)
                 .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
@@ -73,7 +82,7 @@ impl Payload {
     /// The document sent; `shape` gives the members of a form their types.
     pub(crate) fn document(&self, shape: &Shape<'_>) -> Document {
         match self {
-            Self::Nothing => Document::new(),
+            Self::Nothing | Self::Yaml(_) => Document::new(),
             Self::Json(document) => document.clone(),
             Self::Form(members) => form::document(members, shape),
         }

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use gateway_control::declarative;
 use gateway_model::{Catalog, Registry};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -18,7 +17,7 @@ use percent_encoding::percent_decode_str;
 use crate::answer::Answer;
 use crate::body::Payload;
 use crate::nested::{Page, Resource};
-use crate::{Admin, Ports, Served, Writes, collection, debug, health, info, schemas, tags};
+use crate::{Admin, Ports, Served, Writes, collection, config, debug, health, info, schemas, tags};
 
 /// One request, as the operations see it.
 pub(crate) struct Call<'a> {
@@ -102,7 +101,8 @@ async fn answer(served: &Served, parts: &Parts, body: Body) -> Result<Answer, An
     let payload = match parts.method {
         Method::POST | Method::PUT | Method::PATCH => {
             let types: Vec<&HeaderValue> = parts.headers.get_all(CONTENT_TYPE).iter().collect();
-            Payload::read(&types, body, admin.body_limit).await?
+            let yaml = matches!(resource, Resource::Page(Page::Config));
+            Payload::read(&types, body, admin.body_limit, yaml).await?
         }
         _ => Payload::default(),
     };
@@ -146,14 +146,9 @@ async fn show(call: &Call<'_>, page: Page, payload: &Payload) -> Result<Answer, 
         Page::Filter(name) => {
             Err(Answer::message(StatusCode::NOT_FOUND, format!("Filter '{name}' not found")))
         }
-        Page::Config if call.admin.writes == Writes::Declarative => {
-            // Until a running node takes a new file, nothing can be posted.
-            if *call.method == Method::POST {
-                return Err(Answer::not_found());
-            }
-            Ok(Answer::ok(serde_json::json!({ "config": declarative::export(&call.catalog) })))
-        }
-        Page::Config => Err(Answer::bad_request(NEEDS_FILE)),
+        Page::Config if call.admin.writes == Writes::Store => Err(Answer::bad_request(NEEDS_FILE)),
+        Page::Config if *call.method == Method::POST => config::load(call, payload).await,
+        Page::Config => Ok(config::show(call)),
         // Nothing is cached that a write would not replace: no key is found, purging is done.
         Page::Cache { .. } if *call.method == Method::DELETE => Ok(Answer::no_content()),
         Page::Cache { .. } => Err(Answer::not_found()),

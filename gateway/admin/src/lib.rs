@@ -14,6 +14,7 @@
 mod answer;
 mod body;
 mod collection;
+mod config;
 mod debug;
 mod dispatch;
 mod error;
@@ -28,9 +29,11 @@ mod tags;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use gateway_control::Control;
+use gateway_control::declarative::DeclarativeError;
 use gateway_model::ports::TargetHealth;
-use gateway_model::{Document, Id};
+use gateway_model::{Catalog, Document, Id, Rejection, Stored};
 
 /// What the Admin API is made of.
 #[derive(Clone)]
@@ -140,6 +143,39 @@ pub struct Ports {
     pub targets: Option<Arc<dyn TargetHealth>>,
     /// The level of logs. Without it the configured one is shown, and cannot be changed.
     pub log_level: Option<Arc<dyn LogLevel>>,
+    /// The declarative configuration of a node without a database. Without it `POST /config` is
+    /// not there.
+    pub declared: Option<Arc<dyn Declared>>,
+}
+
+/// The declarative configuration of a node without a database.
+pub trait Declared: Send + Sync {
+    /// Whether this very text is what is served.
+    fn is_served(&self, text: &str) -> bool;
+
+    /// Serves what a text declares, and nothing else, in one step. A failed load changes nothing.
+    fn load(&self, text: String) -> BoxFuture<'_, Result<Loaded, LoadError>>;
+}
+
+/// What a declarative text became.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The catalog being served.
+    pub catalog: Arc<Catalog>,
+    /// The entities of the text.
+    pub entities: Vec<Arc<Stored>>,
+}
+
+/// Why a declarative text is not served.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// It breaks rules.
+    #[error("reading the declarative configuration")]
+    Declarative(#[source] DeclarativeError),
+    /// What it declares cannot be served.
+    #[error("applying the declarative configuration")]
+    Refused(#[source] Rejection),
 }
 
 /// The level of logs, in Kong's words: `debug`, `info`, `notice`, `warn`, `error`, `crit`,

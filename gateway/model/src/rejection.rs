@@ -116,17 +116,28 @@ pub enum Rejection {
     Store(String),
 }
 
-/// A flat object as Kong prints it: `{name="s1",service=null}`, sorted.
+/// An object as Kong prints it: `{name="s1",service=null}`, sorted; lists without names until the
+/// first hole: `{"a"}`, `{[2]="b"}`.
 pub fn lua(fields: &Map<String, Value>) -> String {
     let mut names: Vec<&String> = fields.keys().collect();
     names.sort();
-    let rows: Vec<String> = names
-        .iter()
-        .map(|name| match &fields[*name] {
-            Value::String(text) => format!("{name}=\"{text}\""),
-            Value::Object(inner) => format!("{name}={}", lua(inner)),
-            other => format!("{name}={other}"),
-        })
-        .collect();
-    format!("{{{}}}", rows.join(","))
+    let rows = names.iter().map(|name| format!("{name}={}", lua_value(&fields[*name])));
+    format!("{{{}}}", rows.collect::<Vec<_>>().join(","))
+}
+
+fn lua_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("\"{text}\""),
+        Value::Object(inner) => lua(inner),
+        Value::Array(elements) => {
+            let dense = elements.iter().take_while(|element| !element.is_null()).count();
+            let all = elements.iter().enumerate().filter(|(_, element)| !element.is_null());
+            let rows = all.map(|(index, element)| match index < dense {
+                true => lua_value(element),
+                false => format!("[{}]={}", index + 1, lua_value(element)),
+            });
+            format!("{{{}}}", rows.collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
 }

@@ -179,7 +179,7 @@ impl Subject {
             ))
             .unwrap();
         let balancer = Balancer(control.clone());
-        let ports = Ports { targets: Some(Arc::new(balancer)), log_level: None };
+        let ports = Ports { targets: Some(Arc::new(balancer)), ..Ports::default() };
         let configuration = json!({ "database": "sqlite" }).as_object().unwrap().clone();
         let admin = Admin {
             control,
