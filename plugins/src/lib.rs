@@ -16,6 +16,7 @@ mod kit;
 mod pre_function;
 mod prometheus;
 mod rate_limiting;
+mod request_termination;
 mod response_transformer;
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<prometheus::Prometheus>(),
     PluginType::of::<http_log::HttpLog>(),
     PluginType::of::<appid_header::AppIdHeader>(),
+    PluginType::of::<request_termination::RequestTermination>(),
 ];
 
 /// The kinds plugins bring: credentials and the like. They refer to the gateway's own.

@@ -86,7 +86,7 @@ fn request(summary: &Summary<'_>) -> Value {
 }
 
 /// Names in lower case; a repeated one has all its values. Credentials are not shown.
-fn headers(headers: &HeaderMap) -> Map<String, Value> {
+pub(crate) fn headers(headers: &HeaderMap) -> Map<String, Value> {
     let mut shown = Map::new();
     for (name, value) in headers {
         let secret = *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION;
@@ -98,7 +98,7 @@ fn headers(headers: &HeaderMap) -> Map<String, Value> {
 }
 
 /// Query arguments, decoded; a repeated one has all its values, one without `=` is `true`.
-fn query(uri: &str) -> Map<String, Value> {
+pub(crate) fn query(uri: &str) -> Map<String, Value> {
     let mut shown = Map::new();
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     for part in query.split('&') {
@@ -142,7 +142,7 @@ fn tries(summary: &Summary<'_>) -> Vec<Value> {
 }
 
 /// An entity without its null members.
-fn entity(document: &Document, with_workspace: bool) -> Value {
+pub(crate) fn entity(document: &Document, with_workspace: bool) -> Value {
     let set = document.iter().filter(|(_, value)| !value.is_null());
     let mut shown: Map<String, Value> =
         set.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -152,7 +152,7 @@ fn entity(document: &Document, with_workspace: bool) -> Value {
     Value::Object(shown)
 }
 
-fn without_port(host: &str) -> &str {
+pub(crate) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))
             if port.bytes().all(|byte| byte.is_ascii_digit())

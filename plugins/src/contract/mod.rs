@@ -6,7 +6,7 @@
 //!
 //! Absent from here: the proxy's session, the store, the control plane. A handler can reach none.
 
-mod entry;
+pub(crate) mod entry;
 mod facts;
 mod reply;
 mod request;

@@ -34,7 +34,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Lower-case names.
     pub(crate) headers: Vec<(String, String)>,
-    /// `{"message": …}` for messages, whose outer form is the proxy's.
+    /// `{"message": …}` for messages, whose outer form is the proxy's; what is no JSON as text.
     pub(crate) body: Value,
 }
 
@@ -56,7 +56,10 @@ impl From<Reply> for Answer {
                 .collect(),
             body: match reply.body {
                 ReplyBody::Message(text) => serde_json::json!({ "message": text }),
-                ReplyBody::Bytes(_, bytes) => serde_json::from_slice(&bytes).unwrap(),
+                ReplyBody::Bytes(_, bytes) => {
+                    let text = std::str::from_utf8(&bytes).unwrap();
+                    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+                }
                 ReplyBody::Empty => Value::Null,
             },
         }
