@@ -7,6 +7,7 @@ mod acl;
 mod appid_header;
 mod basic_auth;
 pub mod contract;
+mod correlation_id;
 mod cors;
 mod http_log;
 mod ip_restriction;
@@ -36,6 +37,7 @@ pub const KONG_VERSION: &str = "3.10.0";
 /// Every plugin this process has.
 pub static ALL: &[PluginType] = &[
     PluginType::of::<pre_function::PreFunction>(),
+    PluginType::of::<correlation_id::CorrelationId>(),
     PluginType::of::<cors::Cors>(),
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<key_auth::KeyAuth>(),

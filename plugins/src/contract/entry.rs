@@ -7,7 +7,7 @@ use gateway_model::Document;
 use http::{HeaderMap, header};
 use serde_json::{Map, Value, json};
 
-use super::{Source, Summary};
+use super::{LogMembers, Source, Summary};
 
 /// Id and name of the one workspace there is. The id is the one Kong uses without a database.
 pub const WORKSPACE: (&str, &str) = ("0dc6f45b-8f8d-40d2-a504-473544ee190b", "default");
@@ -55,6 +55,9 @@ pub(super) fn entry(summary: &Summary<'_>) -> Value {
     }
     if let Some(credential) = &facts.identity.credential {
         entry["authenticated_entity"] = json!({ "id": credential.id });
+    }
+    for (name, value) in facts.notes.get::<LogMembers>().into_iter().flat_map(|more| &more.0) {
+        entry[*name] = value.clone();
     }
     entry
 }

@@ -37,6 +37,19 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 pub struct ForwardedFor(pub HeaderValue);
 
+/// Members a handler adds to the log entry. It leaves them in [`Facts::notes`].
+#[derive(Clone, Debug, Default)]
+pub struct LogMembers(pub Vec<(&'static str, serde_json::Value)>);
+
+impl LogMembers {
+    /// Adds a member; one of the same name is replaced.
+    pub fn add(facts: &mut Facts, name: &'static str, value: serde_json::Value) {
+        let members = &mut facts.notes.get_or_insert_default::<Self>().0;
+        members.retain(|(known, _)| *known != name);
+        members.push((name, value));
+    }
+}
+
 /// Groups an authentication plugin found for a caller, beside those of a consumer. It leaves them in
 /// [`Facts::notes`].
 #[derive(Clone, Debug)]

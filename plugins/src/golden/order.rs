@@ -10,6 +10,7 @@ fn the_order_of_plugins() {
         listed,
         [
             "1000000 pre-function",
+            "100001 correlation-id",
             "2000 cors",
             "1450 jwt",
             "1250 key-auth",
