@@ -17,6 +17,7 @@ mod kit;
 mod pre_function;
 mod prometheus;
 mod rate_limiting;
+mod request_size_limiting;
 mod request_termination;
 mod response_transformer;
 
@@ -43,6 +44,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<key_auth::KeyAuth>(),
     PluginType::of::<basic_auth::BasicAuth>(),
     PluginType::of::<ip_restriction::IpRestriction>(),
+    PluginType::of::<request_size_limiting::RequestSizeLimiting>(),
     PluginType::of::<acl::Acl>(),
     PluginType::of::<rate_limiting::RateLimiting>(),
     PluginType::of::<response_transformer::ResponseTransformer>(),

@@ -50,6 +50,16 @@ impl LogMembers {
     }
 }
 
+/// The largest body, in bytes, a request may have that does not tell its length. A handler leaves it
+/// in [`Facts::notes`]; who reads the body answers 413 with [`BodyLimit::EXCEEDED`] when it is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimit(pub u64);
+
+impl BodyLimit {
+    /// The text of a refusal.
+    pub const EXCEEDED: &'static str = "Request size limit exceeded";
+}
+
 /// Groups an authentication plugin found for a caller, beside those of a consumer. It leaves them in
 /// [`Facts::notes`].
 #[derive(Clone, Debug)]

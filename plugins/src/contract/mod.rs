@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 
 pub use entry::WORKSPACE;
 pub use facts::{
-    AuthenticatedGroups, Client, Credential, Facts, ForwardedFor, Identity, LogMembers, Scheme,
-    TlsFacts,
+    AuthenticatedGroups, BodyLimit, Client, Credential, Facts, ForwardedFor, Identity, LogMembers,
+    Scheme, TlsFacts,
 };
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;

@@ -16,6 +16,7 @@ fn the_order_of_plugins() {
             "1250 key-auth",
             "1100 basic-auth",
             "990 ip-restriction",
+            "951 request-size-limiting",
             "950 acl",
             "910 rate-limiting",
             "800 response-transformer",
