@@ -17,6 +17,7 @@ mod kit;
 mod pre_function;
 mod prometheus;
 mod rate_limiting;
+mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_transformer;
@@ -48,6 +49,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<acl::Acl>(),
     PluginType::of::<rate_limiting::RateLimiting>(),
     PluginType::of::<response_transformer::ResponseTransformer>(),
+    PluginType::of::<redirect::Redirect>(),
     PluginType::of::<prometheus::Prometheus>(),
     PluginType::of::<http_log::HttpLog>(),
     PluginType::of::<appid_header::AppIdHeader>(),

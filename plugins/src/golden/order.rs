@@ -20,6 +20,7 @@ fn the_order_of_plugins() {
             "950 acl",
             "910 rate-limiting",
             "800 response-transformer",
+            "779 redirect",
             "13 prometheus",
             "12 http-log",
             "10 appid-header",
