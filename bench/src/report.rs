@@ -63,6 +63,9 @@ pub(crate) struct Figures {
     per_second: f64,
     /// CPU time of the process and all its threads, in microseconds.
     pub(crate) cpu_us_per_request: f64,
+    /// Cores the process kept busy. A request costs less the busier a proxy is, for it finds more
+    /// work each time it looks: ratios of proxies that were not equally busy say less.
+    cores_busy: f64,
     p50_us: f64,
     p99_us: f64,
     /// The CPU time of a request over that of nginx in the same round.
@@ -78,6 +81,7 @@ impl Figures {
             requests: outcome.requests,
             per_second: requests / outcome.seconds,
             cpu_us_per_request: cpu_micros as f64 / requests,
+            cores_busy: cpu_micros as f64 / 1e6 / outcome.seconds,
             p50_us: outcome.p50_us,
             p99_us: outcome.p99_us,
             cpu_to_nginx: None,
@@ -94,8 +98,8 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:>8.0}/s  {:>7.1} CPU us  p50 {:>7.0} us  p99 {:>7.0} us",
-            self.per_second, self.cpu_us_per_request, self.p50_us, self.p99_us
+            "{:>8.0}/s  {:>7.1} CPU us  {:.2} busy  p50 {:>7.0} us  p99 {:>7.0} us",
+            self.per_second, self.cpu_us_per_request, self.cores_busy, self.p50_us, self.p99_us
         )
     }
 }
@@ -117,8 +121,8 @@ impl<'a> Report<'a> {
     /// The medians, as a Markdown table.
     pub(crate) fn table(&self) -> String {
         let mut out = String::from(
-            "| scenario | subject | requests/s | CPU us/request | x nginx | p50 us | p99 us | peak MiB |\n\
-             |---|---|---:|---:|---:|---:|---:|---:|\n",
+            "| scenario | subject | requests/s | CPU us/request | x nginx | cores busy | p50 us | p99 us | peak MiB |\n\
+             |---|---|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         for row in &self.rows {
             let median = |of: fn(&Figures) -> f64| median(row.rounds.iter().map(of));
@@ -126,11 +130,12 @@ impl<'a> Report<'a> {
             let ratio = if ratio.is_nan() { "-".to_owned() } else { format!("{ratio:.2}") };
             let _ = writeln!(
                 out,
-                "| {} | {} | {:.0} | {:.1} | {ratio} | {:.0} | {:.0} | {:.1} |",
+                "| {} | {} | {:.0} | {:.1} | {ratio} | {:.2} | {:.0} | {:.0} | {:.1} |",
                 row.scenario,
                 row.subject,
                 median(|round| round.per_second),
                 median(|round| round.cpu_us_per_request),
+                median(|round| round.cores_busy),
                 median(|round| round.p50_us),
                 median(|round| round.p99_us),
                 row.peak_rss_mib,

@@ -124,3 +124,64 @@ impl Serialize for Generator {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::upstream::Upstream;
+
+    fn traffic() -> Traffic {
+        let token = Some("token".to_owned());
+        Traffic::plain(vec![
+            Get { path: "/one".to_owned(), token: None },
+            Get { path: "/seen".to_owned(), token },
+        ])
+    }
+
+    #[tokio::test]
+    async fn load_is_counted_and_its_absence_is_a_failure() {
+        let upstream = Upstream::start().unwrap();
+        let origin = format!("http://{}", upstream.address);
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let length = Duration::from_secs(1);
+        for generator in [Generator::BuiltIn, Generator::found()] {
+            let outcome = generator.send(&traffic(), &origin, length).await.unwrap();
+            assert!(outcome.requests > 0 && outcome.seconds > 0.5, "{generator}: {outcome:?}");
+            let (p50, p99) = (outcome.p50_us, outcome.p99_us);
+            assert!(0.0 < p50 && p50 <= p99, "{generator}: {outcome:?}");
+            let refused = generator.send(&traffic(), &format!("http://{closed}"), length).await;
+            assert!(refused.is_err(), "{generator}: {refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_another_status_ends_a_loop() {
+        let upstream = Upstream::start().unwrap();
+        let client = client().build().unwrap();
+        let url = format!("http://{}/one", upstream.address);
+        let get = |_| Ok(client.get(&url));
+        let done = drive(4, Bound::Count(100), 200, get).await.unwrap();
+        assert_eq!(done.requests, 100);
+        let failed = drive(4, Bound::Count(100), 201, get).await.unwrap_err();
+        assert!(failed.to_string().contains("200 OK"), "{failed}");
+    }
+
+    #[tokio::test]
+    async fn the_upstream_tells_what_it_saw() {
+        let upstream = Upstream::start().unwrap();
+        let client = client().build().unwrap();
+        let url = format!("http://{}", upstream.address);
+        let usual = client.get(format!("{url}/other")).send().await.unwrap();
+        assert_eq!(usual.bytes().await.unwrap().len(), crate::upstream::BODY);
+        let seen = client.get(format!("{url}/a/seen")).header("X-One", "1").send().await.unwrap();
+        let seen = seen.text().await.unwrap();
+        assert!(
+            seen.starts_with("GET /a/seen HTTP/1.1\r\n") && seen.contains("x-one: 1"),
+            "{seen}"
+        );
+    }
+}

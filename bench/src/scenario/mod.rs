@@ -181,3 +181,19 @@ async fn measured(
     println!("  {name:<18} {subject:<8} {figures}");
     Ok(figures)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_found_by_name() {
+        let found = |name| named(name).map(<[Scenario]>::len);
+        assert_eq!(found("all"), Ok(ALL.len()));
+        for scenario in ALL {
+            assert_eq!(found(scenario.name), Ok(1), "{}", scenario.name);
+        }
+        let why = found("nothing").expect_err("no scenario");
+        assert!(why.contains("all, plain, jwt,"), "{why}");
+    }
+}
