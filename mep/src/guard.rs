@@ -63,7 +63,8 @@ impl Guard {
         if within(&name, "localhost") { Err(Forbidden::Address) } else { Ok(()) }
     }
 
-    fn check_address(&self, address: IpAddr, port: u16) -> Result<(), Forbidden> {
+    /// Checks an address that was named, or that a name resolved to when it is called.
+    pub(crate) fn check_address(&self, address: IpAddr, port: u16) -> Result<(), Forbidden> {
         if !self.admits(address) {
             return Err(Forbidden::Address);
         }

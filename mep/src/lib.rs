@@ -23,6 +23,8 @@ mod platform;
 mod problem;
 mod seed;
 mod settings;
+#[cfg(test)]
+mod test_kit;
 
 pub use entities::ALL as ENTITIES;
 pub use platform::{Platform, PlatformError};

@@ -35,7 +35,7 @@ pub struct PlatformSettings {
     pub destinations: Destinations,
     /// Addresses this process listens on.
     pub own_listeners: Vec<SocketAddr>,
-    /// The address told to notified apps in `X-Real-Ip`.
+    /// The address told to notified apps in `X-Real-Ip`; `None` for the one that is sent from.
     pub own_address: Option<IpAddr>,
     /// How notifications are delivered.
     pub delivery: Delivery,
@@ -138,9 +138,10 @@ pub struct Delivery {
     pub pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// Notifications kept for one subscriber; what comes on top is lost and counted.
+    /// Notifications kept for one subscriber; beyond that the oldest is lost and counted.
     pub queue: usize,
-    /// Attempts under way at the same time, to all subscribers together.
+    /// Attempts under way at the same time, to all subscribers together; a quarter of them is for
+    /// those that keep us waiting.
     pub concurrency: usize,
     /// Call a change of state `STATE_CHANGED`, as ETSI has it, instead of the original's
     /// `ATTRIBUTES_CHANGED`.

@@ -1,22 +1,23 @@
 //! [`Courier`]: brings notifications to subscribers, each in its own order.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::error::Error as _;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder, Retryable as _};
-use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use dashmap::{DashMap, DashSet};
 use gateway_control::Control;
 use gateway_model::Id;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use tokio::sync::{Semaphore, watch};
-use url::Url;
+use tokio::time::{Instant, timeout};
 
-use super::resolver::GuardedResolver;
+use super::message::Event;
+use super::outbound::{CallError, Outbound};
 use crate::entities::Subscription;
-use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::platform::over;
 use crate::settings::Delivery;
@@ -24,59 +25,70 @@ use crate::settings::Delivery;
 /// Brings notifications to subscribers.
 ///
 /// Every subscription with something waiting has a task of its own that delivers in order and ends
-/// with its queue. All share the number of attempts that may be under way.
+/// with its queue. The number of attempts under way is limited, and subscribers that keep us
+/// waiting have a part of it for themselves: the others are delayed neither by them nor, for longer
+/// than [`PROMPT`], by finding out.
 pub(super) struct Courier {
-    client: reqwest::Client,
+    outbound: Outbound,
     settings: Delivery,
-    own_address: Option<IpAddr>,
     control: Control,
-    guard: Arc<Guard>,
     metrics: Metrics,
-    queues: DashMap<Id, VecDeque<String>>,
-    attempts: Semaphore,
+    queues: DashMap<Id, VecDeque<Arc<Event>>>,
+    /// Who kept us waiting last time.
+    tardy: DashSet<Id>,
+    prompt_attempts: Semaphore,
+    tardy_attempts: Semaphore,
     stopped: watch::Sender<bool>,
 }
+
+/// Whoever needs longer than this to answer is tardy.
+const PROMPT: Duration = Duration::from_secs(1);
 
 impl Courier {
     pub(super) fn new(
         settings: Delivery,
-        own_address: Option<IpAddr>,
+        outbound: Outbound,
         control: Control,
-        guard: Arc<Guard>,
         metrics: Metrics,
-    ) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(settings.timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(Arc::new(GuardedResolver(Arc::clone(&guard))))
-            .tls_danger_accept_invalid_certs(!settings.verify_certificates)
-            .build()?;
-        Ok(Self {
-            client,
-            own_address,
+    ) -> Self {
+        let for_tardy = (settings.concurrency / 4).max(1);
+        Self {
+            outbound,
             control,
-            guard,
             metrics,
             queues: DashMap::new(),
-            attempts: Semaphore::new(settings.concurrency.max(1)),
+            tardy: DashSet::new(),
+            prompt_attempts: Semaphore::new(settings.concurrency.saturating_sub(for_tardy).max(1)),
+            tardy_attempts: Semaphore::new(for_tardy),
             stopped: watch::Sender::new(false),
             settings,
-        })
+        }
     }
 
-    /// Queues a notification; one too many is lost and counted.
-    pub(super) fn send(self: &Arc<Self>, subscription: &Subscription, body: String) {
-        match self.queues.entry(subscription.id) {
-            Entry::Occupied(mut queue) if queue.get().len() < self.settings.queue => {
-                queue.get_mut().push_back(body);
+    /// Queues a notification for a subscription. When the queue is full the oldest in it is lost
+    /// and counted: a subscriber that comes back is better served by what is true now.
+    pub(super) fn send(self: &Arc<Self>, id: Id, event: &Arc<Event>) {
+        let event = Arc::clone(event);
+        match self.queues.entry(id) {
+            Entry::Occupied(mut queue) => {
+                let queue = queue.get_mut();
+                queue.push_back(event);
+                if queue.len() > self.settings.queue.max(1) {
+                    queue.pop_front();
+                    self.count("dropped", 1);
+                }
             }
-            Entry::Occupied(_) => self.count("dropped", 1),
             Entry::Vacant(place) => {
-                place.insert(VecDeque::from([body]));
-                tokio::spawn(Arc::clone(self).deliver_all(subscription.id));
+                place.insert(VecDeque::from([event]));
+                tokio::spawn(Arc::clone(self).deliver_all(id));
             }
         }
+    }
+
+    /// Drops what waits for a subscription that is gone.
+    pub(super) fn forget(&self, id: Id) {
+        self.tardy.remove(&id);
+        self.abandon(id, 0);
     }
 
     /// Ends all deliveries; what waits is lost and counted.
@@ -84,34 +96,49 @@ impl Courier {
         self.stopped.send_replace(true);
     }
 
+    /// How many subscriptions kept us waiting last time.
+    #[cfg(test)]
+    pub(super) fn known_tardy(&self) -> usize {
+        self.tardy.len()
+    }
+
+    /// How many notifications wait for their turn.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queues.iter().map(|queue| queue.len()).sum()
+    }
+
     /// Delivers what waits for one subscription, until nothing does or it is gone.
     async fn deliver_all(self: Arc<Self>, id: Id) {
         let mut stopped = self.stopped.subscribe();
-        while let Some(body) = self.next(id) {
-            let Some(subscription) = self.control.catalog().get::<Subscription>(id) else {
-                self.abandon(id, 1);
-                return;
+        while let Some(event) = self.next(id) {
+            let outcome = tokio::select! {
+                outcome = self.deliver(id, &event) => outcome,
+                () = over(&mut stopped) => return self.abandon(id, 1),
             };
-            tokio::select! {
-                outcome = self.deliver(&subscription, body) => self.count(outcome, 1),
-                () = over(&mut stopped) => {
-                    self.abandon(id, 1);
-                    return;
+            match outcome {
+                Ok(()) => self.count("delivered", 1),
+                Err(Failure::Gone) => return self.abandon(id, 1),
+                Err(failure) => {
+                    let why = failure.to_string();
+                    let cause = failure.source().map(ToString::to_string);
+                    tracing::warn!(subscription.id = %id, why, cause, "not notified");
+                    self.count(if failure.may_pass() { "failed" } else { "refused" }, 1);
                 }
             }
         }
     }
 
-    /// The next body, and the end of the queue when there is none: whoever sends after that begins
+    /// The next event, and the end of the queue when there is none: whoever sends after that begins
     /// a new one.
-    fn next(&self, id: Id) -> Option<String> {
+    fn next(&self, id: Id) -> Option<Arc<Event>> {
         match self.queues.entry(id) {
             Entry::Occupied(mut queue) => {
-                let body = queue.get_mut().pop_front();
-                if body.is_none() {
+                let event = queue.get_mut().pop_front();
+                if event.is_none() {
                     queue.remove();
                 }
-                body
+                event
             }
             Entry::Vacant(_) => None,
         }
@@ -127,63 +154,74 @@ impl Courier {
         self.metrics.notifications.with_label_values(&[result]).inc_by(number);
     }
 
-    async fn deliver(&self, subscription: &Subscription, body: String) -> &'static str {
-        let id = subscription.id;
-        let callback = match self.destination(&subscription.callback_reference) {
-            Ok(callback) => callback,
-            Err(why) => {
-                tracing::warn!(subscription.id = %id, why, "a callback is not called");
-                return "refused";
-            }
-        };
+    async fn deliver(&self, id: Id, event: &Event) -> Result<(), Failure> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.settings.pause)
             .with_max_delay(self.settings.longest_pause)
             .with_max_times(self.settings.retries)
             .with_jitter();
-        let attempt = || self.attempt(&callback, &body);
-        match attempt.retry(backoff.build()).when(Failure::may_pass).await {
-            Ok(()) => "delivered",
-            Err(Failure::Status(status)) => {
-                tracing::info!(subscription.id = %id, %status, "a notification was refused");
-                "refused"
-            }
-            Err(Failure::Transport(cause)) => {
-                tracing::warn!(subscription.id = %id, %cause, "a notification was not delivered");
-                "failed"
-            }
-        }
+        let attempt = || self.attempt(id, event);
+        attempt.retry(backoff.build()).when(Failure::may_pass).await
     }
 
-    /// The callback as a URL that may be called. The rules may have changed since it was stored.
-    fn destination(&self, callback: &str) -> Result<Url, String> {
-        let url = Url::parse(callback).map_err(|why| why.to_string())?;
-        self.guard.check(&url).map_err(|why| why.to_string())?;
-        Ok(url)
+    /// One attempt, in the lane its subscriber belongs to. One that turns out to be slow changes
+    /// lanes while it waits, and is given up for now when the other is full.
+    async fn attempt(&self, id: Id, event: &Event) -> Result<(), Failure> {
+        let tardy = self.tardy.contains(&id);
+        let lane = if tardy { &self.tardy_attempts } else { &self.prompt_attempts };
+        // Semaphores are never closed; without a permit the attempt is made all the same.
+        let permit = lane.acquire().await.ok();
+        let subscription = self.control.catalog().get::<Subscription>(id).ok_or(Failure::Gone)?;
+        let body = event.body(&subscription);
+        let mut call = pin!(self.outbound.post(&subscription.callback_reference, body));
+        if tardy {
+            let began = Instant::now();
+            let answer = call.await;
+            if answer.is_ok() && began.elapsed() <= PROMPT {
+                self.tardy.remove(&id);
+            }
+            return judge(answer);
+        }
+        if let Ok(answer) = timeout(PROMPT, &mut call).await {
+            return judge(answer);
+        }
+        self.mark_tardy(id);
+        drop(permit);
+        let _permit = self.tardy_attempts.try_acquire().map_err(|_| Failure::Crowded)?;
+        judge(call.await)
     }
 
-    async fn attempt(&self, callback: &Url, body: &str) -> Result<(), Failure> {
-        // The semaphore is never closed; without a permit the attempt is made all the same.
-        let _permit = self.attempts.acquire().await.ok();
-        let mut request = self
-            .client
-            .post(callback.clone())
-            .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            .body(body.to_owned());
-        if let Some(address) = self.own_address {
-            request = request.header("X-Real-Ip", address.to_string());
+    fn mark_tardy(&self, id: Id) {
+        self.tardy.insert(id);
+        // The subscription may have gone in between, after which nobody would forget it here.
+        if self.control.catalog().get::<Subscription>(id).is_none() {
+            self.tardy.remove(&id);
         }
-        let status = request.send().await.map_err(Failure::Transport)?.status();
-        if status.is_success() { Ok(()) } else { Err(Failure::Status(status)) }
+    }
+}
+
+fn judge(answer: Result<StatusCode, CallError>) -> Result<(), Failure> {
+    match answer? {
+        status if status.is_success() => Ok(()),
+        status => Err(Failure::Status(status)),
     }
 }
 
 /// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
 enum Failure {
     /// The subscriber answered, but not with success.
+    #[error("the subscriber answered {0}")]
     Status(StatusCode),
-    /// No answer.
-    Transport(reqwest::Error),
+    /// It did not answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// It is slow, and so are too many others.
+    #[error("no answer within {} s", PROMPT.as_secs())]
+    Crowded,
+    /// The subscription is gone.
+    #[error("the subscription is gone")]
+    Gone,
 }
 
 impl Failure {
@@ -197,7 +235,8 @@ impl Failure {
                         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
                     )
             }
-            Self::Transport(_) => true,
+            Self::Call(CallError::Transport(_)) | Self::Crowded => true,
+            Self::Call(CallError::Forbidden(_)) | Self::Gone => false,
         }
     }
 }

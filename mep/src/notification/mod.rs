@@ -1,30 +1,37 @@
 //! Telling subscribers what became of services (ETSI GS MEC 011, clause 8.4).
 //!
-//! The feed of committed changes is matched with the subscriptions of the same catalog
-//! ([`matching`]); what comes of it goes through a bounded queue per subscriber ([`delivery`]). A
-//! subscriber that is slow or gone delays nobody else. Queues live in memory: what is not delivered
-//! when the process ends is lost.
+//! The feed of committed changes becomes events ([`message`]), which are matched with the
+//! subscriptions of the same catalog ([`index`], [`matching`]) and queued per subscription
+//! ([`delivery`]); [`outbound`] makes the calls. A subscriber that is slow or gone delays nobody
+//! else. Queues live in memory: what is not delivered when the process ends is lost.
 
 mod delivery;
+mod index;
 mod matching;
+mod message;
+mod outbound;
 mod resolver;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use gateway_control::{Committed, Control};
 use gateway_model::catalog::Collection;
-use gateway_model::{Catalog, Entity, Stored, Write};
-use serde::Serialize;
+use gateway_model::{Catalog, Entity as _};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use self::delivery::Courier;
-use crate::dialect::json;
-use crate::entities::{ServiceInstance, Store, Subscription, service_id};
+use self::index::Index;
+use self::message::Event;
+use self::outbound::Outbound;
+use crate::entities::{ServiceInstance, Subscription};
 use crate::guard::Guard;
 use crate::metrics::Metrics;
-use crate::mp1::href;
 use crate::platform::over;
 use crate::settings::Delivery;
 
@@ -45,7 +52,8 @@ impl Notifier {
         metrics: Metrics,
     ) -> Result<Self, reqwest::Error> {
         let state_changed = settings.state_changed;
-        let courier = Courier::new(settings, own_address, control.clone(), guard, metrics.clone())?;
+        let outbound = Outbound::new(&settings, own_address, guard)?;
+        let courier = Courier::new(settings, outbound, control.clone(), metrics.clone());
         Ok(Self { courier: Arc::new(courier), control, metrics, state_changed })
     }
 
@@ -56,118 +64,70 @@ impl Notifier {
         mut shutdown: watch::Receiver<bool>,
     ) {
         self.count(&self.control.catalog());
+        // Made with the next commit, when there is none or commits are missing in it.
+        let mut index = None;
         loop {
-            tokio::select! {
+            let heard = tokio::select! {
                 () = over(&mut shutdown) => break,
-                committed = feed.recv() => match committed {
-                    Ok(committed) => self.follow(&committed),
-                    Err(RecvError::Lagged(missed)) => {
-                        self.metrics.missed_commits.inc_by(missed);
-                        tracing::warn!(missed, "too many commits to notify anybody of");
-                    }
-                    Err(RecvError::Closed) => break,
-                },
+                heard = feed.recv() => heard,
+            };
+            if self.hear(heard, &mut index).is_break() {
+                break;
             }
         }
         self.courier.stop();
     }
 
-    fn follow(&self, committed: &Committed) {
-        let events: Vec<Event<'_>> = committed
-            .writes
-            .iter()
-            .filter_map(|write| Event::of(write, self.state_changed))
-            .collect();
-        if events.is_empty() {
-            return;
+    /// What the feed says next; it ends when nobody is left to write.
+    fn hear(
+        &self,
+        heard: Result<Arc<Committed>, RecvError>,
+        index: &mut Option<Index>,
+    ) -> ControlFlow<()> {
+        match heard {
+            Ok(committed) => self.follow(&committed, index),
+            Err(RecvError::Lagged(missed)) => {
+                *index = None;
+                self.metrics.missed_commits.inc_by(missed);
+                tracing::warn!(missed, "too many commits to notify anybody of");
+            }
+            Err(RecvError::Closed) => return ControlFlow::Break(()),
         }
-        self.count(&committed.catalog);
-        for subscription in committed.catalog.all::<Subscription>() {
-            let Some(criteria) = subscription.criteria.as_ref() else { continue };
-            if subscription.store != Store::Availability {
-                continue;
+        ControlFlow::Continue(())
+    }
+
+    /// Whoever is subscribed after a commit is told of all of it.
+    fn follow(&self, committed: &Committed, index: &mut Option<Index>) {
+        let catalog = &committed.catalog;
+        match index {
+            Some(index) => index.follow(&committed.writes),
+            None => *index = Some(Index::of(catalog)),
+        }
+        for write in committed.writes.iter() {
+            if write.kind == Subscription::KIND && write.after.is_none() {
+                self.courier.forget(write.id);
             }
-            for event in events.iter().filter(|event| matching::matches(criteria, event.instance)) {
-                self.courier.send(&subscription, event.body(&subscription));
+        }
+        let events =
+            committed.writes.iter().filter_map(|write| Event::of(write, self.state_changed));
+        let mut any = false;
+        for event in events.map(Arc::new) {
+            any = true;
+            for id in index.iter().flat_map(|index| index.candidates(&event.instance)) {
+                let subscription = catalog.get::<Subscription>(id);
+                let criteria = subscription.as_ref().and_then(|found| found.criteria.as_ref());
+                if criteria.is_some_and(|criteria| matching::matches(criteria, &event.instance)) {
+                    self.courier.send(id, &event);
+                }
             }
+        }
+        if any {
+            self.count(catalog);
         }
     }
 
     fn count(&self, catalog: &Catalog) {
         let instances = catalog.collection(ServiceInstance::KIND).map_or(0, Collection::len);
         self.metrics.service_instances.set(i64::try_from(instances).unwrap_or(i64::MAX));
-    }
-}
-
-/// What became of a service instance.
-struct Event<'a> {
-    change: &'static str,
-    /// As it is now, or as it was when it is gone.
-    instance: &'a ServiceInstance,
-    gone: bool,
-}
-
-impl<'a> Event<'a> {
-    /// The event in a write, `None` when it is about something else or shows nothing new: a
-    /// heartbeat is no news.
-    fn of(write: &'a Write, state_changed: bool) -> Option<Self> {
-        let typed = |stored: &'a Option<Arc<Stored>>| {
-            stored.as_ref().and_then(|stored| stored.entity::<ServiceInstance>())
-        };
-        let (change, instance, gone) = match (typed(&write.before), typed(&write.after)) {
-            (None, Some(after)) => ("ADDED", after, false),
-            (Some(before), None) => ("REMOVED", before, true),
-            (Some(before), Some(after)) => {
-                let rest_is_same = before.info == after.info
-                    && before.publications == after.publications
-                    && before.app == after.app;
-                match (rest_is_same, before.state == after.state) {
-                    (true, true) => return None,
-                    (true, false) if state_changed => ("STATE_CHANGED", after, false),
-                    _ => ("ATTRIBUTES_CHANGED", after, false),
-                }
-            }
-            (None, None) => return None,
-        };
-        Some(Self { change, instance, gone })
-    }
-
-    /// The notification for one subscriber: JSON text, members in the original's order.
-    fn body(&self, subscription: &Subscription) -> String {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            notification_type: &'a str,
-            service_references: [Reference<'a>; 1],
-            #[serde(rename = "_links")]
-            links: serde_json::Value,
-        }
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Reference<'a> {
-            link: serde_json::Value,
-            ser_name: &'a str,
-            ser_instance_id: &'a str,
-            state: &'a str,
-            change_type: &'a str,
-        }
-        let id = service_id(self.instance.id);
-        let link = match self.gone {
-            true => serde_json::json!({}),
-            false => serde_json::json!({"href": format!("/mec_service_mgmt/v1/services/{id}")}),
-        };
-        let body = Body {
-            notification_type: "SerAvailabilityNotification",
-            service_references: [Reference {
-                link,
-                ser_name: &self.instance.info.ser_name,
-                ser_instance_id: &id,
-                state: self.instance.state.as_str(),
-                change_type: self.change,
-            }],
-            links: serde_json::json!({"subscription": {"href": href(subscription)}}),
-        };
-        // Texts and text keys only: it can be written.
-        json::to_string(&body).unwrap_or_default()
     }
 }

@@ -1,0 +1,101 @@
+//! [`Outbound`]: one call to a callback, under the guard's rules.
+
+use std::error::Error as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use url::{Host, Url};
+
+use super::resolver::{GuardedResolver, PORT};
+use crate::guard::Guard;
+use crate::settings::Delivery;
+
+/// Makes calls to callbacks. Redirects are answers like others; proxies of the environment are not
+/// used, as they would resolve names without our rules.
+pub(super) struct Outbound {
+    client: reqwest::Client,
+    guard: Arc<Guard>,
+    own_address: Option<IpAddr>,
+}
+
+impl Outbound {
+    /// # Errors
+    ///
+    /// When the HTTP client cannot be made.
+    pub(super) fn new(
+        settings: &Delivery,
+        own_address: Option<IpAddr>,
+        guard: Arc<Guard>,
+    ) -> Result<Self, reqwest::Error> {
+        let builder = || {
+            reqwest::Client::builder()
+                .timeout(settings.timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .dns_resolver(Arc::new(GuardedResolver(Arc::clone(&guard))))
+                .tls_danger_accept_invalid_certs(!settings.verify_certificates)
+        };
+        // A machine without certificate authorities is one where no `https` callback can be
+        // verified, not one without notifications.
+        let client = builder().build().or_else(|why| {
+            tracing::warn!(
+                why = why.source().map(ToString::to_string),
+                "this machine has no certificate authorities: https callbacks cannot be verified"
+            );
+            builder().tls_certs_only([]).build()
+        })?;
+        Ok(Self { client, guard, own_address })
+    }
+
+    /// Posts a JSON text and gives the status of the answer.
+    pub(super) async fn post(&self, callback: &str, body: String) -> Result<StatusCode, CallError> {
+        // The rules may have changed since the callback was stored.
+        let url = Url::parse(callback).map_err(|why| CallError::Forbidden(why.to_string()))?;
+        self.guard.check(&url).map_err(|why| CallError::Forbidden(why.to_string()))?;
+        let port = url.port_or_known_default().unwrap_or_default();
+        let own_address = self.own_address.or_else(|| source_address(&url));
+        let mut request = self
+            .client
+            .post(url)
+            .header(CONTENT_TYPE, "application/json; charset=utf-8")
+            .body(body);
+        if let Some(address) = own_address {
+            request = request.header("X-Real-Ip", address.to_string());
+        }
+        let answer = PORT.scope(port, request.send()).await;
+        // A callback's URI may hold secrets of the subscriber: it stays out of logs.
+        Ok(answer.map_err(|why| CallError::Transport(why.without_url()))?.status())
+    }
+}
+
+/// Why a call was not answered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// It may not be made.
+    #[error("the callback may not be called: {0}")]
+    Forbidden(String),
+    /// It got no answer.
+    #[error("no answer")]
+    Transport(#[source] reqwest::Error),
+}
+
+/// The address this machine sends from towards `url`, or into the world when that is a name.
+/// Connecting a datagram socket chooses a route and sends nothing.
+fn source_address(url: &Url) -> Option<IpAddr> {
+    /// Reserved for documentation (RFC 5737): any route out of here.
+    const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let there = match url.host()? {
+        Host::Ipv4(address) => address.into(),
+        Host::Ipv6(address) => address.into(),
+        Host::Domain(_) => ELSEWHERE,
+    };
+    let any: IpAddr = match there {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(SocketAddr::new(there, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
