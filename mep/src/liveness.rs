@@ -5,7 +5,7 @@
 //! and every service has its whole interval again.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,10 +88,11 @@ pub(crate) struct Watchman {
     pub(crate) clock: Clock,
     pub(crate) heartbeats: Arc<Heartbeats>,
     pub(crate) metrics: Metrics,
-    /// When to look at which service again, at most one entry each. It may be too early: what
-    /// counts is what the catalog and the heartbeats say when it is due.
+    /// When to look at which service again. It may be too early: what counts is what the catalog
+    /// and the heartbeats say when it is due.
     due: BinaryHeap<Reverse<(u64, Id)>>,
-    scheduled: HashSet<Id>,
+    /// The earliest entry of each service; later ones are void.
+    scheduled: HashMap<Id, u64>,
 }
 
 impl Watchman {
@@ -107,7 +108,7 @@ impl Watchman {
             heartbeats,
             metrics,
             due: BinaryHeap::new(),
-            scheduled: HashSet::new(),
+            scheduled: HashMap::new(),
         }
     }
 
@@ -144,9 +145,10 @@ impl Watchman {
     }
 
     fn watch(&mut self, instance: &ServiceInstance) {
-        if let Some(deadline) = self.heartbeats.deadline(instance)
-            && self.scheduled.insert(instance.id)
-        {
+        let Some(deadline) = self.heartbeats.deadline(instance) else { return };
+        // Heartbeats only move deadlines away, but a service may have got a shorter interval.
+        if self.scheduled.get(&instance.id).is_none_or(|scheduled| deadline < *scheduled) {
+            self.scheduled.insert(instance.id, deadline);
             self.due.push(Reverse((deadline, instance.id)));
         }
     }
@@ -173,6 +175,9 @@ impl Watchman {
                 break;
             }
             self.due.pop();
+            if self.scheduled.get(&id) != Some(&due) {
+                continue;
+            }
             self.scheduled.remove(&id);
             let Some(instance) = catalog.get::<ServiceInstance>(id) else { continue };
             match self.heartbeats.deadline(&instance) {
@@ -211,19 +216,37 @@ impl Watchman {
 /// How often the watchman looks: twice a second, so that a service is suspended within one.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Turns under way together.
-const TOGETHER: usize = 256;
+/// Turns under way together: as many as share one commit.
+const TOGETHER: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use std::sync::OnceLock;
-
-    use gateway_model::Ref;
-
     use super::*;
-    use crate::entities::ServiceInfo;
+    use crate::test_kit;
+
+    /// An active service that sends heartbeats every `interval` seconds.
+    fn beating(name: &str, interval: i64) -> ServiceInstance {
+        let mut instance = test_kit::instance(name);
+        instance.info.liveness_interval = interval;
+        instance
+    }
+
+    async fn register(control: &Control, instance: &ServiceInstance) {
+        control.apply(test_kit::register(instance)).await.unwrap();
+    }
+
+    async fn watchman() -> Watchman {
+        let heartbeats = Arc::new(Heartbeats::new(0));
+        let metrics = Metrics::new().unwrap();
+        Watchman::new(test_kit::control().await, Clock::fixed(0), heartbeats, metrics)
+    }
+
+    fn states(control: &Control, wanted: State) -> usize {
+        let catalog = control.catalog();
+        catalog.all::<ServiceInstance>().filter(|instance| instance.state == wanted).count()
+    }
 
     #[test]
     fn deadlines() {
@@ -237,21 +260,81 @@ mod tests {
             (1_000, None, 0, State::Suspended, None),
             (1_000, None, 0, State::Inactive, None),
         ] {
-            let id = Id::random();
             let heartbeats = Heartbeats::new(started_ms);
-            beat_ms.map(|at| heartbeats.beats.insert(id, at));
-            let instance = ServiceInstance {
-                id,
-                app: Ref::new(id),
-                service_name: Ref::new(id),
-                info: ServiceInfo { liveness_interval: 60, ..ServiceInfo::default() },
-                state,
-                publications: Vec::new(),
-                renewed_at_ms: registered_ms,
-                shown: OnceLock::new(),
-            };
+            let instance =
+                ServiceInstance { state, renewed_at_ms: registered_ms, ..beating("x", 60) };
+            beat_ms.map(|at| heartbeats.beats.insert(instance.id, at));
             let row = (registered_ms, beat_ms, started_ms, state);
             assert_eq!(heartbeats.deadline(&instance), wanted, "{row:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_last_millisecond_counts() {
+        let mut watchman = watchman().await;
+        register(&watchman.control, &beating("x", 60)).await;
+        watchman.watch_all();
+        for (now_ms, suspended) in [(62_999, 0), (63_000, 1)] {
+            watchman.clock.set_unix_ms(now_ms);
+            watchman.look().await;
+            assert_eq!(states(&watchman.control, State::Suspended), suspended, "at {now_ms}");
+        }
+        assert_eq!(watchman.metrics.suspensions.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_shorter_interval_holds_at_once() {
+        let mut watchman = watchman().await;
+        let mut feed = watchman.control.feed();
+        for interval in [60, 10] {
+            register(&watchman.control, &beating("x", interval)).await;
+            watchman.follow(&feed.recv().await.unwrap());
+        }
+        watchman.clock.set_unix_ms(11_000);
+        watchman.look().await;
+        assert_eq!(states(&watchman.control, State::Suspended), 1);
+        // The entry of the longer interval is void.
+        watchman.clock.set_unix_ms(63_000);
+        watchman.look().await;
+        assert!(watchman.due.is_empty() && watchman.scheduled.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_goes_is_forgotten() {
+        let mut watchman = watchman().await;
+        let mut feed = watchman.control.feed();
+        let instance = beating("x", 60);
+        register(&watchman.control, &instance).await;
+        watchman.follow(&feed.recv().await.unwrap());
+        watchman.heartbeats.beat(instance.id, 1, &watchman.control);
+        let gone = crate::entities::remove::<ServiceInstance>(instance.id);
+        watchman.control.apply(vec![gone]).await.unwrap();
+        watchman.follow(&feed.recv().await.unwrap());
+        // A heartbeat that was on its way when it went.
+        watchman.heartbeats.beat(instance.id, 2, &watchman.control);
+        assert!(watchman.heartbeats.beats.is_empty());
+        watchman.clock.set_unix_ms(63_000);
+        watchman.look().await;
+        assert!(watchman.due.is_empty() && watchman.scheduled.is_empty());
+    }
+
+    /// Every one of ten thousand silent, as after a cut in the network, and every tenth heard of.
+    #[tokio::test]
+    async fn ten_thousand_at_once() {
+        let mut watchman = watchman().await;
+        let instances: Vec<_> = (0..10_000).map(|at| beating(&format!("s{at}"), 60)).collect();
+        let all = instances.iter().flat_map(test_kit::register).collect();
+        watchman.control.apply(all).await.unwrap();
+        watchman.watch_all();
+        for instance in instances.iter().step_by(10) {
+            watchman.heartbeats.beat(instance.id, 30_000, &watchman.control);
+        }
+        let before = watchman.control.catalog().revision().0;
+        watchman.clock.set_unix_ms(63_000);
+        watchman.look().await;
+        assert_eq!(states(&watchman.control, State::Suspended), 9_000);
+        let commits = watchman.control.catalog().revision().0 - before;
+        assert!(commits <= 100, "turns share commits, {commits}");
+        assert_eq!(watchman.due.len(), 1_000);
     }
 }
