@@ -10,6 +10,7 @@ mod harness;
 
 mod access_keys;
 mod admin;
+mod balancing;
 mod cli;
 mod durability;
 mod installer;

@@ -1,0 +1,183 @@
+//! Requests spread over the targets of an upstream, beyond what the recorded scenarios hold.
+
+use std::collections::BTreeSet;
+
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::harness::{Answer, Answered as _, Gateway, Upstream, eventually, plain};
+
+/// An upstream with these settings, and a service `s` that goes there by the routes `/a` and
+/// `/c/KEY`.
+async fn publish(gateway: &Gateway, settings: &Value, targets: &[String]) {
+    let post = async |path: &str, body: &Value| {
+        plain().post(gateway.url("admin", path)).json(body).answer().await.expect(201);
+    };
+    let mut upstream = settings.clone();
+    upstream["name"] = "up".into();
+    post("/upstreams", &upstream).await;
+    for target in targets {
+        post("/upstreams/up/targets", &json!({ "target": target })).await;
+    }
+    post("/services", &json!({"name": "s", "url": "http://up", "read_timeout": 200})).await;
+    let paths = json!(["/a", "~/c/(?<key>[a-z0-9]+)"]);
+    post("/services/s/routes", &json!({"paths": paths, "strip_path": false})).await;
+}
+
+/// The target that answered, as it saw itself called.
+fn target(answer: &Answer) -> String {
+    let told = answer.json();
+    let headers = told["headers"].as_array().unwrap();
+    let host = headers.iter().find(|header| header[0] == "Host").unwrap();
+    host[1].as_str().unwrap().to_owned()
+}
+
+/// What is hashed, and how a request carries a key.
+type Carried = (Value, fn(&Gateway, &str) -> RequestBuilder);
+
+#[tokio::test]
+async fn a_key_stays_at_its_target() {
+    let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+    let targets = upstreams.each_ref().map(|one| one.addr().to_string());
+    let gateway = Gateway::start().await;
+    let by_header =
+        |gateway: &Gateway, key: &str| plain().get(gateway.url("proxy", "/a")).header("X-Key", key);
+    let rows: [Carried; 7] = [
+        (json!({"hash_on": "header", "hash_on_header": "X-Key"}), by_header),
+        (
+            json!({"hash_on": "consumer", "hash_fallback": "header", "hash_fallback_header": "X-Key"}),
+            by_header,
+        ),
+        (json!({"hash_on": "query_arg", "hash_on_query_arg": "k"}), |gateway, key| {
+            plain().get(gateway.url("proxy", &format!("/a?x=1&k={key}")))
+        }),
+        (json!({"hash_on": "path"}), |gateway, key| {
+            plain().get(gateway.url("proxy", &format!("/a/{key}")))
+        }),
+        (json!({"hash_on": "uri_capture", "hash_on_uri_capture": "key"}), |gateway, key| {
+            plain().get(gateway.url("proxy", &format!("/c/{key}")))
+        }),
+        (json!({"hash_on": "uri_capture", "hash_on_uri_capture": "1"}), |gateway, key| {
+            plain().get(gateway.url("proxy", &format!("/c/{key}")))
+        }),
+        (json!({"hash_on": "cookie", "hash_on_cookie": "sid"}), |gateway, key| {
+            plain().get(gateway.url("proxy", "/a")).header("Cookie", format!("b=1; sid={key}"))
+        }),
+    ];
+    for (settings, request) in rows {
+        gateway.forget_everything().await;
+        publish(&gateway, &settings, &targets).await;
+        let mut met = BTreeSet::new();
+        for n in 0..24 {
+            let key = format!("key{n}");
+            let first = target(&request(&gateway, &key).answer().await.expect(200));
+            for _ in 0..2 {
+                let again = target(&request(&gateway, &key).answer().await.expect(200));
+                assert_eq!(again, first, "{settings} of {key}");
+            }
+            met.insert(first);
+        }
+        assert_eq!(met, BTreeSet::from(targets.clone()), "{settings} spreads");
+    }
+}
+
+/// The client's address is the same for all these requests; without anything to hash, there are
+/// turns.
+#[tokio::test]
+async fn an_address_stays_and_nothing_goes_round() {
+    let upstreams = [Upstream::start().await, Upstream::start().await];
+    let targets = upstreams.each_ref().map(|one| one.addr().to_string());
+    let gateway = Gateway::start().await;
+    let none = json!({"hash_on": "header", "hash_on_header": "X-Not-Sent"});
+    for (settings, wanted) in [(json!({"hash_on": "ip"}), 1), (none, 2)] {
+        gateway.forget_everything().await;
+        publish(&gateway, &settings, &targets).await;
+        let mut met = BTreeSet::new();
+        for _ in 0..6 {
+            met.insert(target(&plain().get(gateway.url("proxy", "/a")).answer().await.expect(200)));
+        }
+        assert_eq!(met.len(), wanted, "{settings}");
+    }
+}
+
+/// A client that takes the cookie it is given meets the same target again.
+#[tokio::test]
+async fn the_cookie_given_leads_back() {
+    let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+    let targets = upstreams.each_ref().map(|one| one.addr().to_string());
+    let gateway = Gateway::start().await;
+    publish(&gateway, &json!({"hash_on": "cookie", "hash_on_cookie": "sid"}), &targets).await;
+    for _ in 0..8 {
+        let get = || plain().get(gateway.url("proxy", "/a"));
+        let first = get().answer().await.expect(200);
+        let cookie = first.header("Set-Cookie").unwrap().split(';').next().unwrap();
+        let again = get().header("Cookie", cookie).answer().await.expect(200);
+        assert_eq!(target(&again), target(&first));
+        assert_eq!(again.header("Set-Cookie"), None);
+    }
+}
+
+/// A target that never answers costs one client one timeout, then it is left out until an operator
+/// or a probe says otherwise.
+#[tokio::test]
+async fn a_silent_target_is_left() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = Upstream::start().await;
+    let targets = [silent.local_addr().unwrap().to_string(), upstream.addr().to_string()];
+    let gateway = Gateway::start().await;
+    let checks = json!({"healthchecks": {"passive": {"unhealthy": {"timeouts": 1}}}});
+    publish(&gateway, &checks, &targets).await;
+    let health = async |name: &str| {
+        let health = gateway.url("admin", "/upstreams/up/health");
+        let told = plain().get(health).answer().await.expect(200).json();
+        let rows = told["data"].as_array().unwrap().clone();
+        let row = rows.into_iter().find(|row| row["target"] == name).unwrap();
+        row["health"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(health(&targets[0]).await, "HEALTHY");
+    for _ in 0..6 {
+        let answer = plain().get(gateway.url("proxy", "/a")).answer().await.expect(200);
+        assert_eq!(target(&answer), targets[1]);
+    }
+    assert_eq!(health(&targets[0]).await, "UNHEALTHY");
+    assert_eq!(health(&targets[1]).await, "HEALTHY");
+    let mut connections = 0;
+    while let Ok(Ok(_)) =
+        tokio::time::timeout(std::time::Duration::from_millis(1), silent.accept()).await
+    {
+        connections += 1;
+    }
+    assert_eq!(connections, 1, "requests the silent target cost");
+}
+
+/// Probes take a target out without any client noticing, and bring it back.
+#[tokio::test]
+async fn probes_spare_clients_a_dead_target() {
+    let (alive, other) = (Upstream::start().await, Upstream::start().await);
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let targets = [dead.to_string(), alive.addr().to_string(), other.addr().to_string()];
+    let gateway = Gateway::start().await;
+    let checks = json!({"healthchecks": {"active": {
+        "http_path": "/status/200",
+        "healthy": {"interval": 0.05, "successes": 1},
+        "unhealthy": {"interval": 0.05, "tcp_failures": 2},
+    }}});
+    publish(&gateway, &checks, &targets).await;
+    let health = async || {
+        let health = gateway.url("admin", "/upstreams/up/health?balancer_health=1");
+        plain().get(health).answer().await.expect(200).json()["data"]["details"]["weight"].clone()
+    };
+    let wanted = json!({"total": 300, "available": 200, "unavailable": 100});
+    eventually("the dead target is out", async || (health().await == wanted).then_some(())).await;
+    // Without retries each request must meet a living target at once.
+    let service = gateway.url("admin", "/services/s");
+    plain().patch(service).json(&json!({"retries": 0})).answer().await.expect(200);
+    for _ in 0..6 {
+        plain().post(gateway.url("proxy", "/a")).body("x").answer().await.expect(200);
+    }
+    // A probe finds the target alive that an operator called dead.
+    let mark = format!("/upstreams/up/targets/{}/unhealthy", targets[1]);
+    plain().put(gateway.url("admin", &mark)).answer().await.expect(204);
+    eventually("it is back", async || (health().await == wanted).then_some(())).await;
+}
