@@ -9,6 +9,7 @@ mod basic_auth;
 pub mod contract;
 mod correlation_id;
 mod cors;
+mod file_log;
 mod http_log;
 mod ip_restriction;
 pub mod jwt;
@@ -53,6 +54,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<prometheus::Prometheus>(),
     PluginType::of::<http_log::HttpLog>(),
     PluginType::of::<appid_header::AppIdHeader>(),
+    PluginType::of::<file_log::FileLog>(),
     PluginType::of::<request_termination::RequestTermination>(),
 ];
 

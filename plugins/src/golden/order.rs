@@ -24,6 +24,7 @@ fn the_order_of_plugins() {
             "13 prometheus",
             "12 http-log",
             "10 appid-header",
+            "9 file-log",
             "2 request-termination",
         ],
         "listed as they run: highest first"

@@ -15,6 +15,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("http-log.config.flush_timeout.deprecated", "the field language has no mark for it"),
     ("prometheus.config.custom_validator", "asks for a piece of nginx's shared memory"),
     ("http-log.config.custom_fields_by_lua.values.custom_validator", "refused when built"),
+    ("file-log.config.custom_fields_by_lua.values.custom_validator", "refused when built"),
     ("pre-function.config.certificate.elements.custom_validator", "refused when built"),
     ("pre-function.config.rewrite.elements.custom_validator", "refused when built"),
     ("pre-function.config.access.elements.custom_validator", "refused when built"),

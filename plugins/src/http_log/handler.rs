@@ -9,6 +9,7 @@ use reqwest::Url;
 
 use super::config::Config;
 use crate::contract::{ANY, Handler, Phases, Plugin, Setup, Summary};
+use crate::kit::entries;
 use crate::kit::queue::{Deliver, Parameters, Queue, Queues};
 
 /// One instance (kong/plugins/http-log/handler.lua).
@@ -24,10 +25,7 @@ impl Plugin for HttpLog {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        if config.custom_fields_by_lua.as_ref().is_some_and(|fields| !fields.is_empty()) {
-            let text = "Lua is not available yet; leave custom_fields_by_lua empty";
-            return Err(Violations::one("custom_fields_by_lua", text));
-        }
+        entries::no_lua(config.custom_fields_by_lua.as_ref())?;
         let parameters = parameters(&config);
         let one_by_one = parameters.max_batch_size == 1;
         let collector = || Collector::new(&config, one_by_one).map(Collector::deliver);
@@ -37,10 +35,7 @@ impl Plugin for HttpLog {
 
 impl Handler for HttpLog {
     fn log(&self, summary: &Summary<'_>) {
-        match serde_json::to_vec(summary.entry()) {
-            Ok(entry) => self.queue.push(entry.into()),
-            Err(why) => tracing::error!(%why, "http-log cannot write an entry: {why}"),
-        }
+        entries::push(&self.queue, summary);
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod addresses;
 pub(crate) mod auth;
 pub(crate) mod counter;
+pub(crate) mod entries;
 pub(crate) mod http;
 pub(crate) mod jws;
 pub(crate) mod query;
