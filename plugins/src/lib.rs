@@ -22,6 +22,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_transformer;
+mod udp_log;
 
 #[cfg(test)]
 mod golden;
@@ -55,6 +56,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<http_log::HttpLog>(),
     PluginType::of::<appid_header::AppIdHeader>(),
     PluginType::of::<file_log::FileLog>(),
+    PluginType::of::<udp_log::UdpLog>(),
     PluginType::of::<request_termination::RequestTermination>(),
 ];
 

@@ -25,6 +25,7 @@ fn the_order_of_plugins() {
             "12 http-log",
             "10 appid-header",
             "9 file-log",
+            "8 udp-log",
             "2 request-termination",
         ],
         "listed as they run: highest first"

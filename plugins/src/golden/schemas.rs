@@ -16,6 +16,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("prometheus.config.custom_validator", "asks for a piece of nginx's shared memory"),
     ("http-log.config.custom_fields_by_lua.values.custom_validator", "refused when built"),
     ("file-log.config.custom_fields_by_lua.values.custom_validator", "refused when built"),
+    ("udp-log.config.custom_fields_by_lua.values.custom_validator", "refused when built"),
     ("pre-function.config.certificate.elements.custom_validator", "refused when built"),
     ("pre-function.config.rewrite.elements.custom_validator", "refused when built"),
     ("pre-function.config.access.elements.custom_validator", "refused when built"),
