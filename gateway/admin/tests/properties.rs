@@ -217,12 +217,11 @@ fn is_consistent(catalog: &Catalog) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
     fn any_writes_leave_a_consistent_catalog(writes in prop::collection::vec(write(), 1..80)) {
         let catalog = with(&catalog(), &writes, 1_700_000_000_123);
-        eprintln!("SIZE {:?}", catalog.registry().kinds().iter().map(|k| catalog.collection(k.kind).unwrap().len()).collect::<Vec<_>>());
         is_consistent(&catalog)?;
         let kept = documents(&catalog);
         let rows = kept.iter().map(|(kind, document)| ((*kind).to_owned(), document.clone()));
@@ -234,7 +233,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
     fn export_then_import_is_the_identity(writes in prop::collection::vec(change(), 0..60)) {
