@@ -107,6 +107,8 @@ pub struct ProxyPlane {
     flavour: Flavour,
     /// For the names of targets.
     resolver: Arc<Resolver>,
+    /// Whether published upstreams resolve and probe their targets.
+    looks_after_targets: bool,
 }
 
 impl ProxyPlane {
@@ -118,7 +120,14 @@ impl ProxyPlane {
         flavour: Flavour,
     ) -> Self {
         let resolver = Arc::new(Resolver::new(tools.clock.clone()));
-        Self { types, tools, current, flavour, resolver }
+        Self { types, tools, current, flavour, resolver, looks_after_targets: true }
+    }
+
+    /// For a process that compiles but serves nobody: no target is resolved or probed.
+    #[must_use]
+    pub const fn without_targets(mut self) -> Self {
+        self.looks_after_targets = false;
+        self
     }
 
     /// The next snapshot, and what it took to make it.
@@ -144,7 +153,7 @@ impl DataPlane for ProxyPlane {
             snapshot: Arc::new(snapshot),
             work,
             turnover,
-            runtime: self.tools.runtime.clone(),
+            runtime: self.looks_after_targets.then(|| self.tools.runtime.clone()),
             current: self.current.clone(),
         }))
     }
@@ -180,7 +189,7 @@ struct Prepared {
     work: Work,
     turnover: Turnover,
     /// Where the background work of upstreams runs.
-    runtime: Handle,
+    runtime: Option<Handle>,
     current: Current,
 }
 
@@ -192,8 +201,10 @@ impl Publish for Prepared {
         for upstream in &self.turnover.go {
             upstream.stop();
         }
-        for upstream in &self.turnover.come {
-            upstream.start(&self.runtime);
+        if let Some(runtime) = &self.runtime {
+            for upstream in &self.turnover.come {
+                upstream.start(runtime);
+            }
         }
         tracing::debug!(%revision, handlers, chains, routes, "serving revision {revision}");
     }

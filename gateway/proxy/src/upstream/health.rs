@@ -66,7 +66,7 @@ impl Limits {
         }
     }
 
-    /// Whether any outcome could turn a healthy address.
+    /// Which count an outcome is for, and its limit; `None` when it is not judged.
     fn judge(&self, outcome: Outcome) -> Option<(Count, u8)> {
         match outcome {
             Outcome::Connected => Some((Count::Success, self.successes)),
@@ -122,7 +122,7 @@ impl Health {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let good = self.is_good();
         if count == Count::Success {
-            let Counters { successes, .. } = *counters;
+            let successes = counters.successes;
             *counters = Counters::default();
             if good || !limits.revives {
                 return false;

@@ -57,7 +57,7 @@ impl Live {
         addresses.retain(|_, address| Arc::strong_count(address) > 1);
     }
 
-    /// Notes that probes begin, and tells when they began last.
+    /// Notes that probes begin.
     pub(crate) fn probes_begin(&self, of_healthy: bool) {
         let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
         probed[usize::from(of_healthy)] = Some(tokio::time::Instant::now());

@@ -408,3 +408,16 @@ async fn names_are_resolved_and_unknown_ones_are_passed_over() {
     assert_eq!(plane.health(12), Some(Health::DnsError));
     assert!(plane.upstream().ring().await.members.iter().all(|one| one.address.socket.port() == 1));
 }
+
+#[tokio::test]
+async fn a_plane_that_serves_nobody_leaves_targets_alone() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (address, seen, _task) = serve(Arc::new(AtomicUsize::new(200))).await;
+    let mut plane = Plane::new();
+    plane.plane = plane.plane.without_targets();
+    let check = json!({ "active": { "healthy": { "interval": 0.01 } } });
+    plane.write(&[upstream(check), target(11, &address.to_string())]);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(seen.load(Relaxed), 0);
+    assert_eq!(plane.health(11), None);
+}

@@ -104,7 +104,7 @@ async fn control(settings: &Settings, store: Arc<dyn gateway_control::Store>) ->
     ));
     let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
     let plane: Arc<dyn DataPlane> =
-        Arc::new(ProxyPlane::new(plugins::ALL, tools, current, flavour));
+        Arc::new(ProxyPlane::new(plugins::ALL, tools, current, flavour).without_targets());
     Control::start(registry, store, vec![plane], Clock::system())
         .await
         .context("loading the configuration")
