@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use gateway_model::{EntityType, Item, Scopes, Violations};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::config::Config;
 use super::group::{ACLS, AclGroup};
@@ -36,14 +36,15 @@ impl Plugin for Acl {
     }
 }
 
-const CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
-const AUTHENTICATED_GROUPS: HeaderName = HeaderName::from_static("x-authenticated-groups");
+// In the case HTTP/1 upstreams see.
+const CONSUMER_GROUPS: &str = "X-Consumer-Groups";
+const AUTHENTICATED_GROUPS: &str = "X-Authenticated-Groups";
 
 impl Handler for Acl {
     fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
         // Kong lets a client's own spelling pass where it sets none.
-        request.head.remove_header(&CONSUMER_GROUPS);
-        request.head.remove_header(&AUTHENTICATED_GROUPS);
+        request.head.remove_header(CONSUMER_GROUPS);
+        request.head.remove_header(AUTHENTICATED_GROUPS);
         let (header, groups) = self.groups_of(request);
         let known = request.facts.identity.credential.is_some();
         let judged = match groups {
@@ -71,7 +72,7 @@ impl Handler for Acl {
 
 impl Acl {
     /// The groups that count, by name, and the header that tells them; `None` when there are none.
-    fn groups_of(&self, request: &Request<'_>) -> (HeaderName, Option<Vec<String>>) {
+    fn groups_of(&self, request: &Request<'_>) -> (&'static str, Option<Vec<String>>) {
         let facts = &request.facts;
         let found = || facts.notes.get::<AuthenticatedGroups>().map(|groups| groups.0.clone());
         let Some(consumer) = &facts.identity.consumer else {
