@@ -391,6 +391,15 @@ impl Exchange {
         self.target().split_once('?').map(|(_, query)| query)
     }
 
+    /// The query as handlers left it in the client's head. A target no URI can hold has only the
+    /// one that was sent.
+    pub(crate) fn query_now<'q>(&'q self, client: &'q RequestHeader) -> Option<&'q str> {
+        match &self.target {
+            Target::Parsed(_) => client.uri.query(),
+            Target::Text(_) => self.query(),
+        }
+    }
+
     /// The request target as sent.
     pub(crate) fn target(&self) -> &str {
         match &self.target {

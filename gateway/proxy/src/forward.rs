@@ -49,7 +49,7 @@ pub(crate) fn forward(
 }
 
 fn target(head: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
-    let Some(target) = joined(exchange) else { return Ok(()) };
+    let Some(target) = joined(exchange, head) else { return Ok(()) };
     let target = Bytes::from(target);
     let uri = Uri::from_maybe_shared(target.clone())
         .map_err(|why| Error::because(ErrorType::HTTPStatus(400), "joining the path", why))?;
@@ -58,11 +58,12 @@ fn target(head: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
     Ok(())
 }
 
-/// Path and query for the upstream; `None` before a route is found.
-pub(crate) fn joined(exchange: &Exchange) -> Option<String> {
+/// Path and query for the upstream; `None` before a route is found. The query is the one of the
+/// client's head, which handlers may have changed.
+pub(crate) fn joined(exchange: &Exchange, client: &RequestHeader) -> Option<String> {
     let found = exchange.found.as_ref()?;
     let mut target = path::upstream_path(&found.route, exchange.path(), found.prefix).into_owned();
-    if let Some(query) = exchange.query() {
+    if let Some(query) = exchange.query_now(client) {
         target.push('?');
         target.push_str(query);
     }

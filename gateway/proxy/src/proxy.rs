@@ -31,7 +31,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use plugins::contract::{Reply, Source, Summary, Try};
+use plugins::contract::{BodyLimit, Reply, Source, Summary, Try};
 
 use crate::access_log::AccessLog;
 use crate::embed::EmbeddedServices;
@@ -215,6 +215,15 @@ impl ProxyHttp for Proxy {
             exchange.failure = Some((StatusCode::PAYLOAD_TOO_LARGE, ""));
             return Error::e_explain(ErrorType::HTTPStatus(413), "the body grew past the limit");
         }
+        if let Some(BodyLimit(limit)) = exchange.facts.notes.get()
+            && exchange.body_seen > *limit
+        {
+            exchange.failure = Some((StatusCode::PAYLOAD_TOO_LARGE, BodyLimit::EXCEEDED));
+            return Error::e_explain(
+                ErrorType::HTTPStatus(413),
+                "the body grew past a plugin's limit",
+            );
+        }
         Ok(())
     }
 
@@ -371,7 +380,7 @@ impl ProxyHttp for Proxy {
         };
         let upstream_uri = if exchange.upstream_target.is_empty() {
             // Refused before it was sent: what would have been.
-            Cow::Owned(forward::joined(exchange).unwrap_or_default())
+            Cow::Owned(forward::joined(exchange, session.req_header()).unwrap_or_default())
         } else {
             String::from_utf8_lossy(&exchange.upstream_target)
         };

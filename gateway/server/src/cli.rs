@@ -116,6 +116,15 @@ enum Config {
         #[command(flatten)]
         place: Place,
     },
+    /// Write what the store holds to a declarative file.
+    #[command(name = "db_export", alias = "export")]
+    Export {
+        /// The file to write.
+        #[arg(default_value = "kong.yml")]
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Create and replace what a declarative file holds, in the store.
     #[command(name = "db_import", alias = "import")]
     Import {
@@ -131,6 +140,7 @@ impl Config {
         match self {
             Self::Init { file } => offline::init(&file),
             Self::Parse { file, place } => offline::parse(&place.or(outer).settings()?, &file),
+            Self::Export { file, place } => offline::export(&place.or(outer).settings()?, &file),
             Self::Import { file, place } => offline::import(&place.or(outer).settings()?, &file),
         }
     }

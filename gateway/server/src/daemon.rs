@@ -15,6 +15,7 @@ use crate::settings::Settings;
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
+const EXIT: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The pid file of a prefix, where Kong keeps it.
@@ -77,10 +78,16 @@ pub(crate) fn stop(place: &Place, done: &str) -> Result<()> {
     let pid = running(&prefix).with_context(|| not_running(&prefix))?;
     kill_process(pid, Signal::TERM).context("telling it to stop")?;
     let deadline = Instant::now() + STOP;
-    while running(&prefix).is_some() {
+    // The pid file goes first; the claim on the prefix ends with the process.
+    while running(&prefix).is_some() || claim(&prefix).is_err() {
         if Instant::now() > deadline {
             bail!("it did not stop within {} s", STOP.as_secs());
         }
+        std::thread::sleep(LOOK);
+    }
+    // What is left of it is its exit, which a parent that does not look may leave undone.
+    let deadline = Instant::now() + EXIT;
+    while test_kill_process(pid).is_ok() && Instant::now() < deadline {
         std::thread::sleep(LOOK);
     }
     println!("{done}");

@@ -23,6 +23,7 @@ use crate::files::Certificates;
 use crate::listener::{Accept, Application, Bound, Connections};
 use crate::node::{self, Node};
 use crate::settings::logs::LogTarget;
+use crate::settings::store::Database;
 use crate::settings::tls::KeyPair;
 use crate::settings::{Listen, Settings};
 use crate::startup::{self, Summary};
@@ -134,10 +135,11 @@ async fn serve(
     let node_id = startup::node_id(settings)?;
     node.register(&tools, node_id)?;
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
+    let in_memory = settings.store.database == Database::Off;
     let ports = gateway_admin::Ports {
+        declared: in_memory.then(|| Arc::clone(&declared) as Arc<dyn gateway_admin::Declared>),
         targets: Some(Arc::new(current)),
         log_level: Some(Arc::new(telemetry::Steered(level))),
-        ..gateway_admin::Ports::default()
     };
     let status = node::status_router(admin.clone(), shutdown.clone());
 

@@ -1,6 +1,6 @@
 //! The field language: what a document may hold, declared once beside its type.
 //!
-//! A [`Record`] is a list of [`Field`]s with rules. It checks documents, fills in their defaults
+//! A [`struct@Record`] is a list of [`Field`]s with rules. It checks documents, fills in their defaults
 //! and describes itself for `/schemas`. Types get theirs by `derive(Record)`
 //! ([`gateway_schema_derive::Record`]), which turns attributes into the builder calls below.
 //! Rules, their order and their texts are Kong's (kong/db/schema/init.lua).

@@ -57,7 +57,7 @@ fn whole(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// An enumeration whose variants are words in the file; see [`choice!`](super::choice).
+/// An enumeration whose variants are words in the file; see the macro below.
 pub(crate) trait Word: Sized {
     /// The variant of this word.
     fn from_word(word: &str) -> Option<Self>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use gateway_control::Control;
 use gateway_model::ports::DataPlane;
-use gateway_model::{Change, Clock, Id, Key};
+use gateway_model::{Catalog, Change, Clock, Id, Key};
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use plugins::contract::Tools;
 
@@ -56,6 +56,29 @@ pub(crate) fn import(settings: &Settings, file: &Path) -> Result<()> {
         control.close().await;
         println!("import successful");
         Ok(())
+    })
+}
+
+/// `config db_export FILE`: what the store holds, as a file `db_import` takes.
+///
+/// # Errors
+///
+/// When the file is there already, or the store cannot be read.
+pub(crate) fn export(settings: &Settings, file: &Path) -> Result<()> {
+    ensure!(
+        settings.store.database != Database::Off,
+        "'config db_export' only works with a database"
+    );
+    ensure!(!file.exists(), "{} already exists. Will not overwrite it.", file.display());
+    block_on(async {
+        startup::folders(settings)?;
+        let sealing = startup::sealing_key(settings)?;
+        let registry = Arc::new(registry(settings)?);
+        let loaded = store::open(settings, &registry, &sealing).await?.load().await?;
+        let catalog = Catalog::load(registry, loaded.revision, loaded.documents)?;
+        let text = gateway_control::declarative::export(&catalog);
+        // Secrets stand in it as they are.
+        startup::write_private(file, text.as_bytes())
     })
 }
 

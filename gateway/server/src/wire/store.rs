@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
+use gateway_admin::{LoadError, Loaded};
 use gateway_control::store::memory::Memory;
 use gateway_control::store::postgres::migrations::{self, Status};
 use gateway_control::store::postgres::{Options, Postgres};
@@ -116,14 +118,38 @@ impl Declared {
     pub(super) async fn load(&self) -> Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
         let (name, text) = text(source)?;
-        let parse = || format!("error parsing declarative config file {name}");
-        let catalog = self.control.catalog();
-        let declared =
-            gateway_control::declarative::changes(&text, catalog.registry()).with_context(parse)?;
-        self.control.apply(replacing(&catalog, declared)).await.with_context(parse)?;
-        self.hash.store(Arc::new(hex::encode(Md5::digest(text.as_bytes()))));
+        self.serve(&text)
+            .await
+            .with_context(|| format!("error parsing declarative config file {name}"))?;
         Ok(())
     }
+
+    async fn serve(&self, text: &str) -> Result<Loaded, LoadError> {
+        let catalog = self.control.catalog();
+        let declared = gateway_control::declarative::changes(text, catalog.registry())
+            .map_err(LoadError::Declarative)?;
+        let changes = replacing(&catalog, declared);
+        let applied = self.control.apply(changes).await.map_err(LoadError::Refused)?;
+        self.hash.store(Arc::new(hash(text)));
+        let entities = applied.entities.into_iter().flatten().collect();
+        Ok(Loaded { catalog: applied.catalog, entities })
+    }
+}
+
+/// `/config` of the Admin API.
+impl gateway_admin::Declared for Declared {
+    fn is_served(&self, text: &str) -> bool {
+        *self.hash.load().as_ref() == hash(text)
+    }
+
+    fn load(&self, text: String) -> BoxFuture<'_, Result<Loaded, LoadError>> {
+        Box::pin(async move { self.serve(&text).await })
+    }
+}
+
+/// The name Kong gives a declarative text: its MD5.
+fn hash(text: &str) -> String {
+    hex::encode(Md5::digest(text.as_bytes()))
 }
 
 /// The changes after which, of the kinds a file may hold, only `declared` is there, besides what
