@@ -350,11 +350,6 @@ impl Exchange {
         }
     }
 
-    /// Whether any handler looks at answer bodies.
-    pub(crate) fn filters_body(&self) -> bool {
-        !self.chain.slots(Phases::BODY_FILTER).is_empty()
-    }
-
     /// Runs the log handlers.
     pub(crate) fn log(&self, summary: &Summary<'_>) {
         for slot in self.chain.slots(Phases::LOG) {

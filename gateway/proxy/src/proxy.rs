@@ -321,14 +321,14 @@ impl ProxyHttp for Proxy {
         if let Some(cookie) = exchange.balance.as_mut().and_then(|balance| balance.cookie.take()) {
             head.append_header(header::SET_COOKIE, cookie)?;
         }
+        let had_length = head.headers.contains_key(header::CONTENT_LENGTH);
         exchange.header_filter(session.req_header(), head);
-        if exchange.filters_body() {
-            head.remove_header(&header::CONTENT_LENGTH);
-            if exchange.client_version == http::Version::HTTP_11
-                && head.status != StatusCode::SWITCHING_PROTOCOLS
-            {
-                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-            }
+        // A handler that will change the body's length has taken the header off.
+        if had_length
+            && !head.headers.contains_key(header::CONTENT_LENGTH)
+            && exchange.client_version == http::Version::HTTP_11
+        {
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         reply::own_headers(head, exchange, &self.options)
     }

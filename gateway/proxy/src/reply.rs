@@ -164,7 +164,7 @@ async fn relay(
     }
     let empty = exact == Some(0) || http_body::Body::is_end_stream(&body);
     write_head(session, exchange, options, &mut head, empty).await?;
-    if exchange.filters_body() || exact.is_none() {
+    if exact.is_none() {
         while let Some(frame) = body.frame().await {
             let Ok(Ok(data)) = frame.map(http_body::Frame::into_data) else { break };
             write_piece(session, exchange, Some(data), false).await?;
@@ -185,16 +185,15 @@ async fn write_head(
     head: &mut ResponseHeader,
     empty: bool,
 ) -> Result<()> {
+    let had_length = head.headers.contains_key(header::CONTENT_LENGTH);
     exchange.header_filter(session.req_header(), head);
-    if exchange.filters_body() {
-        // A handler may change the body's length.
-        head.remove_header(&header::CONTENT_LENGTH);
-        if exchange.client_version == Version::HTTP_11 {
-            head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
-        }
+    // A handler that will change the body's length has taken the header off.
+    let resized = had_length && !head.headers.contains_key(header::CONTENT_LENGTH);
+    if resized && exchange.client_version == Version::HTTP_11 {
+        head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
     }
     own_headers(head, exchange, options)?;
-    let last = (empty && !exchange.filters_body()) || is_bodiless(session, head.status);
+    let last = (empty && !resized) || is_bodiless(session, head.status);
     session.write_response_header(Box::new(std::mem::replace(head, blank()?)), last).await
 }
 

@@ -28,7 +28,8 @@ pub struct Response<'a> {
 
 /// One piece of the answer's body.
 pub struct Chunk<'a> {
-    /// The bytes; a handler may replace, hold back (`None`) or add.
+    /// The bytes; a handler may replace, hold back (`None`) or add. One that changes how many there
+    /// are takes Content-Length off in its header filter; it is kept otherwise.
     pub data: &'a mut Option<Bytes>,
     /// Whether this is the last piece.
     pub end: bool,

@@ -199,6 +199,28 @@ async fn headers_can_be_switched_off() {
     }
 }
 
+/// An answer keeps its length unless a plugin will change it.
+#[tokio::test]
+async fn answers_keep_their_length() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start().await;
+    publish(&gateway, "plain", &upstream.url()).await;
+    publish(&gateway, "changed", &upstream.url()).await;
+    let transform = async |service: &str, config: serde_json::Value| {
+        let plugin = serde_json::json!({"name": "response-transformer", "config": config});
+        let url = gateway.url("admin", &format!("/services/{service}/plugins"));
+        plain().post(url).json(&plugin).answer().await.expect(201);
+    };
+    transform("plain", serde_json::json!({"remove": {"headers": ["server"]}})).await;
+    transform("changed", serde_json::json!({"add": {"json": ["added:yes"]}})).await;
+    for (path, keeps) in [("/plain/json/x", true), ("/changed/json/x", false)] {
+        let answer = plain().get(gateway.url("proxy", path)).answer().await.expect(200);
+        assert_eq!(answer.headers.contains_key("content-length"), keeps, "{path}");
+        assert_eq!(answer.headers.contains_key("transfer-encoding"), !keeps, "{path}");
+        assert_eq!(answer.json().get("added").is_some(), !keeps, "{path}");
+    }
+}
+
 /// The client's address is the connection's unless a trusted proxy says otherwise.
 #[tokio::test]
 async fn trusted_proxies_name_the_client() {
