@@ -89,7 +89,7 @@ impl Node {
             .requests(move || requests.traffic.requests())
             .timers(move || Timers {
                 running: runtime.metrics().num_alive_tasks() as u64,
-                pending: 0,
+                pending: runtime.metrics().global_queue_depth() as u64,
             })
             .datastore(move || datastore.reaches_store())
             .memory(move || memory.memory_bytes())
@@ -109,14 +109,15 @@ impl Node {
 impl NodeStatus for Node {
     fn connections(&self) -> Counted {
         let (accepted, active) = (self.connections.accepted(), self.connections.active());
-        let writing = self.traffic.in_flight().min(active);
+        let reading = self.connections.opening().min(active);
+        let writing = self.traffic.in_flight().min(active - reading);
         Counted {
             accepted,
             active,
             handled: accepted,
-            reading: 0,
+            reading,
             writing,
-            waiting: active - writing,
+            waiting: active - reading - writing,
             requests: self.traffic.requests(),
         }
     }

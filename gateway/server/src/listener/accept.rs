@@ -37,6 +37,7 @@ pub(crate) enum Application {
 pub(crate) struct Connections {
     accepted: AtomicU64,
     active: AtomicU64,
+    opening: AtomicU64,
     tasks: TaskTracker,
 }
 
@@ -49,6 +50,11 @@ impl Connections {
     /// Connections open now.
     pub(crate) fn active(&self) -> u64 {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Connections that shake hands, or have yet to show which protocol they speak.
+    pub(crate) fn opening(&self) -> u64 {
+        self.opening.load(Ordering::Relaxed)
     }
 
     /// Waits until every connection has ended.
@@ -112,12 +118,14 @@ impl Accept {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let mut shutdown = self.shutdown.clone();
+        self.connections.opening.fetch_add(1, Ordering::Relaxed);
         let opened = tokio::select! {
-            opened = tokio::time::timeout(HANDSHAKE, self.open(stream, peer, local)) => opened,
+            opened = tokio::time::timeout(HANDSHAKE, self.open(stream, peer, local)) => opened.ok(),
             // Nothing was asked yet that would have to be finished.
-            () = stopped(&mut shutdown) => return,
+            () = stopped(&mut shutdown) => None,
         };
-        let Ok(Some(connection)) = opened else { return };
+        self.connections.opening.fetch_sub(1, Ordering::Relaxed);
+        let Some(Some(connection)) = opened else { return };
         match &self.application {
             Application::Proxy(proxy) => {
                 proxy.process_new(Box::new(connection), &self.shutdown).await;

@@ -163,3 +163,18 @@ async fn the_process_log() {
         }
     }
 }
+
+/// A connection that has said nothing yet is counted as being read.
+#[tokio::test]
+async fn connections_are_counted_by_what_they_do() {
+    let gateway = Gateway::start().await;
+    let reading = async || {
+        let answer = plain().get(gateway.url("status", "/status")).answer().await.expect(200);
+        answer.json()["server"]["connections_reading"].as_u64().unwrap()
+    };
+    eventually("nobody connects", async || (reading().await == 0).then_some(())).await;
+    let silent = tokio::net::TcpStream::connect(gateway.tls_addr("proxy")).await.unwrap();
+    eventually("the handshake is waited for", async || (reading().await == 1).then_some(())).await;
+    drop(silent);
+    eventually("it is gone", async || (reading().await == 0).then_some(())).await;
+}
