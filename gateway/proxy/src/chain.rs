@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use gateway_model::entities::PluginInstance;
 use gateway_model::{Id, Item};
-use plugins::contract::{Handler, Phases, PluginType};
+use plugins::contract::{Handler, Needs, Phases, PluginType};
 
 /// One compiled plugin instance. Shared by every chain it is part of.
 pub struct Instance {
@@ -24,6 +24,8 @@ pub struct Instance {
     pub plugin: &'static PluginType,
     /// Its compiled behaviour.
     pub handler: Arc<dyn Handler>,
+    /// What the handler must know before it runs.
+    pub needs: Needs,
 }
 
 impl Instance {

@@ -13,8 +13,8 @@ use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use plugins::contract::{
-    Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, ReplyBody, Request, Response,
-    Scheme, Source, Summary, Try,
+    Captures, Chunk, Client, Facts, Flow, Identity, Latencies, Needs, Phases, Reply, ReplyBody,
+    Request, RequestBody, Response, Scheme, Source, Summary, Try,
 };
 
 use uuid::fmt::Simple;
@@ -25,7 +25,7 @@ use crate::options::Options;
 use crate::proxy::InFlight;
 use crate::router::{Found, Wanted, path};
 use crate::snapshot::Snapshot;
-use crate::upstream::{Balance, CompiledUpstream};
+use crate::upstream::{self, Balance, CompiledUpstream};
 
 /// One request in flight. Everything it reads of the configuration comes from one snapshot.
 pub struct Exchange {
@@ -58,6 +58,8 @@ pub struct Exchange {
     pub(crate) failure: Option<(StatusCode, &'static str)>,
     pub(crate) source: Source,
     pub(crate) body_seen: u64,
+    /// What was read of a body too large to keep; goes before the rest.
+    pub(crate) body_begun: Option<Bytes>,
     pub(crate) started: Instant,
     pub(crate) asked: Option<Instant>,
     pub(crate) first_byte: Option<Instant>,
@@ -89,6 +91,9 @@ impl Exchange {
                 request_id: request_id(),
                 started_ms: now_ms,
                 send_forwarded_for: true,
+                body: RequestBody::Unread,
+                captures: Captures::default(),
+                upstream: None,
                 response_headers: Vec::new(),
                 notes: http::Extensions::new(),
             },
@@ -109,6 +114,7 @@ impl Exchange {
             failure: None,
             source: Source::Gateway,
             body_seen: 0,
+            body_begun: None,
             started: Instant::now(),
             asked: None,
             first_byte: None,
@@ -288,6 +294,9 @@ impl Exchange {
                 self.turns.push((slot.plugin().name, consumer));
             }
             let Some(instance) = slot.pick(consumer) else { continue };
+            if instance.needs != Needs::NOTHING {
+                self.provide(session, instance.needs).await?;
+            }
             let mut request = Request { head: session.req_header_mut(), facts: &mut self.facts };
             let mut flow = if phase == Phases::REWRITE {
                 instance.handler.rewrite(&mut request)
@@ -300,6 +309,20 @@ impl Exchange {
                     Flow::Reply(reply) => return Err(*reply),
                     Flow::Wait(wait) => flow = wait.await,
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out what a handler needs to know.
+    async fn provide(&mut self, session: &mut Session, needs: Needs) -> Result<(), Reply> {
+        if needs.has(Needs::BODY) && self.facts.body == RequestBody::Unread {
+            self.read_body(session).await?;
+        }
+        if needs.has(Needs::CAPTURES) && self.facts.captures.numbered.is_empty() {
+            let found = self.found.as_ref();
+            if let Some(captures) = found.and_then(|found| found.captured(self.path())) {
+                self.facts.captures = captures;
             }
         }
         Ok(())
@@ -371,6 +394,21 @@ impl Exchange {
         })
     }
 
+    /// Where the request goes: as a handler says, else as its service does.
+    pub(crate) fn destination<'e>(&'e self, service: &'e Service) -> Destination<'e> {
+        let wanted = self.facts.upstream.as_deref();
+        let given = wanted.and_then(|wanted| wanted.destination.as_ref());
+        let (host, port) = match given {
+            Some((host, port)) => (&**host, *port),
+            None => (&*service.host, service.port),
+        };
+        let tls = match wanted.and_then(|wanted| wanted.scheme) {
+            Some(scheme) => scheme == Scheme::Https,
+            None => upstream::takes_tls(service),
+        };
+        Destination { host, port, tls }
+    }
+
     /// The upstream of this name.
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<CompiledUpstream>> {
         self.snapshot.upstream(name)
@@ -435,6 +473,17 @@ impl Exchange {
             request: millis(self.started, now),
         }
     }
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destination<'e> {
+    /// The name of an upstream, or a host.
+    pub(crate) host: &'e str,
+    /// The port of a host.
+    pub(crate) port: u16,
+    /// Whether connections are encrypted.
+    pub(crate) tls: bool,
 }
 
 /// A request refused before any route or plugin sees it, with what the client is told if that is

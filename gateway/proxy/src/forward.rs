@@ -10,7 +10,6 @@ use plugins::contract::ForwardedFor;
 use crate::exchange::Exchange;
 use crate::options::Options;
 use crate::router::path;
-use crate::upstream;
 
 const FORWARDED_FOR: &str = "X-Forwarded-For";
 const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -45,7 +44,7 @@ pub(crate) fn forward(
     let via = if version == Version::HTTP_2 { &options.via_h2 } else { &options.via };
     append(head, "Via", via)?;
     hop_by_hop(head, client, exchange.asked_for_trailers)?;
-    Ok(())
+    exchange.frame_body(head)
 }
 
 fn target(head: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
@@ -62,7 +61,11 @@ fn target(head: &mut RequestHeader, exchange: &mut Exchange) -> Result<()> {
 /// client's head, which handlers may have changed.
 pub(crate) fn joined(exchange: &Exchange, client: &RequestHeader) -> Option<String> {
     let found = exchange.found.as_ref()?;
-    let mut target = path::upstream_path(&found.route, exchange.path(), found.prefix).into_owned();
+    let wanted = exchange.facts.upstream.as_deref().and_then(|wanted| wanted.path.as_deref());
+    let mut target = match wanted {
+        Some(path) => path::escaped(path),
+        None => path::upstream_path(&found.route, exchange.path(), found.prefix).into_owned(),
+    };
     if let Some(query) = exchange.query_now(client) {
         target.push('?');
         target.push_str(query);
@@ -72,15 +75,21 @@ pub(crate) fn joined(exchange: &Exchange, client: &RequestHeader) -> Option<Stri
 
 fn host(head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     let Some(found) = &exchange.found else { return Ok(()) };
-    if found.route.route.preserve_host {
+    let wanted = exchange.facts.upstream.as_deref();
+    if let Some(authority) = wanted.and_then(|wanted| wanted.authority.as_ref()) {
+        head.insert_header(header::HOST, authority.clone())?;
+    } else if found.route.route.preserve_host {
         if let Some(host) = &exchange.host {
             head.insert_header(header::HOST, host.clone())?;
         }
     } else if let Some(target) = exchange.balance.as_ref().and_then(|balance| balance.target()) {
-        let tls = exchange.facts.service.as_deref().is_some_and(upstream::takes_tls);
+        let service = exchange.facts.service.as_deref();
+        let tls = service.is_some_and(|service| exchange.destination(service).tls);
         if let Some(host) = target.host_header(tls) {
             head.insert_header(header::HOST, host.clone())?;
         }
+    } else if let Some((host, port)) = wanted.and_then(|wanted| wanted.destination.as_ref()) {
+        head.insert_header(header::HOST, text(&format!("{host}:{port}"))?)?;
     } else if let Some(host) = &found.route.upstream_host {
         head.insert_header(header::HOST, host.clone())?;
     }

@@ -6,6 +6,7 @@
 //! Out of reach from here, by dependency: the control plane, the store, the Admin API.
 
 mod access_log;
+mod body;
 pub mod chain;
 mod client;
 mod embed;

@@ -36,7 +36,7 @@ use plugins::contract::{BodyLimit, Reply, Source, Summary, Try};
 use crate::access_log::AccessLog;
 use crate::embed::EmbeddedServices;
 use crate::error_body::Origin;
-use crate::exchange::{Exchange, Refused};
+use crate::exchange::{Destination, Exchange, Refused};
 use crate::options::Options;
 use crate::snapshot::Current;
 use crate::upstream::{self, Balance, Resolver};
@@ -120,7 +120,7 @@ impl Proxy {
         };
         match asked.await {
             Err(reply) => Decision::Reply(reply, Origin::Logic),
-            Ok(service) => match self.embedded.get(service.host.as_str()) {
+            Ok(service) => match self.embedded.get(exchange.destination(&service).host) {
                 Some(embedded) => Decision::Embedded(Arc::clone(embedded)),
                 None => Decision::Upstream,
             },
@@ -137,7 +137,7 @@ impl Proxy {
     ) -> Result<SocketAddr> {
         let attempt = exchange.tries.len();
         if attempt == 0
-            && let Some(upstream) = exchange.upstream(&service.host).cloned()
+            && let Some(upstream) = exchange.upstream(exchange.destination(service).host).cloned()
         {
             let balance = Balance::begin(upstream, exchange, session.req_header()).await;
             exchange.balance = Some(Box::new(balance));
@@ -150,7 +150,8 @@ impl Proxy {
                 Error::explain(ErrorType::HTTPStatus(503), "no target serves")
             });
         }
-        self.resolver.address(&service.host, service.port, attempt).await.map_err(|why| {
+        let Destination { host, port, .. } = exchange.destination(service);
+        self.resolver.address(host, port, attempt).await.map_err(|why| {
             exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, "name resolution failed"));
             Error::because(ErrorType::HTTPStatus(503), "resolving a host", why)
         })
@@ -207,9 +208,10 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        end: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        exchange.pass_body(body, end);
         exchange.body_seen += body.as_ref().map_or(0, Bytes::len) as u64;
         if self.options.max_body > 0 && exchange.body_seen > self.options.max_body {
             exchange.failure = Some((StatusCode::PAYLOAD_TOO_LARGE, ""));
@@ -239,9 +241,13 @@ impl ProxyHttp for Proxy {
         exchange.asked.get_or_insert_with(Instant::now);
         let start_ms = self.clock.unix_ms();
         exchange.tries.push(Try { address, start_ms, failed: None, status: None });
+        // Counted anew on every try: the body is replayed.
+        exchange.body_seen = 0;
+        let destination = exchange.destination(&service);
         let target = exchange.balance.as_ref().and_then(|balance| balance.target());
-        let name = target.map_or(&*service.host, |target| &*target.name);
-        Ok(Box::new(upstream::peer(&service, name, address, &self.options)))
+        let name = target.map_or(destination.host, |target| &*target.name);
+        let tls = destination.tls;
+        Ok(Box::new(upstream::peer(&service, tls, name, address, &self.options)))
     }
 
     fn fail_to_connect(

@@ -9,8 +9,9 @@ use http_body_util::BodyExt;
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use plugins::contract::{Reply, ReplyBody, Source};
+use plugins::contract::{Reply, ReplyBody, RequestBody, Source};
 
+use crate::body::expects_continue;
 use crate::embed::{Embedded, EmbeddedBody};
 use crate::error_body::{ErrorBody, Origin, default_message, error_body};
 use crate::exchange::{Exchange, declared_length};
@@ -91,19 +92,30 @@ pub(crate) async fn embedded(
     if declared_length(session.req_header()).is_some_and(|length| length > limit) {
         return send(session, exchange, options, too_large(), Origin::Core).await;
     }
-    let expects = session.req_header().headers.get(header::EXPECT);
-    if expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        session.write_continue_response().await?;
-    }
-    let mut body = Vec::new();
-    while let Some(piece) = session.read_request_body().await? {
-        if (body.len() + piece.len()) as u64 > limit {
-            return send(session, exchange, options, too_large(), Origin::Core).await;
+    let body = match exchange.facts.body.bytes() {
+        Some(known) if known.len() as u64 <= limit => known.clone(),
+        Some(_) => return send(session, exchange, options, too_large(), Origin::Core).await,
+        None => {
+            let unread = exchange.facts.body == RequestBody::Unread;
+            if unread && expects_continue(session.req_header()) {
+                session.write_continue_response().await?;
+            }
+            let mut body = match exchange.body_begun.take() {
+                Some(begun) => begun.to_vec(),
+                // What was read ahead and can be replayed still is where pingora keeps it.
+                None => session.as_ref().get_retry_buffer().map(Vec::from).unwrap_or_default(),
+            };
+            while let Some(piece) = session.read_request_body().await? {
+                if (body.len() + piece.len()) as u64 > limit {
+                    return send(session, exchange, options, too_large(), Origin::Core).await;
+                }
+                body.extend_from_slice(&piece);
+            }
+            body.into()
         }
-        body.extend_from_slice(&piece);
-    }
+    };
     exchange.body_seen = body.len() as u64;
-    let request = embedded_request(session, exchange, body.into());
+    let request = embedded_request(session, exchange, body);
     exchange.source = Source::Upstream;
     exchange.asked = Some(std::time::Instant::now());
     let answer = service.call(request).await;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use gateway_model::entities::{Consumer, Route, Service};
 use gateway_model::{Catalog, Document, Id, Item};
 use http::{HeaderName, HeaderValue};
@@ -26,10 +27,79 @@ pub struct Facts {
     pub started_ms: u64,
     /// Whether the upstream gets `X-Forwarded-For`; true unless a handler says no.
     pub send_forwarded_for: bool,
+    /// The request's body, as far as handlers may see it.
+    pub body: RequestBody,
+    /// What the route's regular expression captured; empty unless a handler of the chain
+    /// [needs](super::Needs::CAPTURES) it.
+    pub captures: Captures,
+    /// Where handlers want the request to go instead; `None` until one does.
+    pub upstream: Option<Box<Overrides>>,
     /// Headers added to whatever answer the client gets, in order.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// A handler's own state for this exchange, by type. Empty until used.
     pub notes: http::Extensions,
+}
+
+impl Facts {
+    /// Where the request goes, to be changed.
+    pub fn overrides(&mut self) -> &mut Overrides {
+        self.upstream.get_or_insert_default()
+    }
+}
+
+/// A request's body. Read before the handlers of a phase run, when one of them
+/// [needs](super::Needs::BODY) it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RequestBody {
+    /// Nobody asked for it.
+    #[default]
+    Unread,
+    /// All of it; empty when there is none.
+    Whole(Bytes),
+    /// More than is kept: handlers must do without it, the upstream gets it all the same (in Kong:
+    /// a body beyond `client_body_buffer_size`).
+    TooLarge,
+    /// What a handler wants the upstream to get instead of what the client sent.
+    Replaced(Bytes),
+}
+
+impl RequestBody {
+    /// The bytes, where all of them are known.
+    pub const fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Whole(bytes) | Self::Replaced(bytes) => Some(bytes),
+            Self::Unread | Self::TooLarge => None,
+        }
+    }
+}
+
+/// What the groups of a route's regular expression captured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captures {
+    /// By number; 0 is the whole match. A group that took no part is empty.
+    pub numbered: Vec<Box<str>>,
+    /// By name.
+    pub named: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Captures {
+    /// The text of a named group.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.named.iter().find(|(known, _)| **known == *name).map(|(_, text)| &**text)
+    }
+}
+
+/// Where a handler wants a request to go instead of where route and service say.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The path, without query; what may not stand in a request line is escaped.
+    pub path: Option<String>,
+    /// The Host header.
+    pub authority: Option<HeaderValue>,
+    /// Plain or over TLS.
+    pub scheme: Option<Scheme>,
+    /// The name of an upstream or a host, and its port.
+    pub destination: Option<(Box<str>, u16)>,
 }
 
 /// What the upstream gets as `X-Forwarded-For` instead of the addresses the gateway would list.

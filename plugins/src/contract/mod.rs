@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 
 pub use entry::WORKSPACE;
 pub use facts::{
-    AuthenticatedGroups, BodyLimit, Client, Credential, Facts, ForwardedFor, Identity, LogMembers,
-    Scheme, TlsFacts,
+    AuthenticatedGroups, BodyLimit, Captures, Client, Credential, Facts, ForwardedFor, Identity,
+    LogMembers, Overrides, RequestBody, Scheme, TlsFacts,
 };
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;
@@ -70,6 +70,12 @@ pub const ANY: &[&str] =
 /// One compiled instance. Every method runs on the request path: no lock held while waiting, no
 /// I/O, no compilation.
 pub trait Handler: Send + Sync {
+    /// What must be known before [`rewrite`](Self::rewrite) or [`access`](Self::access) run. Asked
+    /// once, when the instance is compiled.
+    fn needs(&self) -> Needs {
+        Needs::NOTHING
+    }
+
     /// Before routing; global instances only.
     fn rewrite<'a>(&'a self, _: &'a mut Request<'_>) -> Flow<'a> {
         Flow::Continue
@@ -130,6 +136,30 @@ impl Phases {
     }
 
     /// Whether every phase of `other` is in this set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// What a handler must know that costs something to find out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Needs(u8);
+
+impl Needs {
+    /// What every handler gets.
+    pub const NOTHING: Self = Self(0);
+    /// The request's body: [`Facts::body`] is read before the handler runs.
+    pub const BODY: Self = Self(1);
+    /// What the route's regular expression captured: [`Facts::captures`].
+    pub const CAPTURES: Self = Self(2);
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether every need of `other` is among these.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }

@@ -19,7 +19,7 @@ pub(crate) struct Config {
     /// Whether the query is looked at.
     #[record(default = true)]
     pub(super) key_in_query: bool,
-    /// Whether the body is looked at. Not available yet: must be false.
+    /// Whether the body is looked at: a form, a JSON object or a multipart form.
     #[record(default = false)]
     pub(super) key_in_body: bool,
     /// Whether OPTIONS requests need a key too.

@@ -5,8 +5,9 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::config::Config;
 use super::credential::{KEYAUTH_CREDENTIALS, KeyAuthCredential};
-use crate::contract::{Credential, Flow, Handler, Phases, Plugin, Request, Setup};
+use crate::contract::{Credential, Flow, Handler, Needs, Phases, Plugin, Request, Setup};
 use crate::kit::auth::{Authentication, Proof, UNAUTHORIZED};
+use crate::kit::body::Arguments;
 use crate::kit::query;
 
 /// One instance (kong/plugins/key-auth/handler.lua).
@@ -14,6 +15,7 @@ pub(crate) struct KeyAuth {
     names: Vec<String>,
     in_header: bool,
     in_query: bool,
+    in_body: bool,
     hide_credentials: bool,
     run_on_preflight: bool,
     authentication: Authentication,
@@ -29,14 +31,11 @@ impl Plugin for KeyAuth {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        if config.key_in_body {
-            let text = "keys in request bodies are not available yet; leave key_in_body false";
-            return Err(Violations::one("key_in_body", text));
-        }
         Ok(Self {
             names: config.key_names,
             in_header: config.key_in_header,
             in_query: config.key_in_query,
+            in_body: config.key_in_body,
             hide_credentials: config.hide_credentials,
             run_on_preflight: config.run_on_preflight,
             authentication: Authentication::new("Key", config.realm.as_deref(), config.anonymous)?,
@@ -46,6 +45,10 @@ impl Plugin for KeyAuth {
 }
 
 impl Handler for KeyAuth {
+    fn needs(&self) -> Needs {
+        if self.in_body { Needs::BODY } else { Needs::NOTHING }
+    }
+
     fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
         if !self.run_on_preflight && request.head.method == Method::OPTIONS {
             return Flow::Continue;
@@ -75,6 +78,7 @@ impl KeyAuth {
 
     /// The first key, and the name it was found by.
     fn find(&self, request: &Request<'_>) -> Result<(&str, String), &'static str> {
+        let body = self.in_body.then(|| Arguments::of(request)).flatten();
         for name in &self.names {
             let mut key = None;
             if self.in_header {
@@ -82,6 +86,11 @@ impl KeyAuth {
             }
             if self.in_query && key.is_none() {
                 key = only(arguments(name, request))?;
+            }
+            if let Some(body) = &body
+                && key.is_none()
+            {
+                key = only(body.texts(name).into_iter())?;
             }
             if let Some(key) = key {
                 return Ok((name, key.into_owned()));
@@ -127,4 +136,9 @@ fn hide(name: &str, request: &mut Request<'_>) {
         request.head.remove_header(&spelling);
     }
     query::remove(request.head, name);
+    if let Some(mut arguments) = Arguments::of(request)
+        && arguments.remove(name)
+    {
+        arguments.replace(request);
+    }
 }

@@ -1,6 +1,6 @@
-//! `key-auth`: lets in who brings a key of the catalog, in a header or the query.
+//! `key-auth`: lets in who brings a key of the catalog, in a header, the query or the body.
 //!
-//! Absent from here: keys in request bodies, which handlers do not see.
+//! Keys in bodies are seen in those small enough to be read ahead.
 
 mod config;
 mod credential;

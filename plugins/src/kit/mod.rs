@@ -2,6 +2,7 @@
 
 pub(crate) mod addresses;
 pub(crate) mod auth;
+pub(crate) mod body;
 pub(crate) mod counter;
 pub(crate) mod entries;
 pub(crate) mod http;

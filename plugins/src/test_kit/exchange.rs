@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::{Instance, Rig};
 use crate::contract::{
-    Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, ReplyBody, Request, Response,
-    Scheme, Source, Summary, TlsFacts, Try,
+    Captures, Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, ReplyBody, Request,
+    RequestBody, Response, Scheme, Source, Summary, TlsFacts, Try,
 };
 
 /// One request and what became of it.
@@ -87,6 +87,9 @@ impl Exchange {
             request_id: "0123456789abcdef0123456789abcdef".into(),
             started_ms: rig.clock.unix_ms(),
             send_forwarded_for: true,
+            body: RequestBody::Unread,
+            captures: Captures::default(),
+            upstream: None,
             response_headers: Vec::new(),
             notes: http::Extensions::new(),
         };
@@ -110,6 +113,12 @@ impl Exchange {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.head.append_header(name.to_owned(), value).unwrap();
         self
+    }
+
+    /// Gives the request a body, already read.
+    pub(crate) fn body(mut self, kind: &str, body: &str) -> Self {
+        self.facts.body = RequestBody::Whole(Bytes::copy_from_slice(body.as_bytes()));
+        self.header("Content-Type", kind)
     }
 
     pub(crate) fn bearer(self, token: &str) -> Self {

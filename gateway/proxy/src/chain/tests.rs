@@ -30,7 +30,8 @@ fn instances(changes: &[gateway_model::Change]) -> Vec<Arc<Instance>> {
         let plugin = PLUGINS.iter().find(|plugin| plugin.name == entity.name).unwrap();
         let setup = Setup { instance: &entity, tools: &tools };
         let handler = plugin.build(&entity.config, &setup).unwrap();
-        Arc::new(Instance { entity: entity.clone(), plugin, handler })
+        let needs = handler.needs();
+        Arc::new(Instance { entity: entity.clone(), plugin, handler, needs })
     };
     world.catalog.all::<PluginInstance>().map(build).collect()
 }

@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use plugins::contract::Scheme;
+use plugins::contract::{Captures, Scheme};
 
 pub use rank::Flavour;
 pub use route::CompiledRoute;
@@ -72,6 +72,17 @@ impl Found {
     /// prefix matched.
     pub fn captures<'p>(&self, path: &'p str) -> Option<regex::Captures<'p>> {
         self.route.regex(self.path)?.captures(path)
+    }
+
+    /// As [`Self::captures`], for handlers to keep.
+    pub(crate) fn captured(&self, path: &str) -> Option<Captures> {
+        let captures = self.captures(path)?;
+        let text = |group: Option<regex::Match<'_>>| Box::from(group.map_or("", |g| g.as_str()));
+        let named = self.route.regex(self.path)?.capture_names().flatten();
+        Some(Captures {
+            named: named.map(|name| (name.into(), text(captures.name(name)))).collect(),
+            numbered: captures.iter().map(text).collect(),
+        })
     }
 }
 

@@ -56,6 +56,14 @@ pub fn upstream_path<'p>(route: &CompiledRoute, path: &'p str, prefix: usize) ->
     Cow::Owned(joined)
 }
 
+/// A path a handler gave, with what may not stand in a request line escaped.
+pub(crate) fn escaped(path: &str) -> String {
+    let rooted = if path.starts_with('/') { "" } else { "/" };
+    let mut target = String::from(rooted);
+    target.extend(utf8_percent_encode(path, &ESCAPED));
+    target
+}
+
 /// Everything but what RFC 3986 allows in a path, `%` included since escapes were kept, and the
 /// few characters Kong leaves alone besides.
 const ESCAPED: AsciiSet = NON_ALPHANUMERIC

@@ -221,7 +221,8 @@ impl<'a> Compiler<'a> {
         let setup = Setup { instance: entity, tools: &self.plane.tools };
         let handler = plugin.build(&entity.config, &setup).map_err(Rejection::Invalid)?;
         self.work.handlers += 1;
-        Ok(Arc::new(Instance { entity: entity.clone(), plugin, handler }))
+        let needs = handler.needs();
+        Ok(Arc::new(Instance { entity: entity.clone(), plugin, handler, needs }))
     }
 
     /// The catalog admits only plugins this process has; a store written by another may not.

@@ -9,14 +9,14 @@ use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::options::Options;
 
-/// The peer for one try; `name` is what it is called in TLS.
+/// The peer for one try, over TLS or plain; `name` is what it is called in TLS.
 pub(crate) fn peer(
     service: &Service,
+    tls: bool,
     name: &str,
     address: SocketAddr,
     options: &Options,
 ) -> HttpPeer {
-    let tls = takes_tls(service);
     let sni = if tls { name.to_owned() } else { String::new() };
     let mut peer = HttpPeer::new(address, tls, sni);
     let millis = |value: Option<u64>| Some(Duration::from_millis(value.unwrap_or(60_000)));

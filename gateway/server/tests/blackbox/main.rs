@@ -11,6 +11,7 @@ mod harness;
 mod access_keys;
 mod admin;
 mod balancing;
+mod bodies;
 mod cli;
 mod durability;
 mod installer;

@@ -1,0 +1,99 @@
+//! The request's body: read ahead where a handler needs it, and what of it the upstream gets.
+//!
+//! pingora replays what it kept of a body that was read before the upstream was asked, up to 64 KiB.
+//! So a body of that size is read whole and replayed, also on a retry. Of a larger one without a
+//! declared length what was read by the time it shows is passed on before the rest.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, StatusCode, header};
+use pingora_core::Result;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+use plugins::contract::{Reply, RequestBody};
+
+use crate::exchange::{Exchange, declared_length};
+
+/// A body that declares more than this is not read ahead: pingora replays no more.
+const REPLAYED: u64 = 64 * 1024;
+/// A body without a declared length is not read ahead beyond this: one more piece of HTTP/2 (16 KiB)
+/// still fits into what is replayed.
+const UNDECLARED: usize = 32 * 1024;
+
+impl Exchange {
+    /// Reads the body for handlers, see [`RequestBody`].
+    ///
+    /// # Errors
+    ///
+    /// 400 when the client leaves or breaks the framing; 413 when a body without a declared length
+    /// ends in the very piece that made it too large to replay.
+    pub(crate) async fn read_body(&mut self, session: &mut Session) -> Result<(), Reply> {
+        if session.is_body_empty() {
+            self.facts.body = RequestBody::Whole(Bytes::new());
+            return Ok(());
+        }
+        let declared = declared_length(session.req_header());
+        if declared.is_some_and(|length| length > REPLAYED) {
+            self.facts.body = RequestBody::TooLarge;
+            return Ok(());
+        }
+        let gone = |_| Reply::message(StatusCode::BAD_REQUEST, "");
+        if expects_continue(session.req_header()) {
+            session.write_continue_response().await.map_err(gone)?;
+        }
+        session.as_mut().enable_retry_buffering();
+        let mut read = BytesMut::new();
+        while declared.is_some() || read.len() <= UNDECLARED {
+            match session.read_request_body().await.map_err(gone)? {
+                Some(piece) => read.extend_from_slice(&piece),
+                None => {
+                    self.facts.body = RequestBody::Whole(read.freeze());
+                    return Ok(());
+                }
+            }
+        }
+        self.facts.body = RequestBody::TooLarge;
+        if session.as_ref().retry_buffer_truncated() {
+            if session.is_body_done() {
+                return Err(Reply::message(StatusCode::PAYLOAD_TOO_LARGE, ""));
+            }
+            self.body_begun = Some(read.freeze());
+        }
+        Ok(())
+    }
+
+    /// Puts before a piece of the body what of it was read already, or in the whole body's place
+    /// what a handler made of it. Called for every piece, and again on a retry.
+    pub(crate) fn pass_body(&mut self, piece: &mut Option<Bytes>, end: bool) {
+        if let Some(begun) = self.body_begun.take() {
+            let mut joined = BytesMut::from(begun);
+            joined.extend_from_slice(piece.as_deref().unwrap_or_default());
+            *piece = Some(joined.freeze());
+        } else if let RequestBody::Replaced(bytes) = &self.facts.body {
+            // The length was told already, and a body of no bytes is one that has ended.
+            *piece = (end && !bytes.is_empty()).then(|| bytes.clone());
+        }
+    }
+
+    /// Tells the upstream of the body a handler put in the place of the client's.
+    ///
+    /// # Errors
+    ///
+    /// None; pingora's signature of header changes says so.
+    pub(crate) fn frame_body(&self, head: &mut RequestHeader) -> Result<()> {
+        if let RequestBody::Whole(_) | RequestBody::Replaced(_) = self.facts.body {
+            // Answered already.
+            head.remove_header(&header::EXPECT);
+        }
+        if let RequestBody::Replaced(bytes) = &self.facts.body {
+            head.remove_header(&header::TRANSFER_ENCODING);
+            head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the client waits to be told to send its body.
+pub(crate) fn expects_continue(head: &RequestHeader) -> bool {
+    let expects = head.headers.get(header::EXPECT);
+    expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

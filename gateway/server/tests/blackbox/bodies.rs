@@ -1,0 +1,91 @@
+//! Request bodies that handlers read before the upstream is asked.
+
+use serde_json::json;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{Answered as _, DEADLINE, Gateway, Upstream, plain};
+
+/// A gateway whose route wants a key, also in bodies, and does not pass it on; the upstream echoes.
+async fn stage() -> (Gateway, Upstream) {
+    let gateway = Gateway::start().await;
+    let upstream = Upstream::start().await;
+    let admin = |path: &str| gateway.url("admin", path);
+    let put = async |path: &str, body: serde_json::Value| {
+        plain().put(admin(path)).json(&body).answer().await.expect(200);
+    };
+    put("/services/s", json!({"url": format!("http://{}", upstream.addr())})).await;
+    put("/services/s/routes/r", json!({"paths": ["/r"]})).await;
+    put("/consumers/bob", json!({})).await;
+    let key = plain().post(admin("/consumers/bob/key-auth")).json(&json!({"key": "kk"}));
+    key.answer().await.expect(201);
+    let config = json!({"key_in_body": true, "hide_credentials": true});
+    let plugin = json!({"name": "key-auth", "config": config});
+    plain().post(admin("/routes/r/plugins")).json(&plugin).answer().await.expect(201);
+    (gateway, upstream)
+}
+
+#[tokio::test]
+async fn keys_in_bodies_are_found_and_taken_out() {
+    let (gateway, upstream) = stage().await;
+    let url = gateway.url("proxy", "/r");
+    for (kind, body, rest) in [
+        ("application/x-www-form-urlencoded", "apikey=kk&z=1", "z=1"),
+        ("application/json", r#"{"apikey":"kk","z":1}"#, r#"{"z":1}"#),
+    ] {
+        let asked = plain().post(&url).header("content-type", kind).body(body);
+        asked.answer().await.expect(200);
+        assert_eq!(upstream.next().await.body, rest);
+    }
+}
+
+/// What is too large to be read ahead reaches the upstream whole, whatever its framing.
+#[tokio::test]
+async fn large_bodies_pass_by_handlers_unharmed() {
+    let (gateway, upstream) = stage().await;
+    for size in [1, 30_000, 60_000, 70_000, 300_000] {
+        let body = "x".repeat(size);
+        let whole = plain().post(gateway.url("proxy", "/r")).header("apikey", "kk");
+        whole.body(body.clone()).answer().await.expect(200);
+        assert_eq!(upstream.next().await.body, body, "{size} with a length");
+
+        let mut chunked = String::from(
+            "POST /r HTTP/1.1\r\nHost: h\r\napikey: kk\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        for piece in body.as_bytes().chunks(7_000) {
+            let piece = std::str::from_utf8(piece).unwrap();
+            chunked.push_str(&format!("{:x}\r\n{piece}\r\n", piece.len()));
+        }
+        // The end comes by itself, as from a client that streams.
+        let last = "0\r\n\r\n";
+        let mut connection = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
+        connection.write_all(chunked.as_bytes()).await.unwrap();
+        connection.write_all(last.as_bytes()).await.unwrap();
+        assert_eq!(upstream.next().await.body, body, "{size} in chunks");
+        wait_for(&mut connection, "HTTP/1.1 200 Told\r\n").await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_is_told_to_go_on() {
+    let (gateway, upstream) = stage().await;
+    let head = "POST /r HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\n";
+    let mut connection = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
+    connection.write_all(head.as_bytes()).await.unwrap();
+    wait_for(&mut connection, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    connection.write_all(b"apikey=kk").await.unwrap();
+    wait_for(&mut connection, "HTTP/1.1 200 Told\r\n").await;
+    let received = upstream.next().await;
+    assert_eq!(received.body, "");
+    assert_eq!(received.all("expect"), [""; 0]);
+    assert_eq!(received.all("content-length"), ["0"]);
+}
+
+/// Reads exactly this.
+async fn wait_for(connection: &mut TcpStream, wanted: &str) {
+    let mut read = vec![0; wanted.len()];
+    tokio::time::timeout(DEADLINE, connection.read_exact(&mut read)).await.unwrap().unwrap();
+    assert_eq!(String::from_utf8_lossy(&read), wanted);
+}
