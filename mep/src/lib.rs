@@ -25,9 +25,11 @@ mod seed;
 mod settings;
 #[cfg(test)]
 mod test_kit;
+pub mod timing;
+pub mod traffic;
 
 pub use entities::ALL as ENTITIES;
-pub use platform::{Platform, PlatformError};
+pub use platform::{Platform, PlatformError, Ports};
 pub use problem::{Code, Problem};
 pub use seed::{SeedError, Seeded};
 pub use settings::{

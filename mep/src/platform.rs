@@ -12,6 +12,7 @@ use crate::auth::sealing::SealingKey;
 use crate::auth::service::TokenService;
 use crate::auth::token::TokenIssuer;
 use crate::auth_api::{self, KeyPairs};
+use crate::entities::{RuleState, TrafficRule};
 use crate::guard::Guard;
 use crate::liveness::{Heartbeats, Watchman};
 use crate::metrics::Metrics;
@@ -19,6 +20,24 @@ use crate::mp1;
 use crate::notification::Notifier;
 use crate::seed::{self, SeedError, Seeded};
 use crate::settings::PlatformSettings;
+use crate::timing::{NoSource, TimeSource};
+use crate::traffic::{Idle, TrafficDriver};
+
+/// What the platform is connected to besides the catalog.
+#[derive(Clone)]
+pub struct Ports {
+    /// Who moves packets.
+    pub traffic: Arc<dyn TrafficDriver>,
+    /// Where time comes from.
+    pub time: Arc<dyn TimeSource>,
+}
+
+impl Default for Ports {
+    /// Nobody moves packets, and no server is asked for the time.
+    fn default() -> Self {
+        Self { traffic: Arc::new(Idle), time: Arc::new(NoSource) }
+    }
+}
 
 /// The MEC platform: its routers, its tasks, what it puts into the catalog.
 pub struct Platform {
@@ -31,6 +50,7 @@ pub struct Platform {
     pub(crate) tokens: TokenService<KeyPairs>,
     pub(crate) heartbeats: Arc<Heartbeats>,
     pub(crate) metrics: Metrics,
+    pub(crate) ports: Ports,
     notifier: Arc<Notifier>,
 }
 
@@ -46,6 +66,7 @@ impl Platform {
     /// When the families are there already, or no HTTP client can be made.
     pub fn new(
         settings: PlatformSettings,
+        ports: Ports,
         control: Control,
         sealing: Arc<SealingKey>,
         issuer: Arc<TokenIssuer>,
@@ -85,6 +106,7 @@ impl Platform {
             tokens,
             heartbeats,
             metrics,
+            ports,
             notifier: Arc::new(notifier),
         }))
     }
@@ -117,7 +139,7 @@ impl Platform {
         seed::seed(self).await
     }
 
-    /// What goes on in the background: heartbeats and notifications. Events from this call on are
+    /// What goes on in the background: heartbeats, notifications, and the data plane's rules. Events from this call on are
     /// noticed; the future ends soon after `shutdown` holds `true`, or its sender is gone.
     pub fn tasks(
         self: &Arc<Self>,
@@ -131,8 +153,20 @@ impl Platform {
         );
         let watching = watchman.run(self.control.feed(), shutdown.clone());
         let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown);
+        let traffic = Arc::clone(&self.ports.traffic);
+        let active: Vec<TrafficRule> = self
+            .control
+            .catalog()
+            .all::<TrafficRule>()
+            .filter(|rule| rule.state == RuleState::Active)
+            .map(|rule| (*rule).clone())
+            .collect();
         async move {
+            if let Err(why) = traffic.reconcile(&active).await {
+                tracing::error!(driver = traffic.name(), %why, "traffic rules are not in effect");
+            }
             tokio::join!(watching, notifying);
+            traffic.stop().await;
         }
     }
 }

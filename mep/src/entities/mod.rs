@@ -6,14 +6,17 @@
 
 mod app_credential;
 mod app_instance;
+mod dns_rule;
 mod seed;
 mod service_info;
 mod service_instance;
 mod service_name;
 mod subscription;
+mod traffic_rule;
 
 pub use app_credential::{AppCredential, Visibility};
 pub use app_instance::AppInstance;
+pub use dns_rule::{DnsRule, IpAddressType, RuleState};
 pub use seed::Seed;
 pub use service_info::{
     Address, Category, Endpoint, Links, OAuth2, Security, SelfLink, ServiceInfo, TransportInfo,
@@ -21,19 +24,33 @@ pub use service_info::{
 pub use service_instance::{Publication, ServiceInstance, State, service_id};
 pub use service_name::ServiceName;
 pub use subscription::{Criteria, Store, Subscription};
+pub use traffic_rule::{
+    Action, DestinationInterface, FilterType, InterfaceType, TrafficFilter, TrafficRule,
+    TunnelInfo, TunnelType,
+};
 
 use gateway_model::{Change, Document, Entity, EntityType, Id, Key};
 use serde::Serialize;
 
 /// The platform's kinds; a kind comes after those it refers to.
-pub static ALL: [&EntityType; 6] =
-    [&APP_INSTANCES, &SERVICE_NAMES, &SERVICE_INSTANCES, &SUBSCRIPTIONS, &APP_CREDENTIALS, &SEEDS];
+pub static ALL: [&EntityType; 8] = [
+    &APP_INSTANCES,
+    &SERVICE_NAMES,
+    &SERVICE_INSTANCES,
+    &SUBSCRIPTIONS,
+    &APP_CREDENTIALS,
+    &DNS_RULES,
+    &TRAFFIC_RULES,
+    &SEEDS,
+];
 
 static APP_INSTANCES: EntityType = EntityType::of::<AppInstance>();
 static SERVICE_NAMES: EntityType = EntityType::of::<ServiceName>();
 static SERVICE_INSTANCES: EntityType = EntityType::of::<ServiceInstance>();
 static SUBSCRIPTIONS: EntityType = EntityType::of::<Subscription>();
 static APP_CREDENTIALS: EntityType = EntityType::of::<AppCredential>();
+static DNS_RULES: EntityType = EntityType::of::<DnsRule>();
+static TRAFFIC_RULES: EntityType = EntityType::of::<TrafficRule>();
 static SEEDS: EntityType = EntityType::of::<Seed>();
 
 /// Creates or replaces an entity of ours.

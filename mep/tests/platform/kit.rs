@@ -15,7 +15,7 @@ use http_body_util::BodyExt as _;
 use mep::auth::keyfile::RsaPrivateKey;
 use mep::auth::sealing::SealingKey;
 use mep::auth::token::TokenIssuer;
-use mep::{Platform, PlatformSettings};
+use mep::{Platform, PlatformSettings, Ports};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -62,9 +62,16 @@ impl Rig {
         let clock = Clock::fixed(now_ms);
         let metrics = prometheus::Registry::new();
         let sealing = Arc::new(SealingKey::new(&[7; 32]).unwrap());
-        let platform =
-            Platform::new(settings, control.clone(), sealing, issuer, clock.clone(), &metrics)
-                .unwrap();
+        let platform = Platform::new(
+            settings,
+            Ports::default(),
+            control.clone(),
+            sealing,
+            issuer,
+            clock.clone(),
+            &metrics,
+        )
+        .unwrap();
         let (running, shutdown) = watch::channel(false);
         tokio::spawn(platform.tasks(shutdown));
         Self {

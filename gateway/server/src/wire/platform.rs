@@ -8,7 +8,9 @@ use gateway_model::Clock;
 use mep::auth::sdk_date::Freshness;
 use mep::auth::sealing::SealingKey;
 use mep::auth::token::TokenIssuer;
-use mep::{Bootstrap, Delivery, Destinations, Platform, PlatformSettings, Published, RateLimits};
+use mep::{
+    Bootstrap, Delivery, Destinations, Platform, PlatformSettings, Ports, Published, RateLimits,
+};
 
 use super::Listeners;
 use crate::settings::Settings;
@@ -32,7 +34,7 @@ pub(super) fn build(
         TokenIssuer::from(startup::token_key(settings)?).lasting(settings.mep.tokens.ttl.as_secs()),
     );
     let settings = platform_settings(settings, listeners);
-    Platform::new(settings, control.clone(), sealing, issuer, clock, metrics)
+    Platform::new(settings, Ports::default(), control.clone(), sealing, issuer, clock, metrics)
         .context("building the MEC platform")
 }
 
