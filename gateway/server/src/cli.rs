@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::settings::Settings;
 use crate::wire::migrations::{self, Task};
 use crate::wire::offline;
-use crate::{daemon, demo, wire};
+use crate::{backup, daemon, demo, wire};
 
 /// A Kong-compatible API gateway with a MEC platform built in.
 #[derive(Debug, Parser)]
@@ -42,6 +42,20 @@ enum Command {
     /// Care for the schema of a PostgreSQL store.
     #[command(subcommand)]
     Migrations(Migrations),
+    /// Save state, keys and certificates to a new folder; the gateway may be running.
+    Backup {
+        /// The folder to make.
+        folder: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Put a backup in place of what the prefix holds, which is kept beside it.
+    Restore {
+        /// The folder `backup` made.
+        folder: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Print completions for a shell.
     Completions {
         /// bash, zsh, fish, elvish or powershell.
@@ -224,6 +238,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Prepare(place) => place.or(outer).settings().and_then(|s| wire::prepare(&s)),
         Command::Config(config) => config.run(outer),
         Command::Migrations(migrations) => migrations.run(outer),
+        Command::Backup { folder, place } => {
+            place.or(outer).settings().and_then(|settings| backup::backup(&settings, &folder))
+        }
+        Command::Restore { folder, place } => {
+            place.or(outer).settings().and_then(|settings| backup::restore(&settings, &folder))
+        }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gateway", &mut text);

@@ -2,6 +2,7 @@
 //!
 //! This crate is where the others meet ([`wire`]); it holds no rule of the domain.
 
+mod backup;
 mod cli;
 mod daemon;
 mod demo;

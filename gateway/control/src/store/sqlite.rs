@@ -13,7 +13,10 @@ use gateway_model::{Document, Revision};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite as Dialect, SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, QueryBuilder, Sqlite as Dialect,
+    SqliteConnection,
+};
 
 use super::{Loaded, Row, Store, StoreError};
 
@@ -69,6 +72,34 @@ impl Sqlite {
     /// Ends the connection after what is under way.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// Writes a whole and consistent copy of the database at `from` to `to`, which must not exist,
+    /// while another process may be writing; gives the revision it holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub async fn copy(from: &Path, to: &Path) -> Result<Revision, StoreError> {
+        let place = from.display().to_string();
+        let failed = |cause| failed("copying the database", &place, cause);
+        // Of the file's own mode: SQLite would make it readable by others.
+        create(to).map_err(|cause| failed(sqlx::Error::Io(cause)))?;
+        let options = SqliteConnectOptions::new().filename(from).busy_timeout(BUSY);
+        let mut connection = options.connect().await.map_err(failed)?;
+        sqlx::query("VACUUM INTO ?1")
+            .bind(to.to_string_lossy().into_owned())
+            .execute(&mut connection)
+            .await
+            .map_err(failed)?;
+        connection.close().await.map_err(failed)?;
+        fs::File::open(to)
+            .and_then(|file| file.sync_all())
+            .map_err(|cause| failed(sqlx::Error::Io(cause)))?;
+        let copy = Self::open(to).await?;
+        let revision = copy.load().await?.revision;
+        copy.close().await;
+        Ok(revision)
     }
 
     async fn check(&self) -> Result<(), StoreError> {

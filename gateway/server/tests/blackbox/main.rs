@@ -19,6 +19,7 @@ mod logs;
 mod main_job;
 mod mp1;
 mod notifications;
+mod operations;
 mod proxy;
 mod replay;
 mod settings;

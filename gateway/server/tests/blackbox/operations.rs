@@ -1,0 +1,122 @@
+//! What operators run beside the gateway: backups, dashboards, alert rules.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use http::Method;
+use serde_json::json;
+
+use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually, mp1, plain};
+
+/// A copy taken while the gateway writes brings everything back, in another place.
+#[tokio::test]
+async fn a_backup_brings_everything_back() {
+    let gateway = Gateway::start().await;
+    let app = App::bootstrap(&gateway);
+    plain().put(gateway.url("admin", "/consumers/bob")).json(&json!({})).answer().await.expect(200);
+    let key = plain().post(gateway.url("admin", "/consumers/bob/key-auth"));
+    key.json(&json!({"key": "kk"})).answer().await.expect(201);
+
+    let folder = gateway.prefix().join("saved");
+    let folder = folder.to_str().unwrap();
+    let (code, out, error) = gateway.options().run(&["backup", folder]).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("saved to"), "{out}");
+    let modes = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(modes(Path::new(folder)), 0o700);
+    assert_eq!(modes(&Path::new(folder).join("gateway.db")), 0o600);
+    let (code, _, error) = gateway.options().run(&["backup", folder]).await;
+    assert_eq!(code, Some(1), "an old backup was overwritten");
+    assert!(error.contains("is there already"), "{error}");
+    let (code, _, error) = gateway.options().run(&["restore", folder]).await;
+    assert_eq!(code, Some(1), "it runs");
+    assert!(error.contains("stop it first"), "{error}");
+    // What comes after the backup is not in it.
+    plain().put(gateway.url("admin", "/consumers/eve")).json(&json!({})).answer().await.expect(200);
+
+    let elsewhere = Options::new();
+    let (code, _, error) = elsewhere.run(&["restore", folder]).await;
+    assert_eq!(code, Some(0), "{error}");
+    let restored = elsewhere.start().await;
+    let read = async |path: &str| plain().get(restored.url("admin", path)).answer().await;
+    read("/consumers/eve").await.expect(404);
+    let keys = read("/consumers/bob/key-auth").await.expect(200).json();
+    assert_eq!(keys["data"][0]["key"], "kk", "a sealed secret can be opened");
+    // The keys of apps, the key of tokens and the authority are the old ones.
+    app.token(&restored).await;
+    let authority = |gateway: &Gateway| std::fs::read(gateway.prefix().join("certs/ca.crt"));
+    assert_eq!(authority(&gateway).unwrap(), authority(&restored).unwrap());
+}
+
+/// A folder that holds no whole backup changes nothing.
+#[tokio::test]
+async fn a_damaged_backup_is_refused() {
+    let mut gateway = Gateway::start().await;
+    let app = App::bootstrap(&gateway);
+    let folder = gateway.prefix().join("saved");
+    let words = ["backup", folder.to_str().unwrap()];
+    assert_eq!(gateway.options().run(&words).await.0, Some(0));
+    gateway.kill().await;
+    let database = folder.join("gateway.db");
+    let mut bytes = std::fs::read(&database).unwrap();
+    bytes.iter_mut().skip(100).for_each(|byte| *byte = 0x5a);
+    std::fs::write(&database, bytes).unwrap();
+    let words = ["restore", folder.to_str().unwrap()];
+    let (code, _, error) = gateway.options().run(&words).await;
+    assert_eq!(code, Some(1), "{error}");
+    let (code, _, error) = gateway.options().run(&["restore", "/nowhere"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("/nowhere holds no backup"), "{error}");
+    gateway.start_again().await;
+    app.token(&gateway).await;
+}
+
+/// Every metric the dashboard and the alert rules name is one a gateway in use shows.
+#[tokio::test]
+async fn dashboards_and_alerts_name_metrics_there_are() {
+    let gateway = Options::new().set("mep_ssrf_allow", "127.0.0.1").start().await;
+    let upstream = Upstream::start().await;
+    let admin = |path: &str| gateway.url("admin", path);
+    let metrics = json!({"name": "prometheus", "config": {
+        "status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true,
+    }});
+    plain().post(admin("/plugins")).json(&metrics).answer().await.expect(201);
+    let service = json!({"url": upstream.url()});
+    plain().put(admin("/services/s")).json(&service).answer().await.expect(200);
+    let route = json!({"paths": ["/s"]});
+    plain().put(admin("/services/s/routes/r")).json(&route).answer().await.expect(200);
+    plain().get(gateway.url("proxy", "/s")).answer().await.expect(200);
+    upstream.take();
+    let app = App::bootstrap(&gateway);
+    let token = app.token(&gateway).await;
+    let wanted = json!({
+        "subscriptionType": "SerAvailabilityNotificationSubscription",
+        "callbackReference": upstream.url(),
+    });
+    let subscribe = mp1(&gateway, &app.id, Method::POST, &app.path("/subscriptions"));
+    subscribe.body(wanted.to_string()).answer().await.expect(201);
+    let body = App::service("told", "http://192.0.2.10:8080/");
+    app.register(&gateway, &token, &body).await.expect(201);
+    upstream.next().await;
+
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf");
+    let read = |file: &str| std::fs::read_to_string(conf.join(file)).unwrap();
+    let texts = [read("grafana/gateway.json"), read("prometheus/alerts.yml")];
+    let name = regex::Regex::new(r"\b(?:kong|gateway|mep)_[a-z_]+").unwrap();
+    let names: BTreeSet<_> =
+        texts.iter().flat_map(|text| name.find_iter(text)).map(|found| found.as_str()).collect();
+    assert!(names.len() > 12, "{names:?}");
+    eventually("every metric", async || {
+        let shown = plain().get(gateway.url("status", "/metrics")).answer().await.expect(200);
+        let is_shown = |name: &&&str| {
+            let mut lines = shown.text().lines();
+            lines.any(|line| {
+                line.strip_prefix(**name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
+        };
+        let missing: Vec<_> = names.iter().filter(|name| !is_shown(name)).collect();
+        missing.is_empty().then_some(())
+    })
+    .await;
+}
