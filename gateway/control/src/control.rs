@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gateway_model::ports::{DataPlane, Publish};
+use gateway_model::ports::{self, DataPlane, Publish};
 use gateway_model::{Catalog, Change, Clock, Registry, Rejection, Revision, Stored, Write};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -164,6 +164,20 @@ impl Control {
         self.shared.closing.send_replace(true);
         // The writer holds the sender; an error means it is gone, which is what we wait for.
         let _ = self.ended.clone().changed().await;
+    }
+}
+
+impl ports::Entities for Control {
+    fn catalog(&self) -> Arc<Catalog> {
+        Self::catalog(self)
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> ports::Applying {
+        let control = self.clone();
+        Box::pin(async move {
+            let Applied { catalog, entities, .. } = Self::apply(&control, changes).await?;
+            Ok(ports::Applied { catalog, entities })
+        })
     }
 }
 

@@ -74,6 +74,24 @@ impl fmt::Display for Revision {
     }
 }
 
+/// 32 alphanumeric characters, for keys and secrets the client leaves to the platform.
+pub fn random_text() -> String {
+    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut out = String::with_capacity(32);
+    while out.len() < 32 {
+        // 62 * 4 = 248: bytes from there on would favour the first letters. The version and
+        // variant bytes of a UUID are not random and are left out.
+        let id = Id::random();
+        let bytes = id.as_bytes().iter().enumerate().filter(|(at, _)| *at != 6 && *at != 8);
+        for (_, byte) in bytes.filter(|(_, byte)| **byte < 248) {
+            if out.len() < 32 {
+                out.push(char::from(LETTERS[usize::from(*byte) % 62]));
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::Id;

@@ -28,7 +28,7 @@ pub use change::{Change, Condition, Write};
 pub use clock::Clock;
 pub use document::{Document, at_path, merge};
 pub use entity::{Entity, EntityType, Guard, Listing, Ref, Transform, Variant, Variants};
-pub use id::{Id, Revision};
+pub use id::{Id, Revision, random_text};
 pub use registry::{PluginSchema, Registry, Scopes};
 pub use rejection::{Key, Rejection};
 pub use secret::Secret;

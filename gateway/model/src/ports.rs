@@ -1,9 +1,10 @@
 //! What crosses between crates that do not know each other.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::{Catalog, Id, Rejection, Write};
+use crate::{Catalog, Change, Id, Rejection, Stored, Write};
 
 /// Something that serves traffic from a compiled form of the catalog: the proxy, the DNS server.
 pub trait DataPlane: Send + Sync {
@@ -100,4 +101,30 @@ pub struct Caller {
     pub client: IpAddr,
     /// Whether the request came in by the gateway rather than by a direct listener.
     pub by_gateway: bool,
+}
+
+/// Writes entities for whoever is not the control plane: the tokens, sessions and certificates of
+/// plugins. They are entities as any other, known to every node and kept over a restart.
+pub trait Entities: Send + Sync {
+    /// The catalog being served now.
+    fn catalog(&self) -> Arc<Catalog>;
+
+    /// Applies a set of changes, all or none, and waits until they are durable and served.
+    ///
+    /// # Errors
+    ///
+    /// The future gives why the set was refused; nothing of it is stored or served then.
+    fn apply(&self, changes: Vec<Change>) -> Applying;
+}
+
+/// A set of changes on its way to the store.
+pub type Applying = Pin<Box<dyn Future<Output = Result<Applied, Rejection>> + Send>>;
+
+/// What became of a set of changes.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The catalog that holds them. What is being served is this one or a later one.
+    pub catalog: Arc<Catalog>,
+    /// For each change the entity it ended as; `None` for deletes and conditions.
+    pub entities: Vec<Option<Arc<Stored>>>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Kind, Mode, Record, Rule};
+use crate::schema::{Auto, Kind, Mode, Record, Rule};
 use crate::{Document, EntityType, Violations};
 
 /// What the control plane knows of a plugin: its schema and where it may be attached.
@@ -224,6 +224,25 @@ impl Registry {
                 .collect();
             if problems.iter().any(|problem| !problem.is_null()) {
                 violations.add("protocols", Value::Array(problems));
+            }
+        }
+    }
+
+    /// Fills in what a plugin's configuration leaves to the platform. Doing it again changes nothing.
+    pub(crate) fn fill_random(&self, kind: &EntityType, document: &mut Document) {
+        let Some(plugin) = self.plugin_of(kind, document) else { return };
+        let random =
+            plugin.record.fields.iter().filter(|field| field.auto == Some(Auto::RandomText));
+        let names: Vec<&str> = random.map(|field| field.name).collect();
+        if names.is_empty() {
+            return;
+        }
+        let config = document.entry("config").or_insert_with(|| Value::Object(Map::new()));
+        let Value::Object(config) = config else { return };
+        for name in names {
+            let value = config.entry(name).or_insert(Value::Null);
+            if value.is_null() {
+                *value = crate::random_text().into();
             }
         }
     }

@@ -104,6 +104,7 @@ async fn serve(
     let control = Control::start(Arc::clone(&registry), store, planes, clock.clone())
         .await
         .context("loading the configuration")?;
+    tools.entities.connect(Arc::new(control.clone()));
     control.register_metrics(&metrics)?;
     let declared = store::Declared::new(settings.store.declarative.clone(), control.clone());
     declared.load().await?;

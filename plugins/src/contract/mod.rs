@@ -29,7 +29,7 @@ pub use facts::{
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;
 pub use response::{Chunk, Response, Source};
-pub use setup::{Setup, Tools};
+pub use setup::{Entities, Setup, Tools};
 pub use summary::{Latencies, Summary, Try};
 
 /// A kind of plugin: its name, place, schema, and how an instance becomes a handler.

@@ -1,11 +1,12 @@
 //! [`Setup`] and [`Tools`]: what a plugin is built with.
 
 use std::any::{Any, TypeId};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use gateway_model::entities::PluginInstance;
-use gateway_model::{Clock, Item};
+use gateway_model::ports;
+use gateway_model::{Catalog, Change, Clock, Item, Rejection};
 
 /// What one instance is built with.
 pub struct Setup<'a> {
@@ -25,6 +26,8 @@ pub struct Tools {
     pub client: reqwest::Client,
     /// Where metric families are registered.
     pub metrics: prometheus::Registry,
+    /// Where tokens, sessions and certificates are written.
+    pub entities: Entities,
     shared: DashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
@@ -36,7 +39,8 @@ impl Tools {
         client: reqwest::Client,
         metrics: prometheus::Registry,
     ) -> Self {
-        Self { clock, runtime, client, metrics, shared: DashMap::new() }
+        let entities = Entities::default();
+        Self { clock, runtime, client, metrics, entities, shared: DashMap::new() }
     }
 
     /// The one `T` of this process, made at first use. For what all instances of a plugin share:
@@ -50,5 +54,35 @@ impl Tools {
         let made = Arc::new(make(self));
         let entry = self.shared.entry(TypeId::of::<T>()).or_insert_with(|| made.clone());
         Arc::clone(entry.value()).downcast().unwrap_or(made)
+    }
+}
+
+/// Writes entities, once the control plane is there. It comes after what it compiles for, which is
+/// why it is not given to [`Tools::new`].
+#[derive(Default)]
+pub struct Entities(OnceLock<Arc<dyn ports::Entities>>);
+
+impl Entities {
+    /// Says who writes. The first one said stays.
+    pub fn connect(&self, writer: Arc<dyn ports::Entities>) {
+        // An error means that one is there, which stays.
+        let _ = self.0.set(writer);
+    }
+
+    /// The catalog being served now; `None` before the first one is.
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.0.get().map(|writer| writer.catalog())
+    }
+
+    /// As [`ports::Entities::apply`].
+    ///
+    /// # Errors
+    ///
+    /// As there, and when nobody writes, as in a process that only checks a configuration.
+    pub async fn apply(&self, changes: Vec<Change>) -> Result<ports::Applied, Rejection> {
+        match self.0.get() {
+            Some(writer) => writer.apply(changes).await,
+            None => Err(Rejection::Store("nobody writes entities yet".to_owned())),
+        }
     }
 }

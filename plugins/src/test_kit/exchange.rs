@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use futures::FutureExt;
 use gateway_model::entities::{Route, Service};
 use gateway_model::{Id, Item};
 use http::{HeaderName, Method};
@@ -72,7 +71,7 @@ impl Exchange {
         head.insert_header("Host", "gw.test").unwrap();
         let here: SocketAddr = "127.0.0.1:28000".parse().unwrap();
         let facts = Facts {
-            catalog: Arc::clone(&rig.catalog),
+            catalog: rig.served(),
             client: Client {
                 ip: here.ip(),
                 peer: "127.0.0.1:40000".parse().unwrap(),
@@ -121,6 +120,17 @@ impl Exchange {
         self.header("Content-Type", kind)
     }
 
+    /// Gives the request a body larger than handlers may see.
+    pub(crate) fn large_body(mut self) -> Self {
+        self.facts.body = RequestBody::TooLarge;
+        self
+    }
+
+    /// The request as a handler sees it.
+    pub(crate) fn request(&mut self) -> Request<'_> {
+        Request { head: &mut self.head, facts: &mut self.facts }
+    }
+
     pub(crate) fn bearer(self, token: &str) -> Self {
         self.header("Authorization", &format!("Bearer {token}"))
     }
@@ -149,6 +159,16 @@ impl Exchange {
         self
     }
 
+    /// Runs the rewrite phase; the answer, if the handler gives one.
+    pub(crate) fn rewrite(&mut self, instance: &Instance) -> Option<Answer> {
+        assert!(instance.plugin.phases.has(Phases::REWRITE));
+        match instance.handler.rewrite(&mut self.request()) {
+            Flow::Continue => None,
+            Flow::Reply(reply) => Some((*reply).into()),
+            Flow::Wait(_) => panic!("no handler waits here"),
+        }
+    }
+
     /// Runs the access phase; the answer, if the handler gives one.
     pub(crate) fn access(&mut self, instance: &Instance) -> Option<Answer> {
         assert!(instance.plugin.phases.has(Phases::ACCESS));
@@ -156,7 +176,7 @@ impl Exchange {
         match instance.handler.access(&mut request) {
             Flow::Continue => None,
             Flow::Reply(reply) => Some((*reply).into()),
-            Flow::Wait(future) => match future.now_or_never().expect("does not wait in tests") {
+            Flow::Wait(future) => match futures::executor::block_on(future) {
                 Flow::Continue => None,
                 Flow::Reply(reply) => Some((*reply).into()),
                 Flow::Wait(_) => panic!("a wait ends in an answer or goes on"),

@@ -8,6 +8,6 @@ mod exchange;
 mod rig;
 mod signer;
 
-pub(crate) use exchange::Exchange;
+pub(crate) use exchange::{Answer, Exchange};
 pub(crate) use rig::{Instance, Rig, rig};
 pub(crate) use signer::Signer;

@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use gateway_model::entities::{self, PluginInstance};
+use gateway_model::ports::{self, Applied, Applying};
 use gateway_model::{Catalog, Change, Clock, Id, Item, Key, Registry, Stored};
 use serde_json::Value;
 
@@ -22,6 +23,29 @@ pub(crate) struct Rig {
     pub(crate) clock: Clock,
     pub(crate) tools: Arc<Tools>,
     pub(crate) catalog: Arc<Catalog>,
+    writer: Arc<Writer>,
+}
+
+/// What plugins write by: the catalog that is served.
+struct Writer {
+    clock: Clock,
+    served: Mutex<Arc<Catalog>>,
+}
+
+impl ports::Entities for Writer {
+    fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.served.lock().unwrap())
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Applying {
+        let mut served = self.served.lock().unwrap();
+        let mut edit = served.edit(self.clock.unix_ms());
+        let applied = edit.apply(&changes).map(|entities| {
+            *served = Arc::new(edit.finish().0);
+            Applied { catalog: Arc::clone(&served), entities }
+        });
+        Box::pin(std::future::ready(applied))
+    }
 }
 
 /// One compiled instance.
@@ -43,18 +67,33 @@ impl Rig {
         let clock = Clock::fixed(NOW);
         let client = crate::kit::http::client(std::time::Duration::from_secs(60)).unwrap();
         let tools = Tools::new(clock.clone(), runtime, client, prometheus::Registry::new());
-        Self {
-            clock,
-            tools: Arc::new(tools),
-            catalog: Arc::new(Catalog::empty(Arc::new(registry))),
-        }
+        let catalog = Arc::new(Catalog::empty(Arc::new(registry)));
+        let served = Mutex::new(Arc::clone(&catalog));
+        let writer = Arc::new(Writer { clock: clock.clone(), served });
+        tools.entities.connect(Arc::clone(&writer) as _);
+        Self { clock, tools: Arc::new(tools), catalog, writer }
+    }
+
+    /// The catalog requests are served from: what a test and what plugins wrote.
+    pub(crate) fn served(&self) -> Arc<Catalog> {
+        ports::Entities::catalog(&*self.writer)
+    }
+
+    /// Takes over what plugins wrote.
+    pub(crate) fn follow(&mut self) {
+        self.catalog = self.served();
+    }
+
+    fn serve(&mut self, catalog: Arc<Catalog>) {
+        *self.writer.served.lock().unwrap() = Arc::clone(&catalog);
+        self.catalog = catalog;
     }
 
     /// Writes, or gives the text of the refusal.
     pub(crate) fn try_apply(&mut self, change: Change) -> Result<Option<Arc<Stored>>, String> {
-        let mut edit = self.catalog.edit(self.clock.unix_ms());
+        let mut edit = self.served().edit(self.clock.unix_ms());
         let made = edit.apply(&[change]).map_err(|refusal| refusal.to_string())?;
-        self.catalog = Arc::new(edit.finish().0);
+        self.serve(Arc::new(edit.finish().0));
         Ok(made.into_iter().next().flatten())
     }
 
@@ -87,7 +126,11 @@ impl Rig {
         let Value::Object(document) = document else { panic!("a document is an object") };
         let before = Arc::clone(&self.catalog);
         let stored = self.try_apply(Change::Insert { kind: "plugins", document })?.unwrap();
-        self.compile(&stored).inspect_err(|_| self.catalog = before)
+        let compiled = self.compile(&stored);
+        if compiled.is_err() {
+            self.serve(before);
+        }
+        compiled
     }
 
     /// Compiles an instance of the catalog.

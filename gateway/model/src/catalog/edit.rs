@@ -261,11 +261,12 @@ impl Edit {
                 Some(Auto::UpdatedAt) if absent || origin == Origin::Client => {
                     self.seconds(&field.kind)
                 }
-                Some(Auto::RandomText) if absent => random_text().into(),
+                Some(Auto::RandomText) if absent => crate::random_text().into(),
                 _ => continue,
             };
             document.insert(field.name.to_owned(), value);
         }
+        self.next.registry.fill_random(kind, document);
     }
 
     /// Now, in whole seconds or, for kinds that keep fractions, with three decimals.
@@ -332,22 +333,4 @@ impl Edit {
 
 fn given_id(document: &Document) -> Option<Id> {
     document.get("id").and_then(Value::as_str).and_then(Id::parse)
-}
-
-/// 32 alphanumeric characters, for keys and secrets the client leaves to the platform.
-fn random_text() -> String {
-    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut out = String::with_capacity(32);
-    while out.len() < 32 {
-        // 62 * 4 = 248: bytes from there on would favour the first letters. The version and
-        // variant bytes of a UUID are not random and are left out.
-        let id = Id::random();
-        let bytes = id.as_bytes().iter().enumerate().filter(|(at, _)| *at != 6 && *at != 8);
-        for (_, byte) in bytes.filter(|(_, byte)| **byte < 248) {
-            if out.len() < 32 {
-                out.push(char::from(LETTERS[usize::from(*byte) % 62]));
-            }
-        }
-    }
-    out
 }
