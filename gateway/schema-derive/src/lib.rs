@@ -72,11 +72,13 @@ fn record(input: &DeriveInput, fields: &Fields, krate: &Tokens) -> syn::Result<T
     let items = Item::all(&input.attrs)?;
     let items = items.iter().map(Item::call);
     let name = &input.ident;
+    let about = doc(&input.attrs);
     Ok(quote! {
         impl #krate::schema::Schema for #name {
             fn kind() -> #krate::schema::Kind {
                 #krate::schema::Kind::Record(::std::boxed::Box::new(
-                    <#krate::schema::Record as ::std::default::Default>::default()#(#calls)*#(#items)*
+                    <#krate::schema::Record as ::std::default::Default>::default()
+                        .doc(#about)#(#calls)*#(#items)*
                 ))
             }
         }

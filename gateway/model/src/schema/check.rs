@@ -32,6 +32,17 @@ pub enum Check {
         /// Replaces the texts.
         error: Option<&'static str>,
     },
+    /// When one field is like this, one of the others at least must be set.
+    ConditionalAtLeastOneOf {
+        /// The field that decides.
+        if_field: &'static str,
+        /// What it must fulfil for the rule to apply. A null field fulfils nothing.
+        if_match: Rule,
+        /// The fields that are judged.
+        then_fields: &'static [&'static str],
+        /// The text before their names, and what stands after them and " for ".
+        error: (&'static str, &'static str),
+    },
     /// A rule in code.
     Custom(fn(&Map<String, Value>, &mut Violations)),
 }
@@ -114,6 +125,16 @@ impl Check {
                     ));
                     let text = error.map_or(text, str::to_owned);
                     violations.add(&format!("{prefix}{then_field}"), Value::String(text));
+                }
+            }
+            Self::ConditionalAtLeastOneOf { if_field, if_match, then_fields, error } => {
+                let applies =
+                    at_path(document, if_field).is_some_and(|value| if_match.check(value).is_ok());
+                if applies && set(then_fields) == 0 {
+                    let (before, what) = error;
+                    let names = then_fields.iter().map(|name| format!("'{name}'"));
+                    let names = names.collect::<Vec<_>>().join(", ");
+                    violations.add_entity(format!("{before}{names} for {what}"));
                 }
             }
             Self::Custom(check) => check(document, violations),

@@ -172,6 +172,7 @@ impl Rule {
             Self::Contains(value) => ("contains", value.clone()),
             Self::ExclusiveSubsets(sets) => ("mutually_exclusive_subsets", json!(sets)),
             Self::Required => ("required", true.into()),
+            Self::Custom { name: "is_regex", .. } => ("is_regex", true.into()),
             Self::Custom { .. } => return None,
         })
     }
@@ -204,6 +205,14 @@ impl Check {
                     "if_match": rule(if_match),
                     "then_field": then_field,
                     "then_match": rule(then_match),
+                }
+            }),
+            Self::ConditionalAtLeastOneOf { if_field, if_match, then_fields, error } => json!({
+                "conditional_at_least_one_of": {
+                    "if_field": if_field,
+                    "if_match": rule(if_match),
+                    "then_at_least_one_of": then_fields,
+                    "then_err": format!("{}%s for {}", error.0, error.1),
                 }
             }),
             Self::Custom(_) => return None,

@@ -44,6 +44,8 @@ pub trait Schema {
 /// One object shape: its fields, and the rules between them.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
+    /// What it is, from the doc comment.
+    pub doc: &'static str,
     /// In the order `/schemas` shows them.
     pub fields: Vec<Field>,
     /// Rules over several fields; paths are relative to this record.
@@ -99,6 +101,13 @@ impl Record {
         }
     }
 
+    /// Sets the description.
+    #[must_use]
+    pub fn doc(mut self, doc: &'static str) -> Self {
+        self.doc = doc;
+        self
+    }
+
     /// Adds a field.
     #[must_use]
     pub fn field(mut self, field: Field) -> Self {
@@ -140,6 +149,14 @@ impl Record {
         expand: fn(&Value) -> Result<Map<String, Value>, String>,
     ) -> Self {
         self.short(name, Expand::Computed(expand))
+    }
+
+    /// Adds a member older versions had, accepted without effect.
+    #[must_use]
+    pub fn ignored(mut self, field: Field) -> Self {
+        let expand = Expand::Computed(|_| Ok(Map::new()));
+        self.shorthands.push(Shorthand { name: field.name, field, expand });
+        self
     }
 
     fn short(mut self, name: &'static str, expand: Expand) -> Self {
