@@ -56,7 +56,7 @@ fn prove(request: &Request<'_>) -> Result<Proof, &'static str> {
         .ok_or(UNAUTHORIZED)?;
     let identifier = credential.username.as_str().into();
     Ok(Proof {
-        consumer: credential.consumer.id,
+        consumer: Some(credential.consumer.id),
         credential: Credential { id: credential.id(), identifier },
     })
 }

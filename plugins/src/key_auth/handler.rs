@@ -71,7 +71,7 @@ impl KeyAuth {
         let credential = credential.ok_or(UNAUTHORIZED)?;
         let id = credential.id();
         Ok(Proof {
-            consumer: credential.consumer.id,
+            consumer: Some(credential.consumer.id),
             credential: Credential { id, identifier: id.to_string().into() },
         })
     }

@@ -15,7 +15,8 @@ pub(crate) struct Authentication {
 
 /// Who was found to call, and by which credential.
 pub(crate) struct Proof {
-    pub(crate) consumer: Id,
+    /// `None` for callers whom somebody else knows, such as a directory.
+    pub(crate) consumer: Option<Id>,
     pub(crate) credential: Credential,
 }
 
@@ -46,17 +47,33 @@ impl Authentication {
         request: &mut Request<'_>,
         prove: impl FnOnce(&mut Request<'_>) -> Result<Proof, &'static str>,
     ) -> Flow<'a> {
-        if settled(self.anonymous.as_deref(), request) {
+        if self.settled(request) {
             return Flow::Continue;
         }
-        let proved = prove(request).and_then(|proof| {
-            let consumer = request.facts.catalog.get::<Consumer>(proof.consumer);
-            Ok((consumer.ok_or(UNAUTHORIZED)?, proof.credential))
+        let proved = prove(request);
+        self.conclude(request, proved)
+    }
+
+    /// Whether nothing is left to prove.
+    pub(crate) fn settled(&self, request: &Request<'_>) -> bool {
+        settled(self.anonymous.as_deref(), request)
+    }
+
+    /// Lets in who was found, or refuses with the text given, or goes on as the anonymous consumer.
+    pub(crate) fn conclude<'a>(
+        &self,
+        request: &mut Request<'_>,
+        proved: Result<Proof, &'static str>,
+    ) -> Flow<'a> {
+        let proved = proved.and_then(|proof| {
+            let Some(id) = proof.consumer else { return Ok((None, proof.credential)) };
+            let consumer = request.facts.catalog.get::<Consumer>(id).ok_or(UNAUTHORIZED)?;
+            Ok((Some(consumer), proof.credential))
         });
         match (proved, &self.anonymous) {
             (Ok((consumer, credential)), _) => {
                 let identity = &mut request.facts.identity;
-                identity.authenticate(request.head, Some(consumer), Some(credential));
+                identity.authenticate(request.head, consumer, Some(credential));
                 Flow::Continue
             }
             (Err(_), Some(name)) => go_on_as(name, request),

@@ -7,5 +7,6 @@ pub(crate) mod counter;
 pub(crate) mod entries;
 pub(crate) mod http;
 pub(crate) mod jws;
+pub(crate) mod parameters;
 pub(crate) mod query;
 pub(crate) mod queue;
