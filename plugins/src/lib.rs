@@ -10,6 +10,7 @@ pub mod contract;
 mod correlation_id;
 mod cors;
 mod file_log;
+mod hmac_auth;
 mod http_log;
 mod ip_restriction;
 pub mod jwt;
@@ -46,6 +47,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<key_auth::KeyAuth>(),
     PluginType::of::<basic_auth::BasicAuth>(),
+    PluginType::of::<hmac_auth::HmacAuth>(),
     PluginType::of::<ip_restriction::IpRestriction>(),
     PluginType::of::<request_size_limiting::RequestSizeLimiting>(),
     PluginType::of::<acl::Acl>(),

@@ -15,6 +15,7 @@ fn the_order_of_plugins() {
             "1450 jwt",
             "1250 key-auth",
             "1100 basic-auth",
+            "1030 hmac-auth",
             "990 ip-restriction",
             "951 request-size-limiting",
             "950 acl",
