@@ -6,6 +6,7 @@
 mod acl;
 mod appid_header;
 mod basic_auth;
+mod bot_detection;
 pub mod contract;
 mod correlation_id;
 mod cors;
@@ -43,6 +44,7 @@ pub const KONG_VERSION: &str = "3.10.0";
 pub static ALL: &[PluginType] = &[
     PluginType::of::<pre_function::PreFunction>(),
     PluginType::of::<correlation_id::CorrelationId>(),
+    PluginType::of::<bot_detection::BotDetection>(),
     PluginType::of::<cors::Cors>(),
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<key_auth::KeyAuth>(),

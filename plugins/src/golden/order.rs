@@ -11,6 +11,7 @@ fn the_order_of_plugins() {
         [
             "1000000 pre-function",
             "100001 correlation-id",
+            "2500 bot-detection",
             "2000 cors",
             "1450 jwt",
             "1250 key-auth",
