@@ -17,6 +17,7 @@ mod ip_restriction;
 pub mod jwt;
 mod key_auth;
 mod kit;
+mod oauth2;
 mod pre_function;
 mod prometheus;
 mod rate_limiting;
@@ -47,6 +48,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<bot_detection::BotDetection>(),
     PluginType::of::<cors::Cors>(),
     PluginType::of::<jwt::Jwt>(),
+    PluginType::of::<oauth2::OAuth2>(),
     PluginType::of::<key_auth::KeyAuth>(),
     PluginType::of::<basic_auth::BasicAuth>(),
     PluginType::of::<hmac_auth::HmacAuth>(),
