@@ -17,6 +17,7 @@ mod ip_restriction;
 pub mod jwt;
 mod key_auth;
 mod kit;
+mod ldap_auth;
 mod oauth2;
 mod pre_function;
 mod prometheus;
@@ -50,6 +51,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<oauth2::OAuth2>(),
     PluginType::of::<key_auth::KeyAuth>(),
+    PluginType::of::<ldap_auth::LdapAuth>(),
     PluginType::of::<basic_auth::BasicAuth>(),
     PluginType::of::<hmac_auth::HmacAuth>(),
     PluginType::of::<ip_restriction::IpRestriction>(),

@@ -16,6 +16,7 @@ fn the_order_of_plugins() {
             "1450 jwt",
             "1400 oauth2",
             "1250 key-auth",
+            "1200 ldap-auth",
             "1100 basic-auth",
             "1030 hmac-auth",
             "990 ip-restriction",
