@@ -26,6 +26,7 @@ mod redirect;
 mod request_size_limiting;
 mod request_termination;
 mod response_transformer;
+mod session;
 mod udp_log;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<correlation_id::CorrelationId>(),
     PluginType::of::<bot_detection::BotDetection>(),
     PluginType::of::<cors::Cors>(),
+    PluginType::of::<session::SessionPlugin>(),
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<oauth2::OAuth2>(),
     PluginType::of::<key_auth::KeyAuth>(),

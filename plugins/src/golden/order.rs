@@ -13,6 +13,7 @@ fn the_order_of_plugins() {
             "100001 correlation-id",
             "2500 bot-detection",
             "2000 cors",
+            "1900 session",
             "1450 jwt",
             "1400 oauth2",
             "1250 key-auth",

@@ -13,6 +13,8 @@ const DIFFERENCES: &[(&str, &str)] = &[
     (
         "the old name takes what the new one does",
     ),
+    ("session.config.secret.auto", "Kong's default is made at its start, ours with the instance"),
+    ("session.config.secret.default", "the recorded one is that of one start"),
     ("http-log.config.retry_count.deprecated", "the field language has no mark for it"),
     ("http-log.config.queue_size.deprecated", "the field language has no mark for it"),
     ("http-log.config.flush_timeout.deprecated", "the field language has no mark for it"),
