@@ -4,6 +4,7 @@
 //! that runs them and the control plane that configures them.
 
 mod acl;
+mod acme;
 mod appid_header;
 mod basic_auth;
 mod bot_detection;
@@ -50,6 +51,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<bot_detection::BotDetection>(),
     PluginType::of::<cors::Cors>(),
     PluginType::of::<session::SessionPlugin>(),
+    PluginType::of::<acme::Acme>(),
     PluginType::of::<jwt::Jwt>(),
     PluginType::of::<oauth2::OAuth2>(),
     PluginType::of::<key_auth::KeyAuth>(),

@@ -14,6 +14,7 @@ fn the_order_of_plugins() {
             "2500 bot-detection",
             "2000 cors",
             "1900 session",
+            "1705 acme",
             "1450 jwt",
             "1400 oauth2",
             "1250 key-auth",

@@ -11,6 +11,7 @@ use super::spec_json;
 const DIFFERENCES: &[(&str, &str)] = &[
     ("rate-limiting.config.limit_by.one_of", "`subject` is ours: all apps are one consumer"),
     (
+        "acme.config.storage_config.redis.scan_count.type",
         "the old name takes what the new one does",
     ),
     ("session.config.secret.auto", "Kong's default is made at its start, ours with the instance"),

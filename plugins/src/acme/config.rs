@@ -1,0 +1,305 @@
+use gateway_model::schema::{Check, Record, Rule};
+use gateway_model::{Secret, Violations};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Gets certificates and renews them in time (kong/plugins/acme/schema.lua).
+#[derive(Deserialize, Record)]
+#[record(
+    check = tos_accepted(),
+    check = Check::conditional(
+        "storage", Rule::Eq("redis".into()), "storage_config.redis.host", Rule::Required
+    ),
+    check = Check::conditional(
+        "storage", Rule::Eq("redis".into()), "storage_config.redis.port", Rule::Required
+    ),
+    check = Check::Custom(what_is_here)
+)]
+pub(crate) struct Config {
+    /// Whom the authority writes to.
+    #[record(
+        matches(r"[A-Za-z0-9]*[!-/:-@\[-`{-~]*@+[A-Za-z0-9]*\.?[A-Za-z0-9]*"),
+        referenceable(),
+        encrypted()
+    )]
+    pub(super) account_email: Secret<String>,
+    /// A key for the account, instead of one made here. Not available.
+    #[expect(dead_code, reason = "refused when it is set")]
+    account_key: Option<AccountKey>,
+    /// The authority's directory.
+    #[record(default = "https://acme-v02.api.letsencrypt.org/directory", is("url", types::url))]
+    pub(super) api_uri: Option<String>,
+    /// Whether the authority's terms of service are accepted.
+    #[record(default = false)]
+    pub(super) tos_accepted: Option<bool>,
+    /// The name of a key the authority gave out of band.
+    #[record(referenceable(), encrypted())]
+    pub(super) eab_kid: Option<Secret<String>>,
+    /// That key, base64url.
+    #[record(referenceable(), encrypted())]
+    pub(super) eab_hmac_key: Option<Secret<String>>,
+    /// The type of the certificates' keys.
+    #[record(default = "rsa")]
+    pub(super) cert_type: Option<CertType>,
+    /// Bits of RSA keys.
+    #[record(default = 4096, one_of([2048, 3072, 4096]))]
+    pub(super) rsa_key_size: Option<f64>,
+    /// Days before its end at which a certificate is renewed.
+    #[record(default = 14)]
+    pub(super) renew_threshold_days: Option<f64>,
+    /// The names there may be certificates for; those without `*` are ordered at once.
+    #[record(elements(domain))]
+    pub(super) domains: Option<Vec<String>>,
+    /// Whether there may be certificates for every name clients ask for.
+    #[record(default = false)]
+    pub(super) allow_any_domain: Option<bool>,
+    /// Minutes nothing is tried again for a name after it failed.
+    #[record(default = 5)]
+    pub(super) fail_backoff_minutes: Option<f64>,
+    /// Where accounts and challenges are kept: in our store, by either of its names here.
+    #[record(default = "shm")]
+    #[expect(dead_code, reason = "there is one")]
+    storage: Option<Storage>,
+    /// How to reach other places.
+    #[expect(dead_code, reason = "there is one")]
+    storage_config: StorageConfig,
+    /// The issuer of the chain wanted, of several. Not available.
+    #[expect(dead_code, reason = "refused when it is set")]
+    preferred_chain: Option<String>,
+    /// Whether there may be certificates for IPv4 addresses.
+    #[record(default = true)]
+    pub(super) enable_ipv4_common_name: Option<bool>,
+}
+
+/// The type of a certificate's key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Record)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CertType {
+    #[default]
+    Rsa,
+    Ecc,
+}
+
+/// A key among the catalog's.
+#[derive(Deserialize, Record)]
+#[expect(dead_code, reason = "refused when it is set")]
+pub(crate) struct AccountKey {
+    /// Its `kid`.
+    key_id: String,
+    /// The set it is in.
+    key_set: Option<String>,
+}
+
+/// Where accounts and challenges are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Record)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Storage {
+    Kong,
+    Shm,
+    Redis,
+    Consul,
+    Vault,
+}
+
+/// How to reach the places.
+#[derive(Deserialize, Record)]
+#[expect(dead_code, reason = "there is one place")]
+pub(crate) struct StorageConfig {
+    /// Memory of the process, in Kong.
+    shm: Shm,
+    /// The store.
+    kong: Kong,
+    /// A Redis.
+    redis: Redis,
+    /// A Consul.
+    consul: Consul,
+    /// A Vault.
+    vault: Vault,
+}
+
+/// Memory of the process.
+#[derive(Deserialize, Record)]
+#[expect(dead_code, reason = "there is one place")]
+pub(crate) struct Shm {
+    /// Which piece of it; this gateway has no pieces.
+    #[record(default = "kong", is("shm_exists", any))]
+    shm_name: Option<String>,
+}
+
+/// The store: nothing to say.
+#[derive(Deserialize, Record)]
+pub(crate) struct Kong {}
+
+/// How to reach a Redis.
+#[derive(Deserialize, Record)]
+#[record(
+    moved("auth", "password"),
+    moved("ssl_server_name", "server_name"),
+    moved("namespace", "extra_options.namespace"),
+    moved("scan_count", "extra_options.scan_count")
+)]
+#[expect(dead_code, reason = "there is one place")]
+pub(crate) struct Redis {
+    /// Host name or address.
+    #[record(is("host", types::host))]
+    host: Option<String>,
+    /// TCP port.
+    #[record(default = 6379, between(0, 65535))]
+    port: Option<u16>,
+    /// Milliseconds to connect, send and receive.
+    #[record(default = 2000, between(0, 2_147_483_646))]
+    timeout: Option<u64>,
+    /// User name.
+    #[record(referenceable())]
+    username: Option<String>,
+    /// Password.
+    #[record(len_min(0), referenceable(), encrypted())]
+    password: Option<Secret<String>>,
+    /// Number of the database.
+    #[record(default = 0)]
+    database: Option<i64>,
+    /// Whether to speak TLS.
+    #[record(default = false)]
+    ssl: Option<bool>,
+    /// Whether its certificate is verified.
+    #[record(default = false)]
+    ssl_verify: Option<bool>,
+    /// The server name asked for.
+    #[record(is("sni", types::sni))]
+    server_name: Option<String>,
+    /// How keys are named and looked through.
+    extra_options: RedisExtra,
+}
+
+/// How keys in a Redis are named and looked through.
+#[derive(Deserialize, Record)]
+#[expect(dead_code, reason = "there is one place")]
+pub(crate) struct RedisExtra {
+    /// What stands before each key.
+    #[record(default = "", len_min(0), is("acme_namespace", namespace))]
+    namespace: String,
+    /// Keys looked at in one step.
+    #[record(default = 10)]
+    scan_count: Option<f64>,
+}
+
+/// How to reach a Consul.
+#[derive(Deserialize, Record)]
+#[expect(dead_code, reason = "there is one place")]
+pub(crate) struct Consul {
+    /// Whether to speak TLS.
+    #[record(default = false)]
+    https: Option<bool>,
+    /// Host name or address.
+    #[record(is("host", types::host))]
+    host: Option<String>,
+    /// TCP port.
+    #[record(between(0, 65535))]
+    port: Option<u16>,
+    /// What stands before each key.
+    kv_path: Option<String>,
+    /// Milliseconds to connect, send and receive.
+    timeout: Option<f64>,
+    /// What lets in.
+    #[record(referenceable())]
+    token: Option<Secret<String>>,
+}
+
+/// How to reach a Vault.
+#[derive(Deserialize, Record)]
+#[expect(dead_code, reason = "there is one place")]
+pub(crate) struct Vault {
+    /// Whether to speak TLS.
+    #[record(default = false)]
+    https: Option<bool>,
+    /// Host name or address.
+    #[record(is("host", types::host))]
+    host: Option<String>,
+    /// TCP port.
+    #[record(between(0, 65535))]
+    port: Option<u16>,
+    /// What stands before each key.
+    kv_path: Option<String>,
+    /// Milliseconds to connect, send and receive.
+    timeout: Option<f64>,
+    /// What lets in.
+    #[record(referenceable())]
+    token: Option<Secret<String>>,
+    /// Whether its certificate is verified.
+    #[record(default = true)]
+    tls_verify: Option<bool>,
+    /// The server name asked for.
+    tls_server_name: Option<String>,
+    /// How to get in.
+    #[record(default = "token")]
+    auth_method: Option<AuthMethod>,
+    /// Where Kubernetes lets in.
+    auth_path: Option<String>,
+    /// As whom Kubernetes lets in.
+    auth_role: Option<String>,
+    /// The file of the token Kubernetes gave.
+    jwt_path: Option<String>,
+}
+
+/// How to get into a Vault.
+#[derive(Deserialize, Record)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AuthMethod {
+    Token,
+    Kubernetes,
+}
+
+fn any(_: &Value) -> Result<(), String> {
+    Ok(())
+}
+
+/// Kong keeps names of its own apart from those of others by them.
+fn namespace(value: &Value) -> Result<(), String> {
+    const OWN: [&str; 4] = [
+        "kong_acme:renew_config:",
+        "kong_acme:update_lock:",
+        "kong_acme:cert_key:",
+        "kong_acme:fail_backoff:",
+    ];
+    let text = value.as_str().unwrap_or_default();
+    match OWN.iter().find(|own| text.starts_with(*own)) {
+        Some(own) => Err(format!("namespace can't be prefixed with reserved word: {own}")),
+        None => Ok(()),
+    }
+}
+
+fn domain(field: gateway_model::schema::Field) -> gateway_model::schema::Field {
+    const PLACE: &str = "invalid wildcard: must be placed at leftmost or rightmost label";
+    const ONE: &str = "invalid wildcard: must have at most one wildcard";
+    field
+        .rule(Rule::match_any(&[r"^\*\.", r"\.\*$", r"^[^*]*$"], PLACE))
+        .rule(Rule::match_all(&[(r"^[^*]*\*?[^*]*$", ONE)]))
+        .is("route_host", gateway_model::schema::types::route_host)
+}
+
+fn tos_accepted() -> Check {
+    Check::Conditional {
+        if_field: "api_uri",
+        if_match: Rule::OneOf(vec![
+            "https://acme-v02.api.letsencrypt.org".into(),
+            "https://acme-staging-v02.api.letsencrypt.org".into(),
+        ]),
+        then_field: "tos_accepted",
+        then_match: Rule::Eq(true.into()),
+        error: Some("terms of service must be accepted, see https://letsencrypt.org/repository/"),
+    }
+}
+
+/// Refuses what this gateway does not have rather than do something else.
+fn what_is_here(config: &Map<String, Value>, violations: &mut Violations) {
+    let set = |name: &str| config.get(name).is_some_and(|value| !value.is_null());
+    let storage = config.get("storage").and_then(Value::as_str).unwrap_or_default();
+    if ["redis", "consul", "vault"].contains(&storage) {
+        violations.add_entity(format!("storage {storage} is not available: use kong"));
+    }
+    for name in ["account_key", "preferred_chain"] {
+        if set(name) {
+            violations.add_entity(format!("{name} is not available: leave it out"));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use gateway_model::{EntityType, Scopes, Violations};
+use http::{HeaderValue, StatusCode};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::config::Config;
+use super::entity::{ACME_STORAGE, AcmeStorage};
+use super::keeper::{self, Keeper};
+use super::names::Names;
+use super::order::{Authority, challenge_name};
+use super::storage::Storage;
+use crate::contract::{Flow, Handler, Phases, Plugin, Reply, ReplyBody, Request, Setup, Tools};
+
+/// One instance (kong/plugins/acme/handler.lua, client.lua).
+pub(crate) struct Acme {
+    names: Names,
+    /// Names clients asked for that have no certificate.
+    asked: mpsc::Sender<String>,
+    work: AbortHandle,
+    tools: Arc<Tools>,
+}
+
+impl Plugin for Acme {
+    const NAME: &'static str = "acme";
+    const PRIORITY: i32 = 1705;
+    const PHASES: Phases = Phases::REWRITE.and(Phases::ACCESS);
+    const SCOPES: Scopes = Scopes { service: false, route: false, consumer: false, global: true };
+    const ENTITIES: &'static [&'static EntityType] = &[&ACME_STORAGE];
+    type Config = Config;
+
+    fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
+        let tools = setup.tools;
+        let names = Names::new(&config);
+        let (asked, queue) = mpsc::channel(64);
+        let keeper = Keeper {
+            instance: setup.instance.clone(),
+            names: names.clone(),
+            authority: Authority::new(&config, Storage(Arc::clone(tools))),
+            threshold: seconds(config.renew_threshold_days.unwrap_or(14.0) * 86_400.0),
+            backoff: seconds(config.fail_backoff_minutes.unwrap_or(5.0) * 60.0),
+            tools: Arc::clone(tools),
+        };
+        let work = tools.runtime.spawn(keeper.run(queue)).abort_handle();
+        Ok(Self { names, asked, work, tools: Arc::clone(tools) })
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+fn seconds(number: f64) -> u64 {
+    number.max(0.0) as u64
+}
+
+impl Drop for Acme {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+/// Where an authority looks (RFC 8555, section 8.3).
+const PREFIX: &str = "/.well-known/acme-challenge/";
+
+impl Handler for Acme {
+    /// Answers challenges, whatever routes there are.
+    fn rewrite<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
+        let token = request.head.uri.path().strip_prefix(PREFIX);
+        let (Some(token), None) = (token, &request.facts.client.tls) else {
+            return Flow::Continue;
+        };
+        if token.is_empty() || !self.names.allow(&host(request)) {
+            return Flow::Continue;
+        }
+        let now = self.tools.clock.unix_seconds();
+        let answer = request.facts.catalog.by::<AcmeStorage>("key", &challenge_name(token));
+        let (status, text) = match answer.filter(|answer| !answer.is_gone(now)) {
+            Some(answer) => (StatusCode::OK, format!("{}\n", answer.value.expose())),
+            None => (StatusCode::NOT_FOUND, "Not found\n".to_owned()),
+        };
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        let body = ReplyBody::Bytes(kind, text.into());
+        Flow::reply(Reply { status, headers: Vec::new(), body })
+    }
+
+    /// Notes names that clients asked for and that have no certificate.
+    fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
+        let facts = &request.facts;
+        let name = facts.client.tls.as_ref().and_then(|tls| tls.sni.as_deref());
+        if let Some(name) = name
+            && self.names.allow(name)
+            && !keeper::is_served(&facts.catalog, name)
+        {
+            // A full queue is asked again by the next client.
+            let _ = self.asked.try_send(name.to_owned());
+        }
+        Flow::Continue
+    }
+}
+
+/// The host asked for, lower case and without port.
+fn host<'r>(request: &'r Request<'_>) -> Cow<'r, str> {
+    let authority = || request.head.uri.authority().map(http::uri::Authority::as_str);
+    let host = request.header("host").or_else(authority).unwrap_or_default();
+    crate::contract::entry::without_port(host).to_ascii_lowercase().into()
+}

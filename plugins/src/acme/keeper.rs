@@ -1,0 +1,165 @@
+//! [`Keeper`]: sees to it that every name has a certificate that is good for a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_model::entities::{Certificate, PluginInstance, Sni};
+use gateway_model::{Catalog, Change, Document, Entity, Id, Item, Key, pem};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::names::Names;
+use super::order::{Authority, Issued};
+use crate::contract::Tools;
+
+/// Sees to it that every name has a certificate that is good for a while.
+pub(super) struct Keeper {
+    pub(super) instance: Item<PluginInstance>,
+    pub(super) names: Names,
+    pub(super) authority: Authority,
+    /// Seconds before its end at which a certificate is renewed.
+    pub(super) threshold: u64,
+    /// Seconds nothing is tried after a failure.
+    pub(super) backoff: u64,
+    pub(super) tools: Arc<Tools>,
+}
+
+/// How often all names are looked at. Kong does it once a day.
+const ROUND: Duration = Duration::from_secs(3600);
+/// Seconds one node may be at work on a name before others think it died.
+const CLAIM: u64 = 300;
+/// What marks certificates as ours.
+pub(super) const TAG: &str = "managed-by-acme";
+
+impl Keeper {
+    /// Looks at all names every hour, and at single ones when they are asked for, until it is
+    /// dropped. Begins when the instance is served: it is built before it is stored.
+    pub(super) async fn run(self, mut asked: mpsc::Receiver<String>) {
+        if !self.is_served().await {
+            return;
+        }
+        let mut rounds = tokio::time::interval(ROUND);
+        loop {
+            tokio::select! {
+                _ = rounds.tick() => {
+                    for name in self.due() {
+                        self.see_to(&name).await;
+                    }
+                }
+                name = asked.recv() => match name {
+                    Some(name) => self.see_to(&name).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn is_served(&self) -> bool {
+        for _ in 0..600 {
+            let catalog = self.tools.entities.catalog();
+            let found = catalog.and_then(|all| all.get::<PluginInstance>(self.instance.id()));
+            if found.is_some_and(|found| found.document() == self.instance.document()) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+
+    /// The names that need a certificate now: told in full and without one, or with one of ours
+    /// that ends soon.
+    pub(super) fn due(&self) -> Vec<String> {
+        let Some(catalog) = self.tools.entities.catalog() else { return Vec::new() };
+        let without = self.names.in_full().filter(|name| !is_served(&catalog, name));
+        let mut due: Vec<String> = without.map(str::to_owned).collect();
+        for sni in catalog.all::<Sni>().filter(|sni| self.names.allow(&sni.name)) {
+            let certificate = catalog.get::<Certificate>(sni.certificate.id);
+            if certificate.is_some_and(|one| is_ours(&one) && self.ends_soon(&one)) {
+                due.push(sni.name.clone());
+            }
+        }
+        due
+    }
+
+    fn ends_soon(&self, certificate: &Certificate) -> bool {
+        let leaf = pem::certificates(&certificate.cert).ok().and_then(|all| all.into_iter().next());
+        let end = leaf.map_or(0, |leaf| u64::try_from(leaf.not_after).unwrap_or(0));
+        end <= self.tools.clock.unix_seconds().saturating_add(self.threshold)
+    }
+
+    /// Gets a certificate for a name, unless another node is at it or it failed lately.
+    async fn see_to(&self, name: &str) {
+        let storage = &self.authority.storage;
+        let failed = format!("kong_acme:fail_backoff:{name}");
+        let claim = format!("kong_acme:update_lock:acme:{name}");
+        if storage.get(&failed).is_some() {
+            return;
+        }
+        match storage.claim(&claim, CLAIM).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(why) => return tracing::error!(name, %why, "cannot see to a certificate: {why}"),
+        }
+        let got = match self.authority.order(name).await {
+            Ok(issued) => self.keep(name, &issued).await.map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        let marked = match got {
+            Ok(()) => {
+                tracing::info!(name, "got a certificate for {name}");
+                Ok(())
+            }
+            Err(why) => {
+                tracing::error!(name, %why, "got no certificate for {name}: {why}");
+                match self.backoff {
+                    0 => Ok(()),
+                    seconds => storage.put(&failed, "placeholder", Some(seconds)).await,
+                }
+            }
+        };
+        for written in [marked, storage.remove(&claim).await] {
+            if let Err(why) = written {
+                tracing::error!(name, %why, "cannot write: {why}");
+            }
+        }
+    }
+
+    /// Shows a certificate for a name from now on. The one it follows goes, if it was ours alone.
+    async fn keep(&self, name: &str, issued: &Issued) -> Result<(), gateway_model::Rejection> {
+        let id = Id::random();
+        let certificate = json!({"id": id, "cert": issued.chain, "key": issued.key, "tags": [TAG]});
+        let mut changes = vec![
+            Change::Insert { kind: Certificate::KIND, document: object(certificate) },
+            Change::Upsert {
+                kind: Sni::KIND,
+                key: Key::Unique("name", name.to_owned()),
+                document: object(json!({"certificate": {"id": id}, "tags": [TAG]})),
+            },
+        ];
+        let catalog = self.tools.entities.catalog();
+        let old = catalog.as_ref().and_then(|catalog| {
+            let sni = catalog.by::<Sni>("name", name)?;
+            let old = catalog.get::<Certificate>(sni.certificate.id).filter(|old| is_ours(old))?;
+            let alone = catalog.children::<Sni>("certificate", old.id()).count() == 1;
+            alone.then(|| old.id())
+        });
+        changes
+            .extend(old.map(|old| Change::Delete { kind: Certificate::KIND, key: Key::Id(old) }));
+        self.tools.entities.apply(changes).await.map(drop)
+    }
+}
+
+fn object(value: Value) -> Document {
+    let Value::Object(document) = value else { unreachable!("callers give objects") };
+    document
+}
+
+fn is_ours(certificate: &Certificate) -> bool {
+    certificate.tags.iter().flatten().any(|tag| tag == TAG)
+}
+
+/// Whether a name has a certificate, whoever got it.
+pub(super) fn is_served(catalog: &Catalog, name: &str) -> bool {
+    let known = |name: &str| catalog.by::<Sni>("name", name).is_some();
+    known(name) || name.split_once('.').is_some_and(|(_, rest)| known(&format!("*.{rest}")))
+}

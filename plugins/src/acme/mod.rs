@@ -1,0 +1,25 @@
+//! `acme`: gets certificates from a certificate authority and renews them in time (RFC 8555).
+//!
+//! The authority is shown that a name is ours by an answer under `/.well-known/acme-challenge/`
+//! (HTTP-01). What it issues becomes a certificate and a server name of the catalog, tagged
+//! `managed-by-acme`, and is shown to clients as any other. What must be known to every node (the
+//! account, challenges, who is at work on a name) is kept beside, as `acme_storage`.
+//!
+//! Different from Kong's: names listed in `domains` are ordered at once, not at their first
+//! handshake, which would fail; challenges are answered without a route; and `storage` is our store
+//! whether it is called `shm` or `kong`. Not here: `redis`, `consul` and `vault`, keys of accounts
+//! from elsewhere, and the Admin API's `/acme`.
+
+mod client;
+mod config;
+mod entity;
+mod handler;
+mod keeper;
+mod names;
+mod order;
+mod storage;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use handler::Acme;

@@ -1,0 +1,161 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use gateway_model::{Id, Item};
+use serde_json::{Value, json};
+
+use super::config::Config;
+use super::keeper::{Keeper, TAG};
+use super::names::Names;
+use super::order::Authority;
+use super::storage::Storage;
+use crate::test_kit::{Rig, rig};
+
+fn names(config: Value) -> Names {
+    let mut whole = json!({"account_email": "a@b.test", "storage_config": {
+        "shm": {}, "kong": {}, "redis": {"extra_options": {"namespace": ""}}, "consul": {}, "vault": {},
+    }});
+    whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+    Names::new(&serde_json::from_value::<Config>(whole).unwrap())
+}
+
+#[test]
+fn names_there_may_be_certificates_for() {
+    let check = |config: Value, allowed: &[&str], refused: &[&str]| {
+        let names = names(config.clone());
+        for name in allowed {
+            assert!(names.allow(name), "{name} of {config}");
+        }
+        for name in refused {
+            assert!(!names.allow(name), "{name} of {config}");
+        }
+    };
+    check(json!({}), &[], &["a.test", ""]);
+    check(json!({"domains": ["A.test"]}), &["a.test"], &["b.a.test", "a.test.x", ""]);
+    let wild = json!({"domains": ["*.a.test", "b.*"]});
+    check(
+        wild.clone(),
+        &["x.a.test", "x.y.a.test", "b.test"],
+        &["a.test", ".a.test", "b.", "xa.test"],
+    );
+    assert_eq!(names(wild).in_full().count(), 0);
+    check(json!({"allow_any_domain": true}), &["x.test", "10.0.0.1"], &[""]);
+    let none = json!({"allow_any_domain": true, "enable_ipv4_common_name": false});
+    check(none, &["x.test"], &["10.0.0.1"]);
+}
+
+/// A plugin that orders nothing by itself, since its authority is nowhere.
+fn configured(rig: &mut Rig, more: Value) -> crate::test_kit::Instance {
+    let mut config = json!({
+        "account_email": "a@b.test", "api_uri": "http://127.0.0.1:1/", "domains": ["a.test", "*.w.test"],
+        "fail_backoff_minutes": 0,
+    });
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    rig.plugin("acme", config)
+}
+
+#[test]
+fn challenges_are_answered() {
+    let mut rig = rig();
+    let plugin = configured(&mut rig, json!({}));
+    let stored = json!({"key": "tok#http-01", "value": "tok.thumb", "ttl": 60});
+    rig.insert("acme_storage", stored);
+    let ask = |rig: &Rig, path: &str, host: &str, tls: bool| {
+        let mut exchange = rig.get(path);
+        exchange.head.insert_header("Host", host).unwrap();
+        let mut exchange = if tls { exchange.tls() } else { exchange };
+        let answer = exchange.rewrite(&plugin);
+        answer.map(|answer| (answer.status, answer.body))
+    };
+    let path = "/.well-known/acme-challenge/tok";
+    assert_eq!(ask(&rig, path, "A.test:80", false), Some((200, json!("tok.thumb\n"))));
+    assert_eq!(ask(&rig, path, "x.w.test", false), Some((200, json!("tok.thumb\n"))));
+    let missing = Some((404, json!("Not found\n")));
+    assert_eq!(ask(&rig, "/.well-known/acme-challenge/x", "a.test", false), missing);
+    assert_eq!(ask(&rig, path, "b.test", false), None, "not ours");
+    assert_eq!(ask(&rig, path, "a.test", true), None, "authorities come without TLS");
+    assert_eq!(ask(&rig, "/.well-known/acme-challenge/", "a.test", false), None);
+    assert_eq!(ask(&rig, "/", "a.test", false), None);
+    rig.clock.advance_ms(60_000);
+    assert_eq!(ask(&rig, path, "a.test", false), missing);
+}
+
+fn keeper(rig: &Rig, plugin: Id) -> Keeper {
+    let stored = rig.catalog.collection("plugins").unwrap().get(plugin).unwrap();
+    let instance: Item<gateway_model::entities::PluginInstance> = Item::new(stored).unwrap();
+    let config: Config = serde_json::from_value(Value::Object(instance.config.clone())).unwrap();
+    Keeper {
+        names: Names::new(&config),
+        authority: Authority::new(&config, Storage(rig.tools.clone())),
+        instance,
+        threshold: 14 * 86_400,
+        backoff: 0,
+        tools: rig.tools.clone(),
+    }
+}
+
+/// A certificate that ends so many days after the rig's time, and its key.
+fn certificate(rig: &Rig, name: &str, days: i64) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    let now = i64::try_from(rig.clock.unix_seconds()).unwrap();
+    params.not_before = time::OffsetDateTime::from_unix_timestamp(now - 86_400).unwrap();
+    params.not_after = time::OffsetDateTime::from_unix_timestamp(now + days * 86_400).unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[test]
+fn certificates_are_due_in_time() {
+    let mut rig = rig();
+    let plugin = configured(&mut rig, json!({}));
+    assert_eq!(keeper(&rig, plugin.id).due(), ["a.test"], "none yet");
+    let serve = |rig: &mut Rig, name: &str, days: i64, tags: Value| {
+        let (cert, key) = certificate(rig, name, days);
+        let made = rig.insert("certificates", json!({"cert": cert, "key": key, "tags": tags})).id();
+        rig.insert("snis", json!({"name": name, "certificate": {"id": made}}));
+    };
+    serve(&mut rig, "a.test", 15, json!([TAG]));
+    serve(&mut rig, "x.w.test", 13, json!([TAG]));
+    serve(&mut rig, "y.w.test", 13, json!(["theirs"]));
+    serve(&mut rig, "b.test", 13, json!([TAG]));
+    assert_eq!(keeper(&rig, plugin.id).due(), ["x.w.test"]);
+    rig.clock.advance_ms(86_400_000);
+    let mut due = keeper(&rig, plugin.id).due();
+    due.sort();
+    assert_eq!(due, ["a.test", "x.w.test"]);
+}
+
+#[tokio::test]
+async fn one_at_a_time() {
+    let rig = rig();
+    let storage = Storage(rig.tools.clone());
+    assert!(storage.claim("c", 10).await.unwrap());
+    assert!(!storage.claim("c", 10).await.unwrap());
+    rig.clock.advance_ms(10_000);
+    assert!(storage.claim("c", 10).await.unwrap(), "who had it is thought dead");
+    storage.remove("c").await.unwrap();
+    assert!(storage.claim("c", 10).await.unwrap());
+    assert_eq!(storage.get("none"), None);
+}
+
+#[test]
+fn what_is_not_here_is_refused() {
+    let refused = |more: Value| {
+        let mut config = json!({"account_email": "a@b.test"});
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rig().try_plugin("acme", config).err().unwrap_or_default()
+    };
+    for (more, wanted) in [
+        (json!({"storage": "vault"}), "storage vault is not available: use kong"),
+        (json!({"account_key": {"key_id": "k"}}), "account_key is not available"),
+        (json!({"preferred_chain": "X"}), "preferred_chain is not available"),
+        (json!({"domains": ["a.*.test"]}), "invalid wildcard: must be placed at leftmost"),
+        (json!({"storage": "redis"}), "host = \"required field missing\""),
+        (
+            json!({"api_uri": "https://acme-v02.api.letsencrypt.org"}),
+            "terms of service must be accepted",
+        ),
+    ] {
+        let text = refused(more);
+        assert!(text.contains(wanted), "{text}");
+    }
+}
