@@ -8,6 +8,7 @@ mod acme;
 mod appid_header;
 mod basic_auth;
 mod bot_detection;
+mod cloud;
 pub mod contract;
 mod correlation_id;
 mod cors;
@@ -64,6 +65,14 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<rate_limiting::RateLimiting>(),
     PluginType::of::<response_transformer::ResponseTransformer>(),
     PluginType::of::<redirect::Redirect>(),
+    PluginType::of::<cloud::Refusing<cloud::RequestTransformer>>(),
+    PluginType::of::<cloud::Refusing<cloud::Template>>(),
+    PluginType::of::<cloud::Refusing<cloud::Decorator>>(),
+    PluginType::of::<cloud::Refusing<cloud::Guard>>(),
+    PluginType::of::<cloud::Refusing<cloud::Proxy>>(),
+    PluginType::of::<cloud::Refusing<cloud::ResponseTransformer>>(),
+    PluginType::of::<cloud::Refusing<cloud::AwsLambda>>(),
+    PluginType::of::<cloud::Refusing<cloud::AzureFunctions>>(),
     PluginType::of::<prometheus::Prometheus>(),
     PluginType::of::<http_log::HttpLog>(),
     PluginType::of::<appid_header::AppIdHeader>(),
