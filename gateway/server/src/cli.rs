@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::settings::Settings;
 use crate::wire::migrations::{self, Task};
 use crate::wire::offline;
-use crate::{backup, daemon, demo, wire};
+use crate::{backup, daemon, demo, reference, wire};
 
 /// A Kong-compatible API gateway with a MEC platform built in.
 #[derive(Debug, Parser)]
@@ -39,6 +40,9 @@ enum Command {
     /// Work with declarative files.
     #[command(subcommand)]
     Config(Config),
+    /// Tell about the plugins there are.
+    #[command(subcommand)]
+    Plugins(Plugins),
     /// Care for the schema of a PostgreSQL store.
     #[command(subcommand)]
     Migrations(Migrations),
@@ -74,6 +78,15 @@ enum Command {
     Version,
     /// Run the main job step by step and show every request and reply.
     Demo(demo::Demo),
+}
+
+#[derive(Debug, Subcommand)]
+enum Plugins {
+    /// Print the reference of every plugin, or of one, as Markdown.
+    Docs {
+        /// The name of one.
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -237,6 +250,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Restart(place) => daemon::restart(&place.or(outer)),
         Command::Prepare(place) => place.or(outer).settings().and_then(|s| wire::prepare(&s)),
         Command::Config(config) => config.run(outer),
+        Command::Plugins(Plugins::Docs { name }) => docs(name.as_deref()),
         Command::Migrations(migrations) => migrations.run(outer),
         Command::Backup { folder, place } => {
             place.or(outer).settings().and_then(|settings| backup::backup(&settings, &folder))
@@ -247,8 +261,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gateway", &mut text);
-            // A reader that has seen enough is no error.
-            let _ = std::io::Write::write_all(&mut std::io::stdout(), &text);
+            print(&text);
             Ok(())
         }
         Command::Health(place) => daemon::health(&place.or(outer)),
@@ -267,6 +280,24 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints the reference of the plugins.
+fn docs(name: Option<&str>) -> anyhow::Result<()> {
+    let text = match name {
+        None => reference::whole(),
+        Some(name) => {
+            let found = plugins::ALL.iter().find(|plugin| plugin.name == name);
+            reference::one(found.with_context(|| format!("there is no plugin {name}"))?)
+        }
+    };
+    print(text.as_bytes());
+    Ok(())
+}
+
+/// A reader that has seen enough is no error.
+fn print(text: &[u8]) {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text);
 }
 
 fn check(file: Option<PathBuf>, mut place: Place) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod embed;
 mod files;
 mod listener;
 mod node;
+mod reference;
 #[expect(dead_code, reason = "every key is typed and checked; parts to come read the rest")]
 mod settings;
 mod startup;

@@ -131,3 +131,22 @@ impl Drop for Background {
         }
     }
 }
+
+/// The reference of the plugins, whole and of one.
+#[tokio::test]
+async fn the_reference_of_the_plugins() {
+    let options = Options::new();
+    let (code, all, _) = options.run(&["plugins", "docs"]).await;
+    assert_eq!(code, Some(0));
+    for name in ["oauth2", "rate-limiting", "acme", "ai-proxy"] {
+        assert!(all.contains(&format!("\n## {name}\n")), "{name}");
+    }
+    let (code, one, _) = options.run(&["plugins", "docs", "hmac-auth"]).await;
+    assert_eq!(code, Some(0));
+    assert!(all.contains(&one) && one.starts_with("## hmac-auth\n"), "{one}");
+    assert!(one.contains("| `clock_skew` | number; more than 0 | `300` |"), "{one}");
+    assert!(one.contains("`/hmac-auths`, `/consumers/…/hmac-auth`"), "{one}");
+    let (code, _, error) = options.run(&["plugins", "docs", "none"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("there is no plugin none"), "{error}");
+}
