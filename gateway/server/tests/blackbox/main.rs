@@ -10,6 +10,7 @@ mod harness;
 
 mod access_keys;
 mod admin;
+mod auth_plugins;
 mod balancing;
 mod bodies;
 mod cli;

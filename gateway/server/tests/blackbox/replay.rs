@@ -224,7 +224,7 @@ impl Stage {
 }
 
 /// Headers the recorder always left out.
-const LEFT_OUT: [&str; 4] = ["content-length", "date", "connection", "transfer-encoding"];
+const LEFT_OUT: [&str; 5] = ["content-length", "date", "connection", "transfer-encoding", "pragma"];
 
 /// Headers of a reply that were not recorded. Some scenarios kept the media type alone: there the
 /// request id, which every reply of the proxy has, is not recorded either.

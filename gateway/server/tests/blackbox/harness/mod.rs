@@ -8,6 +8,9 @@ mod client;
 mod gateway;
 pub(crate) mod http1;
 mod openssl;
+/// The plugin's own tests start a directory too.
+#[path = "../../../../../plugins/src/ldap_auth/slapd.rs"]
+pub(crate) mod slapd;
 mod upstream;
 
 use std::time::Duration;
