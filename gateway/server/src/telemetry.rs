@@ -34,7 +34,11 @@ pub(crate) fn start(logs: &Logs) -> Result<Arc<Level>> {
 fn filter(level: LogLevel) -> EnvFilter {
     // At `notice`, libraries only speak up when something is wrong.
     EnvFilter::new(match level {
-        LogLevel::Debug => "debug,h2=info,hyper=info,rustls=info,sqlx=info",
+        // Libraries that print whole requests, credentials among them, are held back.
+        LogLevel::Debug => {
+            "debug,h2=info,hyper=info,rustls=info,sqlx=info,pingora_core=info,pingora_proxy=info,\
+             ldap3=info"
+        }
         LogLevel::Info => "info,sqlx=warn",
         LogLevel::Notice => {
             "warn,gateway=info,gateway_server=info,gateway_control=info,gateway_proxy=info,\
