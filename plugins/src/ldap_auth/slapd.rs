@@ -14,7 +14,10 @@ use tempfile::TempDir;
 /// `cn=O\, Bob,dc=example,dc=com` with `pw`. Dropping it ends it.
 pub(crate) struct Slapd {
     process: Child,
+    /// The port for plain connections and for those that begin TLS on their way.
     pub(crate) plain: u16,
+    /// The port for connections with TLS.
+    #[allow(dead_code, reason = "not every user of this file speaks TLS")]
     pub(crate) tls: u16,
     folder: TempDir,
 }

@@ -9,6 +9,7 @@
 mod harness;
 
 mod access_keys;
+mod acme;
 mod admin;
 mod auth_plugins;
 mod balancing;

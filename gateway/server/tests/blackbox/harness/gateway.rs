@@ -146,6 +146,12 @@ impl Gateway {
         self.process.log.borrow().join("\n")
     }
 
+    /// What it wrote to its log file so far.
+    pub(crate) fn log_file(&self) -> String {
+        let file = self.prefix().join("logs/error.log");
+        std::fs::read_to_string(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
+    }
+
     /// Deletes every entity there is, those of the platform too.
     pub(crate) async fn forget_everything(&self) {
         // What names others comes before what it names.

@@ -3,6 +3,7 @@
 //!
 //! Everything listens on port 0 of loopback and every wait has a deadline.
 
+pub(crate) mod acme;
 mod app;
 mod client;
 mod gateway;
