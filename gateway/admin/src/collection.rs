@@ -119,12 +119,19 @@ pub(crate) async fn referenced(
     let applied = call.admin.control.apply(changes).await?;
     let entity = applied.entities.first().and_then(Option::as_ref);
     let entity = entity.ok_or_else(Answer::not_found)?;
-    Ok(Answer::ok(applied.catalog.shown(entity)))
+    Ok(Answer::ok(applied.catalog.shown(entity, call.admin.control.now())))
 }
 
-/// An entity as answers show it.
+/// An entity as answers show it. Without a database nothing ends, and no time is told
+/// (kong/db/strategies/off).
 fn shown(call: &Call<'_>, entity: &Stored) -> Value {
-    Value::Object(call.catalog.shown(entity))
+    let mut shown = call.catalog.shown(entity, call.admin.control.now());
+    if let (Writes::Declarative, Some(expiry), None) =
+        (call.admin.writes, entity.kind().expiry(), entity.ends())
+    {
+        shown.shift_remove(expiry);
+    }
+    Value::Object(shown)
 }
 
 fn list(call: &Call<'_>, scope: &Scope, parent: Option<&Stored>) -> Result<Answer, Answer> {
@@ -275,7 +282,7 @@ async fn write(call: &Call<'_>, change: Change) -> Result<Value, Answer> {
     let applied = call.admin.control.apply(vec![change]).await?;
     let entity = applied.entities.first().and_then(Option::as_ref);
     let entity = entity.ok_or_else(Answer::not_found)?;
-    Ok(Value::Object(applied.catalog.shown(entity)))
+    Ok(Value::Object(applied.catalog.shown(entity, call.admin.control.now())))
 }
 
 /// Refuses writes while the configuration is a file (kong/db/strategies/off/init.lua).

@@ -95,6 +95,7 @@ impl From<Rejection> for Answer {
             Rejection::NotFound { key, .. } => {
                 long(StatusCode::NOT_FOUND, 6, "not found", message, Some(key.fields()))
             }
+            Rejection::Option { option, text } => invalid_option(option, &text),
             Rejection::ReadOnly(text) => unsupported(text),
             Rejection::Condition(text) => Self::message(StatusCode::CONFLICT, text),
             Rejection::Store(_) => Self::message(StatusCode::SERVICE_UNAVAILABLE, message),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use gateway_model::catalog::Collection;
 use gateway_model::ports::{self, DataPlane, Publish};
 use gateway_model::{Catalog, Change, Clock, Registry, Rejection, Revision, Stored, Write};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
@@ -20,6 +22,7 @@ pub struct Control {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     ended: watch::Receiver<()>,
+    clock: Clock,
 }
 
 /// What the writer publishes and everybody reads.
@@ -101,6 +104,10 @@ impl Control {
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Prepare)?;
         prepared.into_iter().for_each(Publish::publish);
+        for kind in catalog.registry().kinds() {
+            let all = catalog.collection(kind.kind).into_iter().flat_map(Collection::iter);
+            all.for_each(|stored| warn_of_unresolved(stored));
+        }
 
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         metrics.revision.set(revision_gauge(catalog.revision()));
@@ -112,12 +119,17 @@ impl Control {
         });
         let (requests, queue) = mpsc::channel(QUEUE);
         let (ending, ended) = watch::channel(());
-        let writer = Writer::new(Arc::clone(&shared), store, planes, clock);
+        let writer = Writer::new(Arc::clone(&shared), store, planes, clock.clone());
         tokio::spawn(async move {
             writer.run(queue).await;
             drop(ending);
         });
-        Ok(Self { shared, requests, ended })
+        Ok(Self { shared, requests, ended, clock })
+    }
+
+    /// What time it is for the writer, in Unix milliseconds.
+    pub fn now(&self) -> u64 {
+        self.clock.unix_ms()
     }
 
     /// The catalog being served now.
@@ -184,6 +196,13 @@ impl ports::Entities for Control {
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Control(revision {})", self.catalog().revision())
+    }
+}
+
+/// Tells the operator of references that lead nowhere.
+pub(crate) fn warn_of_unresolved(stored: &Stored) {
+    for why in stored.unresolved() {
+        warn!(entity = ?stored, "a reference to a vault is empty: {why}");
     }
 }
 

@@ -7,6 +7,8 @@
 //! Compiling comes before storing: what cannot be served is never stored, so a restart can always
 //! load what it finds. When the data planes refuse a batch it is halved until the request they
 //! object to stands alone; so is one that other nodes keep outrunning.
+//!
+//! What does not last is removed when its time is over, as a write like any other.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use gateway_model::{Catalog, Change, Clock, Document, Id, Rejection, Revision, S
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::control::{Applied, Committed, Shared, revision_gauge};
+use crate::control::{Applied, Committed, Shared, revision_gauge, warn_of_unresolved};
 use crate::metrics::result;
 use crate::store::{Delta, Row, Store, StoreError};
 
@@ -54,11 +56,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause before a store that could not be read is read again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest the writer sleeps while something is to end: its clock may be another than the
+/// one it sleeps by.
+const NAP: Duration = Duration::from_secs(1);
+
 /// What the writer wakes for.
 enum Event {
     Close,
     Requests(usize),
     Moved,
+    Look,
 }
 
 async fn asked(closing: &mut watch::Receiver<bool>) {
@@ -95,6 +102,7 @@ impl Writer {
                 () = asked(&mut closing), if !queue.is_closed() => Event::Close,
                 taken = queue.recv_many(&mut batch, BATCH) => Event::Requests(taken),
                 () = self.store.moved(seen) => Event::Moved,
+                () = self.first_end() => Event::Look,
             };
             match event {
                 Event::Close => queue.close(),
@@ -104,7 +112,36 @@ impl Writer {
                     seen = seen.max(self.shared.catalog.load().revision());
                 }
                 Event::Moved => seen = self.follow(seen).await,
+                Event::Look => {
+                    self.expire().await;
+                    seen = seen.max(self.shared.catalog.load().revision());
+                }
             }
+        }
+    }
+
+    /// Waits until something ends, or might.
+    async fn first_end(&self) {
+        match self.shared.catalog.load().next_end() {
+            Some(end) => {
+                let left = Duration::from_millis(end.saturating_sub(self.clock.unix_ms()));
+                tokio::time::sleep(left.min(NAP)).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Removes what has ended.
+    async fn expire(&self) {
+        let catalog = self.shared.catalog.load_full();
+        if catalog.next_end().is_none_or(|end| end > self.clock.unix_ms()) {
+            return;
+        }
+        let (answer, outcome) = oneshot::channel();
+        self.settle(vec![Request { changes: [Change::Expire].into(), answer }]).await;
+        if let Ok(Err(why)) = outcome.await {
+            warn!("what has ended is still there: {why}");
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -207,6 +244,9 @@ impl Writer {
         prepared.into_iter().for_each(Publish::publish);
         self.shared.metrics.revision.set(revision_gauge(revision));
         info!(%revision, writes = writes.len(), "published revision {revision}");
+        writes.iter().filter_map(|write| write.after.as_ref()).for_each(|one| {
+            warn_of_unresolved(one);
+        });
         // An error means that nobody listens.
         let _ = self.shared.feed.send(Arc::new(Committed { revision, writes, catalog }));
     }

@@ -49,6 +49,8 @@ pub enum Change {
         /// Which one.
         key: Key,
     },
+    /// Removes every entity whose time is over in the writer's turn, with what cascades.
+    Expire,
     /// Refuses the whole set unless the condition holds in the writer's turn.
     Require(Condition),
 }

@@ -275,6 +275,11 @@ impl EntityType {
         self.built.get_or_init(self.record)
     }
 
+    /// The field that holds when an entity ends, for kinds that need not last.
+    pub fn expiry(&self) -> Option<&'static str> {
+        self.record().fields.iter().find(|field| field.expires).map(|field| field.name)
+    }
+
     /// Fields that refer to other entities, with the kind they refer to.
     pub fn references(&self) -> impl Iterator<Item = (&Field, &'static str, OnDelete)> {
         self.record().fields.iter().filter_map(|field| match field.kind {

@@ -17,6 +17,7 @@ mod entity;
 mod id;
 pub mod pem;
 pub mod ports;
+pub mod reference;
 mod registry;
 pub mod rejection;
 pub mod schema;

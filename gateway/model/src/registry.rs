@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::reference::Environment;
 use crate::schema::{Auto, Kind, Mode, Record, Rule};
 use crate::{Document, EntityType, Violations};
 
@@ -53,6 +54,7 @@ pub struct Registry {
     by_name: BTreeMap<&'static str, usize>,
     plugins: BTreeMap<&'static str, PluginSchema>,
     enabled: BTreeSet<&'static str>,
+    environment: Environment,
 }
 
 impl Registry {
@@ -75,6 +77,16 @@ impl Registry {
     /// Leaves only the plugins `keep` accepts enabled.
     pub fn enable_only(&mut self, keep: impl Fn(&str) -> bool) {
         self.enabled.retain(|name| keep(name));
+    }
+
+    /// Lets references to vaults lead there.
+    pub fn set_environment(&mut self, environment: Environment) {
+        self.environment = environment;
+    }
+
+    /// Where references to vaults lead.
+    pub(crate) const fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// Every kind, those referred to first.
@@ -260,7 +272,11 @@ impl Registry {
 
     /// The record of a document's `config`, `None` where there is no such member or its `name`
     /// is unknown.
-    fn config_of<'a>(&'a self, kind: &EntityType, document: &Document) -> Option<&'a Record> {
+    pub(crate) fn config_of<'a>(
+        &'a self,
+        kind: &EntityType,
+        document: &Document,
+    ) -> Option<&'a Record> {
         match kind.variants {
             Some(variants) => {
                 let name = document.get("name").and_then(Value::as_str)?;

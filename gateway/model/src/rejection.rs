@@ -105,6 +105,14 @@ pub enum Rejection {
         /// How it was addressed.
         key: Key,
     },
+    /// Something sent beside the members of an entity is not taken so.
+    #[error("invalid option ({option}: {text})")]
+    Option {
+        /// What it is called.
+        option: &'static str,
+        /// What is wrong with it.
+        text: String,
+    },
     /// The store or its mode takes no writes.
     #[error("{0}")]
     ReadOnly(String),

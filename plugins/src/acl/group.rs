@@ -6,7 +6,7 @@ use gateway_model::{Entity, EntityType, Id, Ref};
 use serde::Deserialize;
 
 pub(super) static ACLS: EntityType = EntityType::of::<AclGroup>()
-    .at("acls", None)
+    .at("acls", Some("group"))
     .nested("acls")
     .unique_together(&[&["consumer", "group"]]);
 

@@ -17,6 +17,7 @@ pub(crate) struct KeyAuthCredential {
     id: Id,
     /// Unix seconds of creation.
     #[record(auto = Auto::CreatedAt)]
+    #[expect(dead_code, reason = "for the Admin API")]
     created_at: u64,
     /// Whose key this is.
     #[record(cascade)]
@@ -29,10 +30,8 @@ pub(crate) struct KeyAuthCredential {
     #[record(set, elements(|e| e.is("tag", types::tag)))]
     #[expect(dead_code, reason = "for the Admin API")]
     tags: Option<Vec<String>>,
-    /// Seconds after its creation at which the key stops to be known; unset keeps it for ever.
-    ///
-    /// Kong counts from the last write and shows what is left; here it is shown as it was given.
-    #[record(between(0, 100_000_000))]
+    /// When the key stops to be known, in Unix milliseconds; unset keeps it for ever.
+    #[record(expires)]
     ttl: Option<u64>,
 }
 
@@ -41,8 +40,8 @@ impl Entity for KeyAuthCredential {
 }
 
 impl KeyAuthCredential {
-    /// Whether its time is over.
+    /// Whether its time is over at `now`, in Unix milliseconds.
     pub(super) fn is_expired(&self, now: u64) -> bool {
-        self.ttl.is_some_and(|ttl| self.created_at.saturating_add(ttl) <= now)
+        self.ttl.is_some_and(|end| end <= now)
     }
 }

@@ -64,7 +64,7 @@ impl KeyAuth {
             .facts
             .catalog
             .by::<KeyAuthCredential>("key", &key)
-            .filter(|credential| !credential.is_expired(self.clock.unix_seconds()));
+            .filter(|credential| !credential.is_expired(self.clock.unix_ms()));
         if self.hide_credentials {
             hide(name, request);
         }

@@ -84,7 +84,7 @@ fn a_key_is_unknown_when_its_time_is_over() {
     let bob = rig.catalog.collection("consumers").unwrap().by("username", "bob").unwrap().id();
     let document = json!({"key": "brief", "ttl": 10, "consumer": {"id": bob}});
     let stored = rig.insert("keyauth_credentials", document);
-    assert_eq!(stored.document()["ttl"], 10);
+    assert!(stored.ends().is_some());
     for (seconds, refused) in [(0, false), (9, false), (10, true), (1000, true)] {
         let created = stored.document()["created_at"].as_u64().unwrap();
         rig.clock.set_unix_ms((created + seconds) * 1000);

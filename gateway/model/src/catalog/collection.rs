@@ -17,6 +17,8 @@ pub struct Collection {
     unique: Vec<Index>,
     /// Which entity refers to which, by position of the reference field.
     children: OrdSet<(u8, Id, Id)>,
+    /// When those end that do not last, in Unix milliseconds.
+    ends: OrdSet<(u64, Id)>,
 }
 
 /// The values of one set of unique fields.
@@ -45,6 +47,7 @@ impl Collection {
             entities: OrdMap::new(),
             unique: single.chain(together).collect(),
             children: OrdSet::new(),
+            ends: OrdSet::new(),
         }
     }
 
@@ -104,6 +107,17 @@ impl Collection {
             .filter_map(|(_, _, child)| self.get(*child))
     }
 
+    /// When the first one ends that does not last, in Unix milliseconds.
+    pub(super) fn next_end(&self) -> Option<u64> {
+        self.ends.get_min().map(|(end, _)| *end)
+    }
+
+    /// Those whose end is `now` or earlier.
+    pub(super) fn ended(&self, now: u64) -> impl Iterator<Item = &Arc<Stored>> {
+        let ended = self.ends.iter().take_while(move |(end, _)| *end <= now);
+        ended.filter_map(|(_, id)| self.get(*id))
+    }
+
     /// The unique values of a document that another entity holds already.
     pub(super) fn taken(
         &self,
@@ -132,6 +146,9 @@ impl Collection {
         for (at, parent) in self.parents(&stored) {
             self.children.insert((at, parent, stored.id()));
         }
+        if let Some(end) = stored.ends() {
+            self.ends.insert((end, stored.id()));
+        }
         self.entities.insert(stored.id(), stored);
     }
 
@@ -144,6 +161,9 @@ impl Collection {
         }
         for (at, parent) in self.parents(&stored) {
             self.children.remove(&(at, parent, id));
+        }
+        if let Some(end) = stored.ends() {
+            self.ends.remove(&(end, id));
         }
         Some(stored)
     }

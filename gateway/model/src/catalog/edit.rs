@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Catalog, Stored};
+use super::{Catalog, Stored, resolve};
 use crate::schema::{Auto, Kind, Mode, OnDelete};
 use crate::{Change, Document, EntityType, Id, Key, Rejection, Write, merge};
 
@@ -65,7 +65,8 @@ impl Edit {
     }
 
     /// The next catalog, and what differs from the one it was begun on.
-    pub fn finish(self) -> (Catalog, Vec<Write>) {
+    pub fn finish(mut self) -> (Catalog, Vec<Write>) {
+        self.renew_references();
         let writes = self
             .touched
             .iter()
@@ -78,6 +79,18 @@ impl Edit {
             .filter(|write| write.before.is_some() || write.after.is_some())
             .collect();
         (self.next, writes)
+    }
+
+    /// What refers to a vault that was written gets its value anew.
+    fn renew_references(&mut self) {
+        let touched = self.touched.iter();
+        let forms = touched.flat_map(|(at, id)| {
+            [&self.base, &self.next].map(|catalog| catalog.collections[*at].get(*id))
+        });
+        let vaults = resolve::names(forms.flatten());
+        for (at, id) in self.next.renew(|name| vaults.contains(name)) {
+            self.touch(at, id);
+        }
     }
 
     pub(super) fn change(&mut self, change: &Change) -> Result<Option<Arc<Stored>>, Rejection> {
@@ -152,6 +165,16 @@ impl Edit {
                 }
                 Ok(None)
             }
+            Change::Expire => {
+                for at in 0..self.next.collections.len() {
+                    let ended: Vec<_> =
+                        self.next.collections[at].ended(self.now).cloned().collect();
+                    for stored in ended {
+                        self.delete(at, &stored)?;
+                    }
+                }
+                Ok(None)
+            }
             Change::Require(condition) => {
                 condition.check(&self.next).map(|()| None).map_err(Rejection::Condition)
             }
@@ -169,7 +192,29 @@ impl Edit {
         if let Some(imply) = kind.input {
             imply(document);
         }
+        self.set_end(kind, document)?;
         self.listed_in(kind, document, present.map(Stored::id))
+    }
+
+    /// Seconds to live, as sent, become the time of the end. 0 is for ever
+    /// (kong/db/dao/init.lua, validate_ttl_type).
+    fn set_end(&self, kind: &EntityType, document: &mut Document) -> Result<(), Rejection> {
+        let Some(option) = kind.expiry() else { return Ok(()) };
+        let Some(value) = document.get_mut(option).filter(|value| !value.is_null()) else {
+            return Ok(());
+        };
+        let seconds = value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=LONGEST).contains(n));
+        let seconds = seconds.ok_or_else(|| Rejection::Option {
+            option,
+            text: format!("must be an integer between 0 and {LONGEST}"),
+        })?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in bounds")]
+        let seconds = seconds as u64;
+        *value = match seconds {
+            0 => Value::Null,
+            seconds => (self.now + seconds * 1000).into(),
+        };
+        Ok(())
     }
 
     fn index(&self, kind: &str) -> Result<usize, Rejection> {
@@ -210,7 +255,7 @@ impl Edit {
         for step in [kind.normalise, transform].into_iter().flatten() {
             step(&mut document).map_err(Rejection::Invalid)?;
         }
-        let stored = Arc::new(Stored::new(kind, document)?);
+        let stored = self.next.typed(kind, document)?;
         self.check_references(kind, &stored)?;
         if let Some(fields) = self.next.collections[at].taken(stored.id(), stored.document()) {
             return Err(Rejection::Unique { kind: kind.kind, fields });
@@ -330,6 +375,9 @@ impl Edit {
         }
     }
 }
+
+/// Seconds an entity may be given to live, at most.
+const LONGEST: f64 = 100_000_000.0;
 
 fn given_id(document: &Document) -> Option<Id> {
     document.get("id").and_then(Value::as_str).and_then(Id::parse)

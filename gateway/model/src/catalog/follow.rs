@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, Stored};
+use super::{Catalog, resolve};
 use crate::{Document, Id, Rejection, Revision, Write};
 
 impl Catalog {
@@ -21,7 +21,7 @@ impl Catalog {
         revision: Revision,
         rows: impl IntoIterator<Item = (String, Id, Option<Document>)>,
     ) -> Result<(Self, Vec<Write>), Rejection> {
-        let mut changed = Vec::new();
+        let mut changed: Vec<(usize, Write)> = Vec::new();
         for (kind, id, document) in rows {
             let Some(at) = self.registry.index(&kind) else { continue };
             let kind = self.registry.kinds()[at];
@@ -35,7 +35,7 @@ impl Catalog {
                     if before.as_ref().is_some_and(|before| *before.document() == document) {
                         continue;
                     }
-                    Some(Arc::new(Stored::new(kind, document)?))
+                    Some(self.typed(kind, document)?)
                 }
                 None if before.is_none() => continue,
                 None => None,
@@ -51,6 +51,19 @@ impl Catalog {
         for (at, write) in &changed {
             if let Some(stored) = &write.after {
                 Arc::make_mut(&mut next.collections[*at]).put(Arc::clone(stored));
+            }
+        }
+        let forms = changed.iter().flat_map(|(_, write)| [&write.before, &write.after]).flatten();
+        let vaults = resolve::names(forms);
+        for (at, id) in next.renew(|name| vaults.contains(name)) {
+            let after = next.collections[at].get(id).cloned();
+            match changed.iter_mut().find(|(known, write)| *known == at && write.id == id) {
+                Some((_, write)) => write.after = after,
+                None => {
+                    let before = self.collections[at].get(id).cloned();
+                    let kind = self.registry.kinds()[at].kind;
+                    changed.push((at, Write { kind, id, before, after }));
+                }
             }
         }
         Ok((next, changed.into_iter().map(|(_, write)| write).collect()))

@@ -9,9 +9,15 @@ use super::{Catalog, Edit, Stored};
 use crate::{Change, Document, EntityType, Id, Key, Rejection, Violations};
 
 impl Catalog {
-    /// An entity as answers show it: deprecated names beside the new ones, and its list.
-    pub fn shown(&self, stored: &Stored) -> Document {
+    /// An entity as answers show it at `now` (Unix milliseconds): deprecated names beside the new
+    /// ones, its list, and how many seconds it still lasts.
+    pub fn shown(&self, stored: &Stored, now: u64) -> Document {
         let mut shown = self.registry().shown(stored.kind(), stored.document());
+        if let (Some(field), Some(end)) = (stored.kind().expiry(), stored.ends()) {
+            // Whole seconds; the one that runs is not counted.
+            let left = end.saturating_sub(now).saturating_sub(1) / 1000;
+            shown.insert(field.to_owned(), left.into());
+        }
         if let Some(listing) = stored.kind().listing {
             shown.insert(listing.member.to_owned(), self.names(stored).into());
         }

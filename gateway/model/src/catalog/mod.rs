@@ -7,6 +7,7 @@ mod collection;
 mod edit;
 mod follow;
 mod listing;
+mod resolve;
 mod stored;
 
 #[cfg(test)]
@@ -18,7 +19,7 @@ pub use collection::Collection;
 pub use edit::Edit;
 pub use stored::{Item, Stored};
 
-use crate::{Document, Entity, Id, Key, Registry, Rejection, Revision};
+use crate::{Document, Entity, Id, Key, Registry, Rejection, Revision, reference};
 
 /// Everything configured, at one revision. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -56,9 +57,11 @@ impl Catalog {
             if !violations.is_empty() {
                 return Err(Rejection::Invalid(violations));
             }
-            let stored = Arc::new(Stored::new(kind, document)?);
+            let stored = catalog.typed(kind, document)?;
             Arc::make_mut(&mut catalog.collections[index]).put(stored);
         }
+        // Vaults may have come after what refers to them.
+        catalog.renew(|vault| vault != reference::ENV);
         Ok(catalog)
     }
 
@@ -85,6 +88,11 @@ impl Catalog {
     /// One entity, by id or unique key.
     pub fn find(&self, kind: &str, key: &Key) -> Option<&Arc<Stored>> {
         self.collection(kind)?.find(key)
+    }
+
+    /// When the first entity ends that does not last, in Unix milliseconds.
+    pub fn next_end(&self) -> Option<u64> {
+        self.collections.iter().filter_map(|all| all.next_end()).min()
     }
 
     /// One typed entity, by id.

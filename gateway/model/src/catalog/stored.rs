@@ -8,25 +8,49 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::resolve::References;
 use crate::{Document, Entity, EntityType, Id, Rejection, Violations};
 
 /// One entity of a catalog: the complete document and its typed form, made once.
+///
+/// References to vaults stand in the document; the typed form has their values.
 pub struct Stored {
     kind: &'static EntityType,
     id: Id,
     document: Document,
     typed: Arc<dyn Any + Send + Sync>,
+    /// What it refers to in vaults; most entities have nothing there.
+    references: Option<Box<References>>,
 }
 
 impl Stored {
-    /// Types a completed, checked document.
-    pub(crate) fn new(kind: &'static EntityType, document: Document) -> Result<Self, Rejection> {
-        let id =
-            document.get("id").and_then(Value::as_str).and_then(Id::parse).ok_or_else(|| {
-                Rejection::Invalid(Violations::one("id", "expected a valid UUID"))
-            })?;
+    /// Types a completed, checked document without references.
+    pub(super) fn new(kind: &'static EntityType, document: Document) -> Result<Self, Rejection> {
+        let id = id_of(&document)?;
         let typed = kind.decode(&document).map_err(Rejection::Invalid)?;
-        Ok(Self { kind, id, document, typed })
+        Ok(Self { kind, id, document, typed, references: None })
+    }
+
+    /// The same with its references resolved elsewhere.
+    pub(super) fn resolved(
+        kind: &'static EntityType,
+        document: Document,
+        resolved: &Document,
+        references: References,
+    ) -> Result<Self, Rejection> {
+        let id = id_of(&document)?;
+        let typed = kind.decode(resolved).map_err(Rejection::Invalid)?;
+        Ok(Self { kind, id, document, typed, references: Some(Box::new(references)) })
+    }
+
+    /// References that lead nowhere, each with the reason: their values are empty texts.
+    pub fn unresolved(&self) -> &[String] {
+        self.references.as_ref().map_or(&[], |references| &references.missing)
+    }
+
+    /// Whether it refers to a vault of such a name.
+    pub(super) fn refers_to(&self, concerned: impl Fn(&str) -> bool) -> bool {
+        self.references.as_ref().is_some_and(|all| all.vaults.iter().any(|name| concerned(name)))
     }
 
     /// What kind it is.
@@ -54,10 +78,20 @@ impl Stored {
         self.document.get(field)?.get("id")?.as_str().and_then(Id::parse)
     }
 
+    /// When it ends, in Unix milliseconds; `None` for what lasts.
+    pub fn ends(&self) -> Option<u64> {
+        self.document.get(self.kind.expiry()?)?.as_u64()
+    }
+
     /// A member as text, `None` when it is something else.
     pub fn text(&self, field: &str) -> Option<&str> {
         self.document.get(field)?.as_str()
     }
+}
+
+fn id_of(document: &Document) -> Result<Id, Rejection> {
+    let id = document.get("id").and_then(Value::as_str).and_then(Id::parse);
+    id.ok_or_else(|| Rejection::Invalid(Violations::one("id", "expected a valid UUID")))
 }
 
 impl fmt::Debug for Stored {

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::entities::{self, Route, Service, Sni};
+use crate::entities::{self, Certificate, Route, Service, Sni};
+use crate::reference::Environment;
+use crate::schema::Record;
 use crate::{
-    Catalog, Change, Document, Id, Key, Registry, Rejection, Revision, Stored, Violations,
+    Catalog, Change, Document, Entity, EntityType, Id, Key, Registry, Rejection, Revision, Stored,
+    Violations,
 };
 
 fn catalog() -> Arc<Catalog> {
@@ -169,7 +172,7 @@ fn names_listed_in_a_certificate_are_entities() {
     let insert = |document| Change::Insert { kind: "certificates", document };
     let made = edit.apply(&[insert(with(json!(["b.test", "a.test"])))]).expect("is applied");
     let certificate = made[0].clone().expect("is there");
-    assert_eq!(edit.catalog().shown(&certificate)["snis"], json!(["a.test", "b.test"]));
+    assert_eq!(edit.catalog().shown(&certificate, 0)["snis"], json!(["a.test", "b.test"]));
 
     let held =
         format!("a.test already associated with existing certificate '{}'", certificate.id());
@@ -237,4 +240,147 @@ fn following_keeps_what_did_not_change() {
 
     let broken = ("services".to_owned(), a.id(), Some(document(json!({"id": "x"}))));
     assert!(next.follow(Revision(10), [broken]).is_err());
+}
+
+/// A catalog whose references lead to these variables.
+fn with_environment(variables: &[(&str, &str)]) -> Arc<Catalog> {
+    let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let mut registry = Registry::new(entities::ALL);
+    registry.set_environment(Environment::new(owned.collect(), ""));
+    Arc::new(Catalog::empty(Arc::new(registry)))
+}
+
+fn certificate(vault: &str) -> Change {
+    let reference = |name: &str| format!("{{vault://{vault}/{name}}}");
+    insert("certificates", json!({"cert": reference("cert"), "key": reference("key")}))
+}
+
+fn vault(prefix: &str, of: &str) -> Change {
+    insert("vaults", json!({"name": "env", "prefix": prefix, "config": {"prefix": of}}))
+}
+
+#[test]
+fn the_typed_form_has_the_values_of_references() {
+    let mut edit = with_environment(&[("CERT", "the cert"), ("KEY", "the key")]).edit(0);
+    let made = edit.apply(&[certificate("env")]).unwrap().remove(0).unwrap();
+    let typed: &Certificate = made.entity().unwrap();
+    assert_eq!((&*typed.cert, &**typed.key.expose()), ("the cert", "the key"));
+    assert_eq!(made.document()["cert"], "{vault://env/cert}");
+    assert_eq!(edit.catalog().shown(&made, 0)["key"], "{vault://env/key}");
+    assert!(made.unresolved().is_empty());
+}
+
+#[test]
+fn a_reference_that_leads_nowhere_is_the_empty_text() {
+    let mut edit = with_environment(&[("KEY", "the key")]).edit(0);
+    let made = edit.apply(&[certificate("env")]).unwrap().remove(0).unwrap();
+    assert_eq!(made.entity::<Certificate>().unwrap().cert, "");
+    assert_eq!(made.unresolved(), ["'{vault://env/cert}' has no value in CERT"]);
+    let made = edit.apply(&[certificate("none")]).unwrap().remove(0).unwrap();
+    assert_eq!(made.unresolved().len(), 2, "no such vault");
+}
+
+#[test]
+fn values_change_with_their_vault() {
+    let variables =
+        [("A_CERT", "cert a"), ("A_KEY", "key a"), ("B_CERT", "cert b"), ("B_KEY", "key b")];
+    let base = with_environment(&variables);
+    let certs = |catalog: &Catalog| -> Vec<String> {
+        catalog.all::<Certificate>().map(|certificate| certificate.cert.clone()).collect()
+    };
+    let mut edit = base.edit(0);
+    edit.apply(&[certificate("mine")]).unwrap();
+    let (unresolved, _) = edit.finish();
+    assert_eq!(certs(&unresolved), [""]);
+
+    let unresolved = Arc::new(unresolved);
+    let mut edit = unresolved.edit(0);
+    edit.apply(&[vault("mine", "a_")]).unwrap();
+    let (with_a, writes) = edit.finish();
+    assert_eq!(certs(&with_a), ["cert a"]);
+    assert_eq!(writes.len(), 2, "the vault and what refers to it: {writes:?}");
+
+    // Another node, and a restart, come to the same whatever is read first.
+    let rows = |catalog: &Catalog| -> Vec<(String, Document)> {
+        let kinds = ["certificates", "vaults"].into_iter();
+        let all = kinds.flat_map(|kind| catalog.collection(kind).unwrap().iter().cloned());
+        all.map(|stored| (stored.kind().kind.to_owned(), stored.document().clone())).collect()
+    };
+    let registry = Arc::clone(base.registry());
+    let loaded = Catalog::load(registry, with_a.revision(), rows(&with_a)).unwrap();
+    assert_eq!(certs(&loaded), ["cert a"]);
+    let vault = rows(&with_a).remove(1);
+    let id = Id::parse(vault.1["id"].as_str().unwrap()).unwrap();
+    let (followed, writes) =
+        unresolved.follow(with_a.revision(), [(vault.0, id, Some(vault.1))]).unwrap();
+    assert_eq!((certs(&followed), writes.len()), (vec!["cert a".to_owned()], 2));
+
+    let mut edit = Arc::new(with_a).edit(0);
+    let config = document(json!({"config": {"prefix": "b_"}}));
+    let key = Key::Unique("prefix", "mine".to_owned());
+    edit.apply(&[Change::Patch { kind: "vaults", key: key.clone(), document: config }]).unwrap();
+    let (with_b, _) = edit.finish();
+    assert_eq!(certs(&with_b), ["cert b"]);
+    let mut edit = Arc::new(with_b).edit(0);
+    edit.apply(&[Change::Delete { kind: "vaults", key }]).unwrap();
+    assert_eq!(certs(&edit.finish().0), [""]);
+}
+
+/// A kind whose entities need not last.
+#[derive(serde::Deserialize, Record)]
+struct Pass {
+    /// Primary key.
+    #[record(auto = Auto::Id)]
+    #[expect(dead_code, reason = "read from the document")]
+    id: Id,
+    /// Names it.
+    #[record(unique)]
+    #[expect(dead_code, reason = "found by the catalog's index")]
+    name: String,
+    /// When it ends.
+    #[record(expires)]
+    ttl: Option<u64>,
+}
+
+impl Entity for Pass {
+    const KIND: &'static str = "passes";
+}
+
+static PASSES: EntityType = EntityType::of::<Pass>().at("passes", Some("name"));
+
+#[test]
+fn what_does_not_last_ends() {
+    let catalog = Arc::new(Catalog::empty(Arc::new(Registry::new([&PASSES]))));
+    let pass = |ttl: Value| insert("passes", json!({"name": "p", "ttl": ttl}));
+    let mut edit = catalog.edit(50_500);
+    for ttl in [json!(-1), json!(1.5), json!("5"), json!(100_000_001)] {
+        let refused = edit.apply(&[pass(ttl)]).unwrap_err();
+        let text = "invalid option (ttl: must be an integer between 0 and 100000000)";
+        assert_eq!(refused.to_string(), text);
+    }
+    let made = edit.apply(&[pass(json!(10))]).unwrap().remove(0).unwrap();
+    assert_eq!(made.entity::<Pass>().unwrap().ttl, Some(60_500));
+    let (next, _) = edit.finish();
+    assert_eq!(next.next_end(), Some(60_500));
+    for (now, left) in [(50_500, 9), (50_501, 9), (51_500, 8), (60_499, 0), (70_000, 0)] {
+        assert_eq!(next.shown(&made, now)["ttl"], left, "at {now}");
+    }
+
+    let next = Arc::new(next);
+    let at = |now: u64, change: Change| {
+        let mut edit = next.edit(now);
+        edit.apply(&[change, Change::Expire]).unwrap();
+        edit.finish().0
+    };
+    let patch = |document: Value| {
+        let document = self::document(document);
+        Change::Patch { kind: "passes", key: name("p"), document }
+    };
+    assert_eq!(at(60_499, patch(json!({}))).all::<Pass>().count(), 1, "not yet");
+    assert_eq!(at(60_500, patch(json!({}))).all::<Pass>().count(), 0, "its time is over");
+    assert_eq!(at(60_500, patch(json!({"ttl": 1}))).next_end(), Some(61_500), "from now on");
+    for forever in [patch(json!({"ttl": null})), patch(json!({"ttl": 0}))] {
+        let lasting = at(60_500, forever);
+        assert_eq!((lasting.all::<Pass>().count(), lasting.next_end()), (1, None));
+    }
 }

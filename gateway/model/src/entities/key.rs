@@ -86,7 +86,7 @@ pub struct PemPair {
 fn pair(value: &Value) -> Result<(), String> {
     let text = |name: &str| {
         let text = value.get(name).and_then(Value::as_str);
-        text.filter(|text| !crate::schema::is_vault_reference(text))
+        text.filter(|text| !crate::reference::Reference::is(text))
     };
     let public = text("public_key").map(pem::public_key).transpose();
     let private = text("private_key").map(pem::private_key).transpose();
@@ -103,7 +103,7 @@ fn pair(value: &Value) -> Result<(), String> {
 /// A JWK is JSON, names the same `kid`, and has the members of its type (RFC 7518, section 6).
 fn jwk(document: &Map<String, Value>, violations: &mut Violations) {
     let Some(text) = document.get("jwk").and_then(Value::as_str) else { return };
-    if crate::schema::is_vault_reference(text) {
+    if crate::reference::Reference::is(text) {
         return;
     }
     let Ok(jwk) = serde_json::from_str::<Map<String, Value>>(text) else {

@@ -9,7 +9,7 @@ impl Record {
     /// out.
     pub fn describe(&self) -> Map<String, Value> {
         let mut out = Map::new();
-        out.insert("fields".into(), self.fields.iter().map(Field::named).collect());
+        out.insert("fields".into(), self.shown_fields().map(Field::named).collect());
         let checks: Vec<Value> = self.checks.iter().filter_map(Check::describe).collect();
         if !checks.is_empty() {
             out.insert("entity_checks".into(), Value::Array(checks));
@@ -20,6 +20,12 @@ impl Record {
             out.insert("shorthand_fields".into(), Value::Array(shorthands));
         }
         out
+    }
+}
+
+impl Record {
+    fn shown_fields(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| !field.expires)
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Field {
     pub sealed: bool,
     /// Whether the empty text is a value.
     pub may_be_empty: bool,
+    /// Whether it holds when the entity ends, in Unix milliseconds.
+    pub expires: bool,
 }
 
 impl Field {
@@ -116,6 +118,7 @@ impl Field {
             encrypted: false,
             sealed: false,
             may_be_empty: false,
+            expires: false,
         }
     }
 
@@ -301,6 +304,15 @@ impl Field {
     #[must_use]
     pub fn sealed(mut self) -> Self {
         self.sealed = true;
+        self
+    }
+
+    /// Holds when the entity ends, in Unix milliseconds: clients send how many seconds it has to
+    /// live, and are shown how many are left. No part of the schema shown, as in Kong
+    /// (kong/db/dao/init.lua, options.ttl).
+    #[must_use]
+    pub fn expires(mut self) -> Self {
+        self.expires = true;
         self
     }
 

@@ -20,7 +20,6 @@ pub use field::{Auto, Field, Kind, OnDelete};
 pub use gateway_schema_derive::Record;
 pub use rule::Rule;
 pub use validate::Mode;
-pub(crate) use validate::is_vault_reference;
 
 use serde_json::{Map, Value};
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Expand, Field, Kind, Record};
 use crate::Violations;
+use crate::reference::Reference;
 
 /// Why a document is checked; a few of Kong's texts differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +215,7 @@ impl Field {
         if value.is_null() {
             return self.required.then(|| Value::String("required field missing".into()));
         }
-        if self.referenceable && value.as_str().is_some_and(is_vault_reference) {
+        if self.referenceable && value.as_str().is_some_and(Reference::is) {
             return None;
         }
         let problem = self.type_problem(value).or_else(|| self.rule_problem(value))?;
@@ -290,11 +291,6 @@ fn foreign_problem(value: &Value) -> Option<Value> {
         }
         Some(_) => None,
     }
-}
-
-/// Whether a text is a `{vault://…}` reference (kong/pdk/vault.lua, is_reference).
-pub(crate) fn is_vault_reference(text: &str) -> bool {
-    text.len() > 11 && text.starts_with("{vault://") && text.ends_with('}')
 }
 
 fn bare(value: &Value) -> String {
