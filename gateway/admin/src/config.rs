@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gateway_control::declarative::{self, DeclarativeError};
-use gateway_model::rejection;
+use gateway_model::{Rejection, rejection};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -11,14 +11,13 @@ use crate::LoadError;
 use crate::answer::Answer;
 use crate::body::Payload;
 use crate::dispatch::Call;
-use crate::error;
 
 /// `GET /config`
 pub(crate) fn show(call: &Call<'_>) -> Answer {
     Answer::ok(json!({ "config": declarative::export(&call.catalog) }))
 }
 
-/// `POST /config?check_hash=1`: everything declared, by kind and id, or nothing when this text is
+/// `POST /config?check_hash=1&flatten_errors=1`: everything declared, by kind and id, or nothing when this text is
 /// served already.
 pub(crate) async fn load(call: &Call<'_>, payload: &Payload) -> Result<Answer, Answer> {
     let declared = call.ports.declared.as_ref().ok_or_else(Answer::not_found)?;
@@ -26,7 +25,9 @@ pub(crate) async fn load(call: &Call<'_>, payload: &Payload) -> Result<Answer, A
     if flag(call, payload, "check_hash") && declared.is_served(&text) {
         return Ok(Answer::not_modified());
     }
-    let loaded = declared.load(text).await.map_err(refusal)?;
+    let flat = flag(call, payload, "flatten_errors").then(|| text.clone());
+    let loaded = declared.load(text).await;
+    let loaded = loaded.map_err(|why| refusal(call, why, flat.as_deref()))?;
     let mut kinds: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for entity in &loaded.entities {
         let shown =
@@ -61,15 +62,32 @@ fn no_document() -> Answer {
     Answer::bad_request("expected a declarative configuration")
 }
 
-fn refusal(why: LoadError) -> Answer {
-    match why {
-        LoadError::Declarative(DeclarativeError::NoDocument) => no_document(),
-        LoadError::Declarative(why) => {
-            let fields = why.fields();
-            let message = format!("declarative config is invalid: {}", rejection::lua(&fields));
-            let name = "invalid declarative configuration";
-            error::long(StatusCode::BAD_REQUEST, 14, name, message, Some(fields))
+/// `flat` is the text that was refused, where the complaints are asked for entity by entity.
+fn refusal(call: &Call<'_>, why: LoadError, flat: Option<&str>) -> Answer {
+    match (why, flat) {
+        (LoadError::Declarative(DeclarativeError::NoDocument), _) => no_document(),
+        (LoadError::Declarative(why @ DeclarativeError::Invalid { .. }), Some(text)) => {
+            let (entities, fields) = declarative::flattened(text, call.registry(), &why);
+            let mut body = invalid(&fields);
+            body["flattened_errors"] = entities.into();
+            Answer::json(StatusCode::BAD_REQUEST, body)
         }
-        LoadError::Refused(why) => why.into(),
+        (LoadError::Declarative(why), _) => {
+            Answer::json(StatusCode::BAD_REQUEST, invalid(&why.fields()))
+        }
+        (LoadError::Refused(Rejection::Invalid(violations)), _) => {
+            Answer::json(StatusCode::BAD_REQUEST, invalid(violations.fields()))
+        }
+        (LoadError::Refused(why), _) => why.into(),
     }
+}
+
+/// Kong's error 14.
+fn invalid(fields: &Map<String, Value>) -> Value {
+    json!({
+        "code": 14,
+        "name": "invalid declarative configuration",
+        "message": format!("declarative config is invalid: {}", rejection::lua(fields)),
+        "fields": fields,
+    })
 }

@@ -202,3 +202,80 @@ fn syntax_errors_name_line_and_column() {
     let text = why.to_string();
     assert!(text.starts_with("failed parsing declarative configuration: 3:"), "{text}");
 }
+
+#[test]
+fn complaints_are_listed_with_their_entity() {
+    use gateway_control::declarative::flattened;
+    use serde_json::{Value, json};
+    let check = |file: Value, errors: Value, rest: Value| {
+        let text = file.to_string();
+        let why = changes(&text, &registry()).unwrap_err();
+        let (found, left) = flattened(&text, &registry(), &why);
+        assert_eq!(Value::from(found), errors, "for {file}");
+        assert_eq!(Value::Object(left), rest, "for {file}");
+    };
+    let id = "11111111-1111-4111-8111-111111111111";
+    check(
+        json!({
+            "_format_version": "3.0",
+            "foo": 1,
+            "services": [
+                {"name": "good", "host": "h"},
+                {"id": id, "host": "x:1", "tags": ["t"], "plugins": [{"name": "limit", "config": {"minute": 0}}]},
+                {"name": "bad", "host": "h", "protocol": "tcp", "path": "/p", "routes": [
+                    {"name": "ok", "paths": ["/ok"]},
+                    {"name": "r", "paths": ["/ok", "x"], "hosts": ["a b"]},
+                ]},
+            ],
+            "routes": 5,
+        }),
+        json!([
+            {
+                "entity_type": "route", "entity_name": "r",
+                "entity": {"name": "r", "paths": ["/ok", "x"], "hosts": ["a b"]},
+                "errors": [
+                    {"type": "field", "field": "paths.2", "message": "should start with: / (fixed path) or ~/ (regex path)"},
+                    {"type": "field", "field": "hosts.1", "message": "invalid hostname: a b"},
+                ],
+            },
+            {
+                "entity_type": "service", "entity_name": "bad",
+                "entity": {"name": "bad", "host": "h", "protocol": "tcp", "path": "/p"},
+                "errors": [
+                    {"type": "field", "field": "path", "message": "value must be null"},
+                    {"type": "entity", "message": "failed conditional validation given value of field 'protocol'"},
+                ],
+            },
+            {
+                "entity_type": "plugin", "entity_name": "limit",
+                "entity": {"name": "limit", "config": {"minute": 0}, "service": {"id": id}},
+                "errors": [{"type": "field", "field": "config.minute", "message": "value must be greater than 0"}],
+            },
+            {
+                "entity_type": "service", "entity_id": id, "entity_tags": ["t"],
+                "entity": {"id": id, "host": "x:1", "tags": ["t"]},
+                "errors": [{"type": "field", "field": "host", "message": "must not have a port"}],
+            },
+        ]),
+        json!({"foo": "unknown field", "routes": "expected an array"}),
+    );
+    check(
+        json!({"_format_version": "3.0", "consumers": [{"username": "a"}, {"username": "a"}, 5]}),
+        json!([]),
+        json!({"consumers": [null, null, "expected a record"]}),
+    );
+    check(
+        json!({"_format_version": "3.0", "consumers": [{"username": "a"}, {"username": "a"}]}),
+        json!([{
+            "entity_type": "consumer",
+            "entity": {"username": "a"},
+            "errors": [{"type": "entity", "message": "uniqueness violation: 'consumers' entity with username set to 'a' already declared"}],
+        }]),
+        json!({}),
+    );
+    check(
+        json!({"_format_version": "3.0", "routes": [{"name": "r", "paths": ["/x"], "service": "no"}]}),
+        json!([]),
+        json!({"routes": {"r": ["invalid reference 'service: no' (no such entry in 'services')"]}}),
+    );
+}

@@ -15,6 +15,8 @@ use crate::settings::Settings;
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
+/// The least a gateway is given to quit, whatever was asked.
+const LEAST: Duration = Duration::from_secs(1);
 const EXIT: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -35,15 +37,10 @@ pub(crate) fn start(place: &Place) -> Result<()> {
     }
     let logs = prefix.join("logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("making {}", logs.display()))?;
-    let out = crate::telemetry::open(&logs.join("start.log"))?;
+    let out = crate::log_file::open(&logs.join("start.log"))?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("run").stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
-    if let Some(file) = &place.conf {
-        command.arg("-c").arg(file);
-    }
-    if let Some(prefix) = &place.prefix {
-        command.arg("-p").arg(prefix);
-    }
+    command.arg("run").args(place.words());
+    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
     // A group of its own: the terminal's interrupt does not reach it.
     let mut child = command.process_group(0).spawn().context("starting in the background")?;
     await_ready(&settings, &mut child)?;
@@ -74,14 +71,41 @@ fn await_ready(settings: &Settings, child: &mut Child) -> Result<()> {
 
 /// Stops the gateway of a prefix and waits until it is gone.
 pub(crate) fn stop(place: &Place, done: &str) -> Result<()> {
-    let prefix = place.settings()?.process.prefix;
+    let prefix = place.prefix()?;
     let pid = running(&prefix).with_context(|| not_running(&prefix))?;
     kill_process(pid, Signal::TERM).context("telling it to stop")?;
-    let deadline = Instant::now() + STOP;
+    if !gone(&prefix, pid, STOP) {
+        bail!("it did not stop within {} s", STOP.as_secs());
+    }
+    println!("{done}");
+    Ok(())
+}
+
+/// Stops the gateway of a prefix and gives it `timeout` for the requests in flight.
+pub(crate) fn quit(place: &Place, wait: Duration, timeout: Duration) -> Result<()> {
+    let prefix = place.prefix()?;
+    let pid = running(&prefix).with_context(|| not_running(&prefix))?;
+    std::thread::sleep(wait);
+    kill_process(pid, Signal::QUIT).context("telling it to quit")?;
+    if gone(&prefix, pid, timeout.max(LEAST)) {
+        println!("Kong stopped (gracefully)");
+        return Ok(());
+    }
+    kill_process(pid, Signal::TERM).context("telling it to stop")?;
+    if !gone(&prefix, pid, STOP) {
+        bail!("it did not stop within {} s", STOP.as_secs());
+    }
+    println!("Timeout, Kong stopped forcefully");
+    Ok(())
+}
+
+/// Waits until a gateway is gone, no longer than `limit`.
+fn gone(prefix: &Path, pid: Pid, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
     // The pid file goes first; the claim on the prefix ends with the process.
-    while running(&prefix).is_some() || claim(&prefix).is_err() {
+    while running(prefix).is_some() || claim(prefix).is_err() {
         if Instant::now() > deadline {
-            bail!("it did not stop within {} s", STOP.as_secs());
+            return false;
         }
         std::thread::sleep(LOOK);
     }
@@ -90,13 +114,12 @@ pub(crate) fn stop(place: &Place, done: &str) -> Result<()> {
     while test_kill_process(pid).is_ok() && Instant::now() < deadline {
         std::thread::sleep(LOOK);
     }
-    println!("{done}");
-    Ok(())
+    true
 }
 
 /// Stops the gateway of a prefix, if one runs, and starts one.
 pub(crate) fn restart(place: &Place) -> Result<()> {
-    if running(&place.settings()?.process.prefix).is_some() {
+    if running(&place.prefix()?).is_some() {
         stop(place, "Kong stopped")?;
     }
     start(place)
@@ -104,7 +127,7 @@ pub(crate) fn restart(place: &Place) -> Result<()> {
 
 /// Has the gateway of a prefix read its files again.
 pub(crate) fn reload(place: &Place) -> Result<()> {
-    let prefix = place.settings()?.process.prefix;
+    let prefix = place.prefix()?;
     let pid = running(&prefix).with_context(|| not_running(&prefix))?;
     kill_process(pid, Signal::HUP).context("telling it to reload")?;
     println!("Kong reloaded");
@@ -113,7 +136,7 @@ pub(crate) fn reload(place: &Place) -> Result<()> {
 
 /// Tells whether the gateway of a prefix runs.
 pub(crate) fn health(place: &Place) -> Result<()> {
-    let prefix = place.settings()?.process.prefix;
+    let prefix = place.prefix()?;
     if running(&prefix).is_none() {
         println!("nginx.......not running\n");
         bail!("Kong is not running at {}", prefix.display());

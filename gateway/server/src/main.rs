@@ -8,7 +8,9 @@ mod daemon;
 mod demo;
 mod embed;
 mod files;
+mod gui;
 mod listener;
+mod log_file;
 mod node;
 mod reference;
 #[expect(dead_code, reason = "every key is typed and checked; parts to come read the rest")]

@@ -187,7 +187,7 @@ pub(crate) fn admin(
         metrics: Some(Arc::new(move || {
             TextEncoder::new().encode_to_string(&metrics.gather()).unwrap_or_default()
         })),
-        gui_origins: Vec::new(),
+        gui_origins: settings.gui.origins.clone(),
         headers: Headers {
             server: has(ResponseHeader::Server).then(|| format!("kong/{}", plugins::KONG_VERSION)),
             latency: has(ResponseHeader::AdminLatency),

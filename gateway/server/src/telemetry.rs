@@ -10,6 +10,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use crate::log_file::LogFiles;
 use crate::settings::Word as _;
 use crate::settings::logs::{LogFormat, LogLevel, LogTarget, Logs};
 
@@ -18,10 +19,10 @@ use crate::settings::logs::{LogFormat, LogLevel, LogTarget, Logs};
 /// # Errors
 ///
 /// When that file cannot be opened.
-pub(crate) fn start(logs: &Logs) -> Result<Arc<Level>> {
+pub(crate) fn start(logs: &Logs, files: &LogFiles) -> Result<Arc<Level>> {
     let (filter, handle) = reload::Layer::new(filter(logs.level));
     let registry = tracing_subscriber::registry().with(filter);
-    let out = writer(&logs.proxy.error)?;
+    let out = writer(&logs.proxy.error, files)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(out).with_ansi(false);
     match logs.format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
@@ -93,28 +94,14 @@ impl gateway_admin::LogLevel for Steered {
 
 type Writer = tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-fn writer(target: &LogTarget) -> Result<Writer> {
+fn writer(target: &LogTarget, files: &LogFiles) -> Result<Writer> {
     Ok(match target {
         LogTarget::Off => Writer::new(std::io::sink),
         LogTarget::Stdout => Writer::new(std::io::stdout),
         LogTarget::Stderr => Writer::new(std::io::stderr),
-        LogTarget::File(path) => Writer::new(open(path)?),
+        LogTarget::File(path) => {
+            let file = files.open(path)?;
+            Writer::new(move || file.clone())
+        }
     })
-}
-
-/// Opens a log file for appending, making its folder.
-///
-/// # Errors
-///
-/// The path with the system's reason.
-pub(crate) fn open(path: &std::path::Path) -> Result<std::fs::File> {
-    use anyhow::Context as _;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    }
-    std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("opening {}", path.display()))
 }

@@ -20,7 +20,9 @@ use tokio::sync::watch;
 
 use crate::embed::EmbeddedRouter;
 use crate::files::Certificates;
+use crate::gui;
 use crate::listener::{Accept, Application, Bound, Connections};
+use crate::log_file::LogFiles;
 use crate::node::{self, Node};
 use crate::settings::logs::LogTarget;
 use crate::settings::store::Database;
@@ -52,7 +54,8 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a crypto provider was installed before ours"))?;
     startup::folders(&settings)?;
-    let level = telemetry::start(&settings.logs)?;
+    let logs = LogFiles::default();
+    let level = telemetry::start(&settings.logs, &logs)?;
     let _claim = daemon::claim(&settings.process.prefix)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -60,7 +63,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         .enable_all()
         .build()
         .context("starting the control runtime")?;
-    let served = runtime.block_on(serve(&runtime, &settings, level, began));
+    let served = runtime.block_on(serve(&runtime, &settings, &logs, level, began));
     // Only what was told to end is awaited; a stuck connection does not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -82,6 +85,7 @@ pub(crate) fn prepare(settings: &Settings) -> Result<()> {
 async fn serve(
     runtime: &Runtime,
     settings: &Settings,
+    logs: &LogFiles,
     level: Arc<telemetry::Level>,
     began: Instant,
 ) -> Result<()> {
@@ -128,7 +132,7 @@ async fn serve(
         current.clone(),
         options::proxy(settings),
         embedded,
-        access_log(&settings.logs.proxy.access)?,
+        access_log(&settings.logs.proxy.access, logs)?,
         clock.clone(),
     );
     let node = Node::new(settings, &connections, proxy.traffic(), &declared);
@@ -170,6 +174,11 @@ async fn serve(
     let routed = [
         (&listeners.admin, gateway_admin::router_with(admin, ports), &certificates.admin),
         (&listeners.status, status, &certificates.status),
+        (
+            &listeners.admin_gui,
+            gui::router(&settings.gui, listeners.admin_ports()),
+            &certificates.admin_gui,
+        ),
         (&listeners.mep, platform.mepserver_router(), &certificates.proxy),
         (&listeners.mep_auth, platform.mepauth_router(), &certificates.proxy),
     ];
@@ -196,13 +205,16 @@ async fn serve(
     startup::write_private(&pid_file, format!("{}\n", std::process::id()).as_bytes())?;
     println!("{}", summary.text());
 
-    signals.stopped(&certificates, &declared).await;
+    signals.stopped(&certificates, &declared, logs).await;
     tracing::info!("stopping: requests in flight are finished");
     stop.send_replace(true);
     // pingora's application wakes its idle keep-alive connections.
     pingora_core::apps::ServerApp::cleanup(&*proxy).await;
-    if tokio::time::timeout(DRAIN, connections.drained()).await.is_err() {
-        tracing::warn!("some requests were not finished within {} s", DRAIN.as_secs());
+    tokio::select! {
+        drained = tokio::time::timeout(DRAIN, connections.drained()) => if drained.is_err() {
+            tracing::warn!("some requests were not finished within {} s", DRAIN.as_secs());
+        },
+        () = signals.hurried() => tracing::warn!("told again: requests in flight are cut off"),
     }
     plugins::drain(&tools, Duration::from_secs(5)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), tasks).await;
@@ -218,6 +230,7 @@ struct Served {
     proxy: Arc<Certificates>,
     admin: Arc<Certificates>,
     status: Arc<Certificates>,
+    admin_gui: Arc<Certificates>,
 }
 
 impl Served {
@@ -229,13 +242,15 @@ impl Served {
             pairs => Certificates::load(pairs.to_vec()),
         };
         let (admin, status) = (own(&settings.tls.admin)?, own(&settings.tls.status)?);
-        Ok(Self { proxy, admin, status })
+        let admin_gui = own(&settings.tls.admin_gui)?;
+        Ok(Self { proxy, admin, status, admin_gui })
     }
 
     fn reload(&self) -> Result<()> {
         self.proxy.reload()?;
         self.admin.reload()?;
-        self.status.reload()
+        self.status.reload()?;
+        self.admin_gui.reload()
     }
 }
 
@@ -244,6 +259,7 @@ struct Listeners {
     proxy: Vec<Bound>,
     admin: Vec<Bound>,
     status: Vec<Bound>,
+    admin_gui: Vec<Bound>,
     mep: Vec<Bound>,
     mep_auth: Vec<Bound>,
 }
@@ -259,6 +275,7 @@ impl Listeners {
             proxy: bind("proxy_listen", &all.proxy, workers)?,
             admin: bind("admin_listen", &all.admin, 1)?,
             status: bind("status_listen", &all.status, 1)?,
+            admin_gui: bind("admin_gui_listen", &all.admin_gui, 1)?,
             mep: bind("mep_listen", &all.mep, 1)?,
             mep_auth: bind("mep_auth_listen", &all.mep_auth, 1)?,
         })
@@ -269,10 +286,20 @@ impl Listeners {
             ("proxy", &self.proxy),
             ("admin", &self.admin),
             ("status", &self.status),
+            ("admin-gui", &self.admin_gui),
             ("mep", &self.mep),
             ("mep-auth", &self.mep_auth),
         ];
         groups.into_iter().flat_map(|(name, all)| all.iter().map(move |one| (name, one))).collect()
+    }
+
+    /// The ports the Admin API really listens on.
+    fn admin_ports(&self) -> gui::Ports {
+        let port = |tls: bool| {
+            let mut all = self.admin.iter();
+            all.find(|bound| bound.listen.ssl == tls).map(|bound| bound.addr().port())
+        };
+        gui::Ports { plain: port(false), tls: port(true) }
     }
 
     /// The port the proxy really listens on, with TLS or without.
@@ -333,6 +360,7 @@ fn registry(settings: &Settings) -> Result<Registry> {
         .chain(plugins::entity_types())
         .chain(mep::ENTITIES);
     let mut registry = Registry::new(kinds);
+    registry.set_environment(settings.environment.clone());
     for plugin in plugins::ALL {
         registry.add_plugin(plugin.schema());
     }
@@ -348,11 +376,11 @@ fn registry(settings: &Settings) -> Result<Registry> {
     Ok(registry)
 }
 
-fn access_log(target: &LogTarget) -> Result<Option<AccessLog>> {
+fn access_log(target: &LogTarget, files: &LogFiles) -> Result<Option<AccessLog>> {
     Ok(match target {
         LogTarget::Off => None,
         LogTarget::Stdout => Some(AccessLog::to(std::io::stdout())?),
         LogTarget::Stderr => Some(AccessLog::to(std::io::stderr())?),
-        LogTarget::File(path) => Some(AccessLog::to(telemetry::open(path)?)?),
+        LogTarget::File(path) => Some(AccessLog::to(files.open(path)?)?),
     })
 }

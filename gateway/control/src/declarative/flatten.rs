@@ -76,7 +76,7 @@ fn list(
 }
 
 /// The kinds that may stand inside `parent`, unless it has a field of that name itself.
-fn children(
+pub(super) fn children(
     registry: &Registry,
     parent: &'static EntityType,
 ) -> Vec<(&'static EntityType, &'static str)> {

@@ -4,12 +4,14 @@
 //! document must hold all come from the registry, so a plugin's credentials are read as soon as
 //! the plugin declares them. Three steps, each its own module: `flatten` takes nested entities
 //! out of their parents, `identify` gives every entity its id and resolves references, and
-//! `problem` says where something is wrong. `export` writes such a file.
+//! `problem` says where something is wrong, and `flattened` with which entity. `export` writes such a
+//! file.
 //!
 //! Formats 3.0, 2.1 and 1.1 are read (kong/db/declarative, kong/db/schema/others).
 
 mod export;
 mod flatten;
+mod flattened;
 mod identify;
 mod location;
 mod problem;
@@ -20,6 +22,7 @@ use serde_json::Value;
 
 pub use export::export;
 use flatten::Entry;
+pub use flattened::flattened;
 pub use location::Location;
 pub use problem::DeclarativeError;
 use problem::Problems;

@@ -61,6 +61,15 @@ impl Catalog {
         renewed
     }
 
+    /// The value a reference stands for.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, as the end of a sentence.
+    pub fn resolve(&self, text: &str) -> Result<String, String> {
+        self.look_up(text).1
+    }
+
     fn look_up(&self, text: &str) -> (Option<String>, Result<String, String>) {
         let Some(reference) = Reference::parse(text) else {
             return (None, Err("is not of the form {vault://<name>/<resource>}".to_owned()));

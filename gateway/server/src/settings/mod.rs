@@ -10,8 +10,10 @@
 
 use std::path::Path;
 
+use gateway_model::reference::Environment;
 use serde_json::Value as Json;
 
+pub(crate) mod gui;
 mod keys;
 pub(crate) mod listen;
 pub(crate) mod logs;
@@ -51,7 +53,10 @@ pub(crate) struct Settings {
     pub(crate) proxying: proxying::Proxying,
     pub(crate) store: store::Store,
     pub(crate) names: names::Names,
+    pub(crate) gui: gui::Gui,
     pub(crate) mep: mep::Mep,
+    /// Where references to vaults lead, in entities too.
+    pub(crate) environment: Environment,
     values: Values,
 }
 
@@ -61,7 +66,7 @@ pub(crate) struct Listeners {
     pub(crate) proxy: Vec<Listen>,
     pub(crate) admin: Vec<Listen>,
     pub(crate) status: Vec<Listen>,
-    /// Checked only: there is no Kong Manager.
+    /// What Kong Manager's pages are told.
     pub(crate) admin_gui: Vec<Listen>,
     /// Mp1, Mm5 and service governance.
     pub(crate) mep: Vec<Listen>,
@@ -100,6 +105,24 @@ impl Settings {
         Self::parse(RawSettings::read(file, env, args))
     }
 
+    /// The prefix alone, whatever else is wrong: what commands need that only look for a process.
+    ///
+    /// # Errors
+    ///
+    /// A file that is named and cannot be read.
+    pub(crate) fn prefix(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+        args: &[(String, String)],
+    ) -> Result<std::path::PathBuf, SettingsErrors> {
+        let raw = RawSettings::read(file, env, args);
+        if let Some(file) = file.filter(|file| !file.is_file()) {
+            let text = format!("no file at: {}", file.display());
+            return Err(SettingsErrors(vec![place::Violation { place: None, text }]));
+        }
+        Ok(Values::of(raw).0.get("prefix").text.clone().into())
+    }
+
     /// Makes typed settings of texts. Looks whether the files they name exist, and reads the
     /// original's files among them.
     ///
@@ -107,7 +130,7 @@ impl Settings {
     ///
     /// As [`Settings::load`].
     pub(crate) fn parse(raw: RawSettings) -> Result<(Self, Vec<Notice>), SettingsErrors> {
-        let (values, violations, notices) = Values::of(raw);
+        let (values, environment, violations, notices) = Values::of(raw);
         let mut reader = Reader::new(&values, violations, notices);
 
         let process = process::Process::read(&mut reader);
@@ -118,6 +141,7 @@ impl Settings {
         let proxying = proxying::Proxying::read(&mut reader);
         let store = store::Store::read(&mut reader);
         let names = names::Names::read(&mut reader);
+        let gui = gui::Gui::read(&mut reader);
         let mep = mep::Mep::read(
             &mut reader,
             &process.prefix,
@@ -139,7 +163,9 @@ impl Settings {
             proxying,
             store,
             names,
+            gui,
             mep,
+            environment,
             values,
         };
         Ok((settings, notices))
@@ -171,7 +197,7 @@ impl Listeners {
     fn read(reader: &mut Reader<'_>) -> Self {
         let [proxy, admin, status, admin_gui, mep, mep_auth, mep_dns, mep_dns_admin] =
             Self::KEYS.map(|key| (key, reader.listen(key)));
-        let all = [&proxy, &admin, &status, &mep, &mep_auth, &mep_dns, &mep_dns_admin];
+        let all = [&proxy, &admin, &status, &admin_gui, &mep, &mep_auth, &mep_dns, &mep_dns_admin];
         let entries: Vec<_> = all
             .into_iter()
             .flat_map(|(key, listens)| listens.iter().map(move |listen| (*key, listen)))

@@ -19,6 +19,8 @@ pub(crate) struct Tls {
     pub(crate) admin: Vec<KeyPair>,
     /// Of the status API. Empty: as the proxy.
     pub(crate) status: Vec<KeyPair>,
+    /// Of the listener for Kong Manager. Empty: as the proxy.
+    pub(crate) admin_gui: Vec<KeyPair>,
     pub(crate) versions: Versions,
     /// Suites offered to clients, the preferred first. Empty: the library's own choice for the
     /// versions.
@@ -73,6 +75,7 @@ impl Tls {
             proxy: pairs(reader, "ssl_cert", "ssl_cert_key"),
             admin: pairs(reader, "admin_ssl_cert", "admin_ssl_cert_key"),
             status: pairs(reader, "status_ssl_cert", "status_ssl_cert_key"),
+            admin_gui: pairs(reader, "admin_gui_ssl_cert", "admin_gui_ssl_cert_key"),
             versions,
             suites: suites(reader, suite),
             prefer_server_order: reader.boolean("ssl_prefer_server_ciphers")

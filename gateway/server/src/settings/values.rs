@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gateway_model::reference::Environment;
 use serde_json::Value as Json;
 
 use super::keys::{self, GROUPS, Key, Kind};
@@ -28,12 +29,13 @@ pub(super) struct Value {
 impl Values {
     /// Resolves references and spellings, fills in defaults and checks kinds. A value of the wrong
     /// kind is noted and replaced by the default, so that reading can go on and find more.
-    pub(super) fn of(raw: RawSettings) -> (Self, Vec<Violation>, Vec<Notice>) {
+    pub(super) fn of(raw: RawSettings) -> (Self, Environment, Vec<Violation>, Vec<Notice>) {
         let RawSettings { mut given, environment, mut violations, mut notices } = raw;
         let prefix =
             given.get("vault_env_prefix").map(|given| given.text.clone()).unwrap_or_default();
+        let environment = Environment::new(environment, &prefix);
         for given in given.values_mut().filter(|given| vault::is_reference(&given.text)) {
-            match vault::resolve(&given.text, &prefix, &environment) {
+            match vault::resolve(&given.text, &environment) {
                 Ok(text) => given.text = text,
                 Err(text) => {
                     violations.push(Violation { place: Some(given.origin.clone()), text });
@@ -59,7 +61,7 @@ impl Values {
                 notices.push(Notice { place: origin.clone(), text: note });
             }
         }
-        (Self(values), violations, notices)
+        (Self(values), environment, violations, notices)
     }
 
     /// The value of a key.

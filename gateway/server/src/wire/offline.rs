@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use gateway_control::Control;
 use gateway_model::ports::DataPlane;
+use gateway_model::reference::{ENV, Reference};
 use gateway_model::{Catalog, Change, Clock, Id, Key};
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use plugins::contract::Tools;
@@ -71,15 +72,38 @@ pub(crate) fn export(settings: &Settings, file: &Path) -> Result<()> {
     );
     ensure!(!file.exists(), "{} already exists. Will not overwrite it.", file.display());
     block_on(async {
-        startup::folders(settings)?;
-        let sealing = startup::sealing_key(settings)?;
-        let registry = Arc::new(registry(settings)?);
-        let loaded = store::open(settings, &registry, &sealing).await?.load().await?;
-        let catalog = Catalog::load(registry, loaded.revision, loaded.documents)?;
-        let text = gateway_control::declarative::export(&catalog);
+        let text = gateway_control::declarative::export(&stored(settings).await?);
         // Secrets stand in it as they are.
         startup::write_private(file, text.as_bytes())
     })
+}
+
+/// `vault get REFERENCE`: the value it stands for.
+///
+/// # Errors
+///
+/// When there is none. Vaults other than the environment are looked for in the store.
+pub(crate) fn vault(settings: &Settings, reference: &str) -> Result<String> {
+    let text = match Reference::is(reference) {
+        true => reference.to_owned(),
+        false => format!("{{vault://{reference}}}"),
+    };
+    let parsed = Reference::parse(&text).with_context(|| format!("{text} is no reference"))?;
+    let found = if parsed.vault == ENV {
+        settings.environment.get(&parsed, None).map_err(|why| why.to_string())
+    } else {
+        block_on(async { stored(settings).await.map(|catalog| catalog.resolve(&text)) })?
+    };
+    found.map_err(|why| anyhow!("could not get value from external vault ({why})"))
+}
+
+/// What the store holds, for looking at it.
+async fn stored(settings: &Settings) -> Result<Catalog> {
+    startup::folders(settings)?;
+    let sealing = startup::sealing_key(settings)?;
+    let registry = Arc::new(registry(settings)?);
+    let loaded = store::open(settings, &registry, &sealing).await?.load().await?;
+    Ok(Catalog::load(registry, loaded.revision, loaded.documents)?)
 }
 
 /// `config init FILE`: an example to begin with.

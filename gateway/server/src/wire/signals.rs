@@ -5,6 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Served;
 use super::store::Declared;
+use crate::log_file::LogFiles;
 
 /// The signals that tell a running gateway something.
 pub(super) struct Signals {
@@ -12,6 +13,7 @@ pub(super) struct Signals {
     quit: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user1: Signal,
 }
 
 impl Signals {
@@ -26,17 +28,24 @@ impl Signals {
             quit: signal(SignalKind::quit())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
         })
     }
 
     /// Waits for one that ends the process; HUP reads the certificate files and the declarative
-    /// configuration again.
-    pub(super) async fn stopped(&mut self, certificates: &Served, declared: &Declared) {
+    /// configuration again, USR1 opens the log files anew.
+    pub(super) async fn stopped(
+        &mut self,
+        certificates: &Served,
+        declared: &Declared,
+        logs: &LogFiles,
+    ) {
         loop {
             tokio::select! {
                 _ = self.term.recv() => return,
                 _ = self.quit.recv() => return,
                 _ = self.interrupt.recv() => return,
+                _ = self.user1.recv() => logs.reopen(),
                 _ = self.hangup.recv() => {
                     match certificates.reload() {
                         Ok(()) => tracing::info!("certificates were read again"),
@@ -48,6 +57,13 @@ impl Signals {
                     }
                 }
             }
+        }
+    }
+    /// Waits for one that asks not to wait for requests in flight any longer.
+    pub(super) async fn hurried(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -5,13 +5,8 @@ use super::{Key, boolean, choice, list, listen, number, stream, text};
 pub(crate) static ACCEPTED: &[Key] = &[
     number("_debug_pg_ttl_cleanup_interval", "300", "Seconds between clean-ups of expired rows."),
     text("admin_gui_access_log", "logs/admin_gui_access.log", "Access log of Kong Manager."),
-    text("admin_gui_api_url", "", "Address of the Admin API as a browser sees it."),
     boolean("admin_gui_csp_header", "off", "Content security policy of Kong Manager."),
     text("admin_gui_error_log", "logs/admin_gui_error.log", "Error log of Kong Manager."),
-    text("admin_gui_path", "/", "Path of Kong Manager."),
-    list("admin_gui_ssl_cert", "", "Certificates of Kong Manager."),
-    list("admin_gui_ssl_cert_key", "", "The keys for them.").secret(),
-    list("admin_gui_url", "", "Addresses of Kong Manager that the Admin API lets through CORS."),
     boolean(
         "anonymous_reports",
         "off",

@@ -107,7 +107,18 @@ pub(super) const LISTENERS: Group = Group {
         listen(
             "admin_gui_listen",
             "off",
-            "Kong Manager, which this gateway does not have; checked and otherwise without effect. Kong's default is 0.0.0.0:8002, 0.0.0.0:8445 ssl.",
+            "Where `kconfig.js` tells the pages of Kong Manager where the Admin API is. The pages themselves are not here. Kong's default is 0.0.0.0:8002, 0.0.0.0:8445 ssl.",
+        ),
+        list(
+            "admin_gui_url",
+            "",
+            "Addresses of Kong Manager's pages: browsers may call the Admin API from there. Unset: from anywhere.",
+        ),
+        text("admin_gui_path", "/", "Path those pages are below."),
+        text(
+            "admin_gui_api_url",
+            "",
+            "Address of the Admin API as a browser sees it. Unset: the host of the page at the port of `admin_listen`.",
         ),
     ],
 };
@@ -166,6 +177,8 @@ pub(super) const TLS: Group = Group {
             "The same for the status API. Unset: the proxy's.",
         ),
         list("status_ssl_cert_key", "", "The keys for it.").secret(),
+        list("admin_gui_ssl_cert", "", "The same for `admin_gui_listen`. Unset: the proxy's."),
+        list("admin_gui_ssl_cert_key", "", "The keys for it.").secret(),
         choice(
             "ssl_cipher_suite",
             "intermediate",
