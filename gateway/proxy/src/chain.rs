@@ -7,6 +7,8 @@
 //! Absent from here: running handlers, which the exchange does, and building them, which
 //! [`crate::snapshot`] does.
 
+mod attached;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,6 +17,8 @@ use std::sync::Arc;
 use gateway_model::entities::PluginInstance;
 use gateway_model::{Id, Item};
 use plugins::contract::{Handler, Needs, Phases, PluginType};
+
+pub use attached::Attached;
 
 /// One compiled plugin instance. Shared by every chain it is part of.
 pub struct Instance {
@@ -113,6 +117,22 @@ impl Slot {
         !self.narrow.is_empty() || !self.consumers.is_empty()
     }
 
+    /// Whether no instance is left.
+    fn is_empty(&self) -> bool {
+        self.narrow.is_empty()
+            && self.consumers.is_empty()
+            && self.pinned.is_none()
+            && self.broad.is_none()
+    }
+
+    /// Takes out an instance that is attached to neither route nor service.
+    fn remove_broad(&mut self, instance: &Instance) {
+        match instance.entity.consumer {
+            Some(consumer) => drop(self.consumers.remove(&consumer.id)),
+            None => self.broad = None,
+        }
+    }
+
     /// Takes in an instance; of two for the same place the more specific one stays.
     fn add(&mut self, instance: &Arc<Instance>) {
         let beats = |held: &Arc<Instance>| instance.step() < held.step();
@@ -164,15 +184,40 @@ impl Chain {
         slots: &[Arc<Slot>],
         instances: impl IntoIterator<Item = &'a Arc<Instance>>,
     ) -> Self {
-        let order = |plugin: &PluginType| (Reverse(plugin.priority), plugin.name);
-        let mut all: BTreeMap<_, Arc<Slot>> =
-            slots.iter().map(|slot| (order(slot.plugin), Arc::clone(slot))).collect();
+        let mut all = by_order(slots);
         for instance in instances {
             let slot = all
                 .entry(order(instance.plugin))
                 .or_insert_with(|| Arc::new(Slot::new(instance.plugin)));
             Arc::make_mut(slot).add(instance);
         }
+        Self::of(all)
+    }
+
+    /// The chain of requests without a route once `gone` are gone and `come` have come. Costs what
+    /// they are, not what there is.
+    #[must_use]
+    pub fn renewed<'a>(
+        &self,
+        gone: impl IntoIterator<Item = &'a Arc<Instance>>,
+        come: impl IntoIterator<Item = &'a Arc<Instance>>,
+    ) -> Self {
+        let mut all = by_order(&self.all);
+        // All that go before any that come, which may take their place.
+        for instance in gone.into_iter().filter(|instance| instance.is_broad()) {
+            let place = order(instance.plugin);
+            if let Some(slot) = all.get_mut(&place) {
+                Arc::make_mut(slot).remove_broad(instance);
+                if slot.is_empty() {
+                    all.remove(&place);
+                }
+            }
+        }
+        let all: Vec<Arc<Slot>> = all.into_values().collect();
+        Self::extended(&all, come.into_iter().filter(|instance| instance.is_broad()))
+    }
+
+    fn of(all: BTreeMap<Order, Arc<Slot>>) -> Self {
         let all: Box<[Arc<Slot>]> = all.into_values().collect();
         let of = |phase| all.iter().filter(|slot| slot.plugin.phases.has(phase)).cloned().collect();
         Self { by_phase: PHASES.map(of), all }
@@ -188,6 +233,17 @@ impl Chain {
     pub fn all(&self) -> &[Arc<Slot>] {
         &self.all
     }
+}
+
+/// Where a plugin's turn is.
+type Order = (Reverse<i32>, &'static str);
+
+fn order(plugin: &PluginType) -> Order {
+    (Reverse(plugin.priority), plugin.name)
+}
+
+fn by_order(slots: &[Arc<Slot>]) -> BTreeMap<Order, Arc<Slot>> {
+    slots.iter().map(|slot| (order(slot.plugin), Arc::clone(slot))).collect()
 }
 
 #[cfg(test)]

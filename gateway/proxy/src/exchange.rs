@@ -217,7 +217,7 @@ impl Exchange {
         })?;
         self.facts.route = Some(found.route.route.clone());
         self.facts.service.clone_from(&found.route.service);
-        self.chain = Arc::clone(&found.route.chain);
+        self.chain = self.snapshot.chain(&found.route);
         self.found = Some(found);
         self.check_protocol(head)
     }

@@ -16,7 +16,7 @@ use super::host::{Host, HostPattern};
 use super::path::Join;
 use super::rank::{Fields, PathWeight, Rank};
 use super::{Flavour, Wanted};
-use crate::chain::Chain;
+use crate::chain::Attached;
 
 /// A route with its service and its chain: all a request needs once it is found.
 pub struct CompiledRoute {
@@ -24,8 +24,8 @@ pub struct CompiledRoute {
     pub route: Item<Route>,
     /// Its service; a route without one only runs plugins.
     pub service: Option<Item<Service>>,
-    /// The plugin instances that may apply.
-    pub chain: Arc<Chain>,
+    /// What it adds to the chain every route has.
+    pub attached: Arc<Attached>,
     /// Whether it takes https but not http.
     pub https_only: bool,
     /// The Host header of the service: its host, and its port unless that is the protocol's own.
@@ -45,7 +45,7 @@ impl CompiledRoute {
     pub fn new(
         route: Item<Route>,
         service: Option<Item<Service>>,
-        chain: Arc<Chain>,
+        attached: Arc<Attached>,
         flavour: Flavour,
         previous: Option<&Self>,
     ) -> Result<Self, Violations> {
@@ -67,7 +67,7 @@ impl CompiledRoute {
             matcher,
             route,
             service,
-            chain,
+            attached,
         })
     }
 

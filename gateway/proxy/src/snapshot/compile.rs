@@ -1,9 +1,9 @@
 //! [`Compiler`]: catalog to snapshot, reusing what did not change.
 //!
 //! The work grows with what was written, not with what exists: handlers are built for plugin
-//! instances written, chains for the routes in their scope, and only routes whose own form, service
-//! or chain changed are entered anew into the router. An instance attached to neither route nor
-//! service is in every chain, so writing one touches every route.
+//! instances written, lists of what is attached for the routes in their scope, and only routes whose
+//! own form, service or list changed are entered anew into the router. An instance attached to
+//! neither route nor service changes the global chain alone, which routes meet when requests do.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use gateway_model::{Catalog, Entity, Id, Item, Rejection, Violations, Write};
 use plugins::contract::{PluginType, Setup};
 use serde_json::Value;
 
+use super::unusable::Unusable;
 use super::{ProxyPlane, Snapshot, Turnover, Work};
-use crate::chain::{Chain, Instance};
+use crate::chain::{Attached, Chain, Instance};
 use crate::router::{CompiledRoute, Router};
 use crate::upstream::CompiledUpstream;
 
@@ -27,8 +28,12 @@ pub(super) struct Compiler<'a> {
     global: Arc<Chain>,
     upstreams: imbl::HashMap<Box<str>, Arc<CompiledUpstream>>,
     stale: Stale,
-    /// Chains of services whose routes have no instances of their own, as far as made by now.
-    of_services: HashMap<Id, Arc<Chain>>,
+    /// What services attach to routes that have no instances of their own, as far as made by now.
+    of_services: HashMap<Id, Arc<Attached>>,
+    /// What routes without any attached instance have.
+    nothing: Arc<Attached>,
+    /// Whether what is attached to any route is listed anew.
+    all_attached: bool,
     work: Work,
     turnover: Turnover,
 }
@@ -36,12 +41,14 @@ pub(super) struct Compiler<'a> {
 /// What cannot be taken over from the previous snapshot.
 #[derive(Default)]
 struct Stale {
-    /// The global chain, and with it every other.
-    all_chains: bool,
-    /// Services whose routes need new chains.
-    service_chains: HashSet<Id>,
-    /// Routes that need new chains.
-    route_chains: HashSet<Id>,
+    /// Instances of the global chain that go.
+    gone: Vec<Arc<Instance>>,
+    /// Instances of the global chain that come.
+    come: Vec<Arc<Instance>>,
+    /// Services whose routes have other instances attached.
+    services_attached: HashSet<Id>,
+    /// Routes that have other instances attached.
+    routes_attached: HashSet<Id>,
     /// Routes to look at, for whatever reason.
     routes: HashSet<Id>,
     /// Upstreams to look at.
@@ -63,6 +70,8 @@ impl<'a> Compiler<'a> {
             upstreams: previous.upstreams.clone(),
             stale: Stale::default(),
             of_services: HashMap::new(),
+            nothing: Arc::default(),
+            all_attached: false,
             work: Work::default(),
             turnover: Turnover::default(),
         }
@@ -75,7 +84,10 @@ impl<'a> Compiler<'a> {
         for entity in self.next.all::<PluginInstance>() {
             self.put_instance(&entity)?;
         }
-        self.renew_global();
+        self.work.chains += 1;
+        let http = self.instances.values().filter(|instance| instance.is_http());
+        self.global = Arc::new(Chain::global(http));
+        self.all_attached = true;
         let ids: Vec<Id> = self.next.all::<Route>().map(|route| route.id()).collect();
         let mut added = Vec::with_capacity(ids.len());
         for id in ids {
@@ -111,10 +123,7 @@ impl<'a> Compiler<'a> {
                 _ => {}
             }
         }
-        if self.stale.all_chains {
-            self.renew_global();
-            self.stale.routes.extend(self.next.all::<Route>().map(|route| route.id()));
-        }
+        self.renew_global();
         let mut routes = self.previous.routes.clone();
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         for id in std::mem::take(&mut self.stale.routes) {
@@ -177,23 +186,22 @@ impl<'a> Compiler<'a> {
         for entity in entities.iter().flatten() {
             match (entity.route, entity.service) {
                 (Some(route), _) => {
-                    self.stale.route_chains.insert(route.id);
+                    self.stale.routes_attached.insert(route.id);
                     self.stale.routes.insert(route.id);
                 }
                 (None, Some(service)) => {
-                    self.stale.service_chains.insert(service.id);
+                    self.stale.services_attached.insert(service.id);
                     self.stale_routes_of(service.id);
                 }
-                (None, None) => self.stale.all_chains = true,
+                (None, None) => {}
             }
         }
-        match &entities[1] {
-            Some(entity) => self.put_instance(entity),
-            None => {
-                self.instances.remove(&write.id);
-                Ok(())
-            }
+        self.stale.gone.extend(self.instances.remove(&write.id));
+        if let Some(entity) = &entities[1] {
+            self.put_instance(entity)?;
+            self.stale.come.extend(self.instances.get(&write.id).cloned());
         }
+        Ok(())
     }
 
     fn stale_routes_of(&mut self, service: Id) {
@@ -219,7 +227,14 @@ impl<'a> Compiler<'a> {
     fn build(&mut self, entity: &Item<PluginInstance>) -> Result<Arc<Instance>, Rejection> {
         let plugin = self.plugin_type(&entity.name)?;
         let setup = Setup { instance: entity, tools: &self.plane.tools };
-        let handler = plugin.build(&entity.config, &setup).map_err(Rejection::Invalid)?;
+        let handler = match plugin.build(&entity.config, &setup) {
+            Ok(handler) => handler,
+            Err(why) if !entity.stored().unresolved().is_empty() => {
+                tracing::error!(plugin = ?entity, "a plugin lacks its secrets: {}", why.message());
+                Arc::new(Unusable)
+            }
+            Err(why) => return Err(Rejection::Invalid(why)),
+        };
         self.work.handlers += 1;
         let needs = handler.needs();
         Ok(Arc::new(Instance { entity: entity.clone(), plugin, handler, needs }))
@@ -234,11 +249,17 @@ impl<'a> Compiler<'a> {
         })
     }
 
+    /// Brings the global chain up to date with the instances that came and went.
     fn renew_global(&mut self) {
-        self.stale.all_chains = true;
-        self.work.chains += 1;
-        let http = self.instances.values().filter(|instance| instance.is_http());
-        self.global = Arc::new(Chain::global(http));
+        let of_global = |all: Vec<Arc<Instance>>| -> Vec<Arc<Instance>> {
+            all.into_iter().filter(|one| one.is_broad() && one.is_http()).collect()
+        };
+        let gone = of_global(std::mem::take(&mut self.stale.gone));
+        let come = of_global(std::mem::take(&mut self.stale.come));
+        if !(gone.is_empty() && come.is_empty()) {
+            self.work.chains += 1;
+            self.global = Arc::new(self.global.renewed(&gone, &come));
+        }
     }
 
     /// The compiled form of a route, `None` when the next router has no such route: it is gone,
@@ -256,24 +277,28 @@ impl<'a> Compiler<'a> {
             },
         };
         let previous = self.previous.routes.get(&id).map(|route| &**route);
-        let chain = self.chain(&route, previous);
-        CompiledRoute::new(route, service, chain, self.plane.flavour, previous)
+        let attached = self.attached_to(&route, previous);
+        CompiledRoute::new(route, service, attached, self.plane.flavour, previous)
             .map(|route| Some(Arc::new(route)))
             .map_err(Rejection::Invalid)
     }
 
-    /// The chain of a route: the previous one where no instance in its scope was written, the
-    /// service's or the global one where the route adds nothing to it.
-    fn chain(&mut self, route: &Item<Route>, previous: Option<&CompiledRoute>) -> Arc<Chain> {
+    /// What is attached to a route: the previous list where no instance in its scope was written,
+    /// the service's where the route adds nothing to it.
+    fn attached_to(
+        &mut self,
+        route: &Item<Route>,
+        previous: Option<&CompiledRoute>,
+    ) -> Arc<Attached> {
         let service = route.service.map(|service| service.id);
-        let stale = self.stale.all_chains
-            || self.stale.route_chains.contains(&route.id())
-            || service.is_some_and(|id| self.stale.service_chains.contains(&id));
+        let stale = self.all_attached
+            || self.stale.routes_attached.contains(&route.id())
+            || service.is_some_and(|id| self.stale.services_attached.contains(&id));
         if let Some(previous) = previous
             && !stale
             && previous.route.service == route.service
         {
-            return Arc::clone(&previous.chain);
+            return Arc::clone(&previous.attached);
         }
         let own: Vec<_> = self
             .attached("route", route.id())
@@ -281,31 +306,31 @@ impl<'a> Compiler<'a> {
             .collect();
         if own.is_empty() {
             return match service {
-                Some(id) => self.service_chain(id),
-                None => Arc::clone(&self.global),
+                Some(id) => self.attached_to_service(id),
+                None => Arc::clone(&self.nothing),
             };
         }
         let of_service = service.into_iter().flat_map(|id| self.of_service(id));
-        let chain = self.global.narrowed(own.iter().copied().chain(of_service));
+        let attached = Attached::new(own.iter().copied().chain(of_service));
         self.work.chains += 1;
-        Arc::new(chain)
+        Arc::new(attached)
     }
 
-    /// The chain of a service's routes that have no instances of their own.
-    fn service_chain(&mut self, service: Id) -> Arc<Chain> {
+    /// What is attached to a service's routes that have no instances of their own.
+    fn attached_to_service(&mut self, service: Id) -> Arc<Attached> {
         if let Some(made) = self.of_services.get(&service) {
             return Arc::clone(made);
         }
         let instances: Vec<_> = self.of_service(service).collect();
-        let chain = if instances.is_empty() {
-            Arc::clone(&self.global)
+        let attached = if instances.is_empty() {
+            Arc::clone(&self.nothing)
         } else {
-            let chain = Arc::new(self.global.narrowed(instances));
+            let attached = Arc::new(Attached::new(instances));
             self.work.chains += 1;
-            chain
+            attached
         };
-        self.of_services.insert(service, Arc::clone(&chain));
-        chain
+        self.of_services.insert(service, Arc::clone(&attached));
+        attached
     }
 
     /// Instances of a service's every route.

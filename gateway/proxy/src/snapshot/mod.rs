@@ -12,6 +12,7 @@ pub(crate) mod test_kit;
 
 #[cfg(test)]
 mod tests;
+mod unusable;
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,6 +60,11 @@ impl Snapshot {
     /// An enabled plugin instance.
     pub fn instance(&self, id: Id) -> Option<&Arc<Instance>> {
         self.instances.get(&id)
+    }
+
+    /// The chain of a route of this snapshot.
+    pub fn chain(&self, route: &CompiledRoute) -> Arc<Chain> {
+        route.attached.under(&self.global)
     }
 
     /// A route that is served.
@@ -170,7 +176,7 @@ impl fmt::Debug for ProxyPlane {
 struct Work {
     /// Plugin instances built.
     handlers: usize,
-    /// Chains put together.
+    /// The global chain, and lists of what routes add to it.
     chains: usize,
     /// Routes entered anew into the router.
     routes: usize,

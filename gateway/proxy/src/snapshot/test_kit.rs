@@ -14,7 +14,6 @@ use plugins::contract::{Handler, Phases, Plugin, PluginType, Setup, Tools};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::chain::Chain;
 use crate::router::{CompiledRoute, Flavour};
 
 /// A catalog to write to.
@@ -48,8 +47,7 @@ impl World {
     pub(crate) fn compiled(&self, flavour: Flavour) -> Vec<Arc<CompiledRoute>> {
         let compile = |route: Item<Route>| {
             let service = route.service.and_then(|of| self.catalog.get::<Service>(of.id));
-            let chain = Arc::<Chain>::default();
-            Arc::new(CompiledRoute::new(route, service, chain, flavour, None).unwrap())
+            Arc::new(CompiledRoute::new(route, service, Arc::default(), flavour, None).unwrap())
         };
         self.catalog.all::<Route>().map(compile).collect()
     }
