@@ -145,6 +145,7 @@ pub struct EntityType {
     pub variants: Option<&'static Variants>,
     /// May refuse a delete.
     pub guard: Option<Guard>,
+    extend: Option<fn(Record) -> Record>,
     record: fn() -> Record,
     decode: Decode,
     built: OnceLock<Record>,
@@ -166,6 +167,7 @@ impl EntityType {
             listing: None,
             variants: None,
             guard: None,
+            extend: None,
             record: Record::of::<T>,
             decode: decode::<T>,
             built: OnceLock::new(),
@@ -243,6 +245,13 @@ impl EntityType {
         self
     }
 
+    /// Adds fields and rules to those of the type: for a kind that is not the same in every process.
+    #[must_use]
+    pub const fn extend(mut self, edit: fn(Record) -> Record) -> Self {
+        self.extend = Some(edit);
+        self
+    }
+
     /// Whether the Admin API has it, if only below a parent.
     pub const fn in_api(&self) -> bool {
         self.collection.is_some() || self.nested.is_some()
@@ -272,7 +281,13 @@ impl EntityType {
 
     /// Its fields and rules.
     pub fn record(&self) -> &Record {
-        self.built.get_or_init(self.record)
+        self.built.get_or_init(|| {
+            let record = (self.record)();
+            match self.extend {
+                None => record,
+                Some(edit) => edit(record),
+            }
+        })
     }
 
     /// The field that holds when an entity ends, for kinds that need not last.

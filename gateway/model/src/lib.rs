@@ -14,6 +14,7 @@ mod clock;
 mod document;
 pub mod entities;
 mod entity;
+pub mod expression;
 mod id;
 pub mod pem;
 pub mod ports;

@@ -48,6 +48,11 @@ pub static ALL: [&EntityType; 12] = [
     &KEYS,
 ];
 
+/// The same with routes that may be written as expressions (`router_flavor = expressions`).
+pub fn with_expressions() -> [&'static EntityType; 12] {
+    ALL.map(|kind| if kind.kind == ROUTES.kind { &EXPRESSION_ROUTES } else { kind })
+}
+
 static CERTIFICATES: EntityType = EntityType::of::<Certificate>()
     .at("certificates", None)
     .listing(&Listing { member: "snis", kind: "snis", key: "name", field: "certificate" });
@@ -73,6 +78,10 @@ static CONSUMERS: EntityType = EntityType::of::<Consumer>().at("consumers", Some
 static SERVICES: EntityType = EntityType::of::<Service>().at("services", Some("name"));
 static ROUTES: EntityType =
     EntityType::of::<Route>().at("routes", Some("name")).defaults(route::defaults);
+static EXPRESSION_ROUTES: EntityType = EntityType::of::<Route>()
+    .at("routes", Some("name"))
+    .defaults(route::defaults)
+    .extend(route::with_expressions);
 static PLUGINS: EntityType = EntityType::of::<PluginInstance>()
     .at("plugins", Some("instance_name"))
     .unique_together(&[&["name", "route", "service", "consumer"]]);

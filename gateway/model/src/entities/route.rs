@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{PROTOCOLS, Service};
+use crate::expression::{Expression, Subject};
 use crate::schema::{Check, Record};
 use crate::{Entity, Id, Ref, Violations};
 
@@ -77,7 +78,32 @@ pub struct Route {
     /// How service path and request path are joined.
     #[record(default = "v0")]
     pub path_handling: Option<PathHandling>,
+    /// What a request or stream must be, in place of the fields above; only in processes that route
+    /// by expressions.
+    #[record(skip)]
+    #[serde(default)]
+    pub expression: Option<String>,
+    /// Among routes with expressions, the greater one is tried first.
+    #[record(skip)]
+    #[serde(default)]
+    pub priority: u64,
 }
+
+/// The fields and rules of processes that route by expressions.
+pub(super) fn with_expressions(record: Record) -> Record {
+    let expression = Field::of::<Option<String>>("expression")
+        .doc("What a request or stream must be, in place of the fields above.");
+    let priority = Field::of::<u64>("priority")
+        .doc("Among routes with expressions, the greater one is tried first.")
+        .default(0)
+        .between(0, MOST_URGENT);
+    let mut record = record.field(expression).field(priority);
+    record.checks.retain(|check| !matches!(check, Check::Custom(_)));
+    record.check(Check::Custom(by_protocol_or_expression)).check(Check::Custom(by_expression))
+}
+
+/// Kong's bound: 46 bits.
+const MOST_URGENT: f64 = ((1_u64 << 46) - 1) as f64;
 
 impl Entity for Route {
     const KIND: &'static str = "routes";
@@ -162,8 +188,55 @@ fn known_protocols(value: &Value) -> Result<(), String> {
     }
 }
 
-/// What must and must not be set for each family of protocols.
+/// An expression stands alone, and is one (kong/db/schema/entities/routes.lua, validate_route).
+fn by_expression(route: &Map<String, Value>, violations: &mut Violations) {
+    let mut refuse =
+        |text: &str| violations.add_entity(format!("Router Expression failed validation: {text}"));
+    let set = |field: &str| match route.get(field) {
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(Value::Object(map)) => !map.is_empty(),
+        _ => false,
+    };
+    let number = |field: &str| route.get(field).and_then(Value::as_i64).unwrap_or(0);
+    let others = CLASSIC.iter().any(|field| set(field));
+    let Some(text) = route.get("expression").and_then(Value::as_str) else {
+        if others && number("priority") != 0 {
+            refuse(&format!("cannot set 'priority' with {LISTED} simultaneously"));
+        }
+        return;
+    };
+    if others {
+        return refuse(&format!("cannot set 'expression' with {LISTED} simultaneously"));
+    }
+    if number("regex_priority") != 0 {
+        return refuse("cannot set 'regex_priority' with 'expression' simultaneously");
+    }
+    let protocols = route.get("protocols").and_then(Value::as_array);
+    let first = protocols.and_then(|list| list.first()).and_then(Value::as_str);
+    let subject = match first {
+        Some("tcp" | "tls" | "udp" | "tls_passthrough") => Subject::Streams,
+        _ => Subject::Requests,
+    };
+    if let Err(why) = Expression::parse(text, subject) {
+        refuse(&why);
+    }
+}
+
+const CLASSIC: [&str; 7] =
+    ["methods", "hosts", "paths", "headers", "snis", "sources", "destinations"];
+const LISTED: &str = "'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations'";
+
 fn by_protocol(route: &Map<String, Value>, violations: &mut Violations) {
+    by_family(route, None, violations);
+}
+
+fn by_protocol_or_expression(route: &Map<String, Value>, violations: &mut Violations) {
+    by_family(route, Some("expression"), violations);
+}
+
+/// What must and must not be set for each family of protocols; `instead` names a field that does
+/// as well as any of those a family needs.
+fn by_family(route: &Map<String, Value>, instead: Option<&str>, violations: &mut Violations) {
     if known_protocols(&route["protocols"]).is_err() {
         return;
     }
@@ -175,8 +248,11 @@ fn by_protocol(route: &Map<String, Value>, violations: &mut Violations) {
         Some(Value::Object(map)) => !map.is_empty(),
         _ => false,
     };
+    let replaced = instead.and_then(|field| route.get(field)).is_some_and(Value::is_string);
     let need = |fields: &[&str], when: &str, violations: &mut Violations| {
-        if !fields.iter().any(|field| set(field)) {
+        if !replaced && !fields.iter().any(|field| set(field)) {
+            let mut fields = fields.to_vec();
+            fields.extend(instead);
             let listed = fields.join("', '");
             violations.add_entity(format!("must set one of '{listed}' when 'protocols' is {when}"));
         }
@@ -200,7 +276,7 @@ fn by_protocol(route: &Map<String, Value>, violations: &mut Violations) {
         need(&["methods", "hosts", "headers", "paths"], "'http'", violations);
     } else if has("tcp") || has("tls") || has("udp") {
         need(&["sources", "destinations", "snis"], "'tcp', 'tls' or 'udp'", violations);
-    } else if has("tls_passthrough") && !set("snis") {
+    } else if has("tls_passthrough") && !replaced && !set("snis") {
         violations.add_entity("must set snis when 'protocols' is 'tls_passthrough'");
     } else if has("grpcs") {
         need(&["hosts", "headers", "paths", "snis"], "'grpcs'", violations);
