@@ -177,6 +177,15 @@ fn key_missing(pair: &Pair) -> CertsError {
     CertsError::KeyMissing { public: pair.cert.clone(), key: pair.key.clone() }
 }
 
+/// See [`crate::throwaway_authority`].
+pub(crate) fn throwaway_authority() -> Result<Vec<u8>, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "nobody");
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    Ok(params.self_signed(&key)?.der().to_vec())
+}
+
 fn making(path: &Path) -> impl FnOnce(rcgen::Error) -> CertsError {
     let path = path.to_owned();
     move |cause| CertsError::Make { path, cause }

@@ -113,6 +113,16 @@ pub fn ensure(dir: &Path, names: &[String]) -> Result<Made, CertsError> {
     Ok(Made { files, created, expires })
 }
 
+/// The certificate, DER, of an authority whose key is gone: it vouches for nothing, ever. For
+/// libraries that insist on believing somebody.
+///
+/// # Errors
+///
+/// When the library cannot make it.
+pub fn throwaway_authority() -> Result<Vec<u8>, rcgen::Error> {
+    issue::throwaway_authority()
+}
+
 /// Why keys or certificates could not be provided.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

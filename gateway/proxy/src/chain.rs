@@ -50,6 +50,12 @@ impl Instance {
         self.entity.protocols.iter().any(of_http)
     }
 
+    /// Whether it lists a protocol of streams.
+    pub(crate) fn is_stream(&self) -> bool {
+        let of_streams = |name: &String| crate::stream::STREAM.contains(&name.as_str());
+        self.entity.protocols.iter().any(of_streams)
+    }
+
     /// How specific its scope is, of the eight steps of Kong's lookup; 1 is looked at first.
     fn step(&self) -> u8 {
         let PluginInstance { route, service, consumer, .. } = &*self.entity;

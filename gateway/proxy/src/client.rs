@@ -21,12 +21,22 @@ pub struct ConnectionFacts {
     pub proxied: Option<SocketAddr>,
     /// The handshake, on TLS connections.
     pub tls: Option<Arc<TlsFacts>>,
+    /// What every request of the connection is told, with status 400, because the client's
+    /// certificate does not suffice.
+    pub certificate_refused: Option<&'static str>,
 }
 
 impl ConnectionFacts {
     /// A plain connection that nothing is known of but its ends.
     pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { peer, peer_ip: ip_value(peer.ip().to_canonical()), local, proxied: None, tls: None }
+        Self {
+            peer,
+            peer_ip: ip_value(peer.ip().to_canonical()),
+            local,
+            proxied: None,
+            tls: None,
+            certificate_refused: None,
+        }
     }
 }
 
@@ -85,6 +95,23 @@ impl Trust {
             trusted,
             tls: connection.tls.clone(),
         }
+    }
+
+    /// Who is at the other end of a connection without requests, and whether the peer's word counts:
+    /// it names another in its PROXY preamble, whatever `real_ip_header` says.
+    pub(crate) fn source(&self, connection: &ConnectionFacts) -> (SocketAddr, bool) {
+        let trusted = self.trusts(connection.peer.ip());
+        let named = connection.proxied.filter(|_| trusted);
+        (named.unwrap_or(connection.peer), trusted)
+    }
+
+    /// The address of whoever connected, before any request: the peer's, or the one a trusted peer
+    /// names in its PROXY preamble when `real_ip_header` asks for that.
+    pub fn connecting(&self, connection: &ConnectionFacts) -> IpAddr {
+        let named = (self.real_ip == RealIp::ProxyProtocol && self.trusts(connection.peer.ip()))
+            .then_some(connection.proxied)
+            .flatten();
+        named.unwrap_or(connection.peer).ip().to_canonical()
     }
 
     fn named(&self, connection: &ConnectionFacts, head: &RequestHeader) -> Option<IpAddr> {

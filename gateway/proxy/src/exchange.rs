@@ -25,6 +25,7 @@ use crate::options::Options;
 use crate::proxy::InFlight;
 use crate::router::{Found, Wanted, path};
 use crate::snapshot::Snapshot;
+use crate::tls::Keyring;
 use crate::upstream::{self, Balance, CompiledUpstream};
 
 /// One request in flight. Everything it reads of the configuration comes from one snapshot.
@@ -54,6 +55,8 @@ pub struct Exchange {
     pub(crate) tries: Vec<Try>,
     /// The way through the targets, where the service's host names an upstream.
     pub(crate) balance: Option<Box<Balance>>,
+    /// Why the client's certificate does not suffice.
+    certificate_refused: Option<&'static str>,
     /// What to tell the client when the try fails for a reason of our own.
     pub(crate) failure: Option<(StatusCode, &'static str)>,
     pub(crate) source: Source,
@@ -71,32 +74,19 @@ const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPE
 impl Exchange {
     /// Pins a snapshot. Nothing is known of the request yet.
     pub(crate) fn new(snapshot: Arc<Snapshot>, now_ms: u64, counted: InFlight) -> Self {
-        let catalog = Arc::clone(&snapshot.catalog);
         let chain = Arc::clone(&snapshot.global);
+        let client = Client {
+            ip: NOWHERE.ip(),
+            peer: NOWHERE,
+            local: NOWHERE,
+            scheme: Scheme::Http,
+            trusted: false,
+            tls: None,
+        };
+        let facts = facts(&snapshot, client, now_ms);
         Self {
             snapshot,
-            facts: Facts {
-                catalog,
-                client: Client {
-                    ip: NOWHERE.ip(),
-                    peer: NOWHERE,
-                    local: NOWHERE,
-                    scheme: Scheme::Http,
-                    trusted: false,
-                    tls: None,
-                },
-                route: None,
-                service: None,
-                identity: Identity::default(),
-                request_id: request_id(),
-                started_ms: now_ms,
-                send_forwarded_for: true,
-                body: RequestBody::Unread,
-                captures: Captures::default(),
-                upstream: None,
-                response_headers: Vec::new(),
-                notes: http::Extensions::new(),
-            },
+            facts,
             found: None,
             chain,
             turns: Vec::new(),
@@ -111,6 +101,7 @@ impl Exchange {
             upstream_target: Bytes::new(),
             tries: Vec::new(),
             balance: None,
+            certificate_refused: None,
             failure: None,
             source: Source::Gateway,
             body_seen: 0,
@@ -133,6 +124,7 @@ impl Exchange {
         if let Some(connection) = connection {
             self.facts.client = options.trust.client(connection, head);
             self.peer_ip.clone_from(&connection.peer_ip);
+            self.certificate_refused = connection.certificate_refused;
         }
         let client = &self.facts.client;
         self.client_ip = if client.ip == client.peer.ip().to_canonical() {
@@ -161,6 +153,9 @@ impl Exchange {
     /// Refuses requests two parsers could read differently, or that no route may see.
     pub(crate) fn inspect(&mut self, session: &Session, options: &Options) -> Result<(), Refused> {
         let head = session.req_header();
+        if let Some(told) = self.certificate_refused {
+            return Err(Refused(StatusCode::BAD_REQUEST, told));
+        }
         if self.target().len() > LONGEST_LINE {
             return Err(Refused(StatusCode::URI_TOO_LONG, ""));
         }
@@ -208,6 +203,9 @@ impl Exchange {
             host: self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
             port: options.port_maps.get(&port).copied().unwrap_or(port),
             path: self.path(),
+            query: self.query(),
+            source: (client.ip, client.peer.port()).into(),
+            destination: client.local.ip(),
             headers: &head.headers,
             scheme: client.scheme,
             sni: client.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
@@ -414,6 +412,11 @@ impl Exchange {
         self.snapshot.upstream(name)
     }
 
+    /// Certificates and authorities.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.snapshot.keyring
+    }
+
     /// The path as sent, without the query.
     pub(crate) fn raw_path(&self) -> &str {
         self.target().split('?').next().unwrap_or("/")
@@ -448,17 +451,18 @@ impl Exchange {
 
     /// The host asked for: lower case, without port.
     pub(crate) fn host_name(&self) -> Cow<'_, str> {
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let end = match host.rfind(']') {
-            Some(bracket) => bracket + 1,
-            None => host.find(':').unwrap_or(host.len()),
-        };
-        let name = &host[..end];
-        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(name.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(name)
+        bare(self.host.as_ref())
+    }
+
+    /// The host in the upstream's Host header, lower case and without port, where a handler or the
+    /// route chose another than the upstream's own.
+    pub(crate) fn chosen_host(&self) -> Option<Cow<'_, str>> {
+        let wanted = self.facts.upstream.as_deref();
+        if let Some(authority) = wanted.and_then(|wanted| wanted.authority.as_ref()) {
+            return Some(bare(Some(authority)));
         }
+        let preserved = self.facts.route.as_ref().is_some_and(|route| route.preserve_host);
+        preserved.then(|| self.host_name())
     }
 
     /// How long things took so far.
@@ -494,6 +498,40 @@ pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) &'static str);
 /// or header line, and all of them together.
 const LONGEST_LINE: usize = 8 * 1024;
 const LARGEST_HEAD: usize = 4 * LONGEST_LINE;
+
+/// A Host header in lower case, without its port.
+fn bare(host: Option<&HeaderValue>) -> Cow<'_, str> {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let end = match host.rfind(']') {
+        Some(bracket) => bracket + 1,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let name = &host[..end];
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// The facts of something that begins now; nothing is known but who connects.
+pub(crate) fn facts(snapshot: &Snapshot, client: Client, now_ms: u64) -> Facts {
+    Facts {
+        catalog: Arc::clone(&snapshot.catalog),
+        client,
+        route: None,
+        service: None,
+        identity: Identity::default(),
+        request_id: request_id(),
+        started_ms: now_ms,
+        send_forwarded_for: true,
+        body: RequestBody::Unread,
+        captures: Captures::default(),
+        upstream: None,
+        response_headers: Vec::new(),
+        notes: http::Extensions::new(),
+    }
+}
 
 pub(crate) fn declared_length(head: &RequestHeader) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

@@ -15,9 +15,12 @@ mod exchange;
 mod forward;
 mod options;
 mod proxy;
+pub mod proxy_protocol;
 mod reply;
 pub mod router;
 pub mod snapshot;
+pub mod stream;
+pub mod tls;
 mod upstream;
 
 pub use access_log::AccessLog;

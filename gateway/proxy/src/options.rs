@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use http::HeaderValue;
 
 use crate::client::Trust;
+use crate::tls;
 
 /// What the data plane is told at start; the catalog holds everything that may change later.
 #[derive(Clone, Debug)]
@@ -25,9 +26,8 @@ pub struct Options {
     pub max_body: u64,
     /// Seconds an idle client connection is kept; 0 closes it after each answer.
     pub keepalive_seconds: u64,
-    /// Whether upstream certificates are verified when the service does not say
-    /// (`proxy_ssl_verify`).
-    pub verify_upstream: bool,
+    /// How connections to upstreams are secured where the catalog does not say.
+    pub tls: tls::Defaults,
     /// Seconds an idle upstream connection is kept (`upstream_keepalive_idle_timeout`).
     pub upstream_idle_seconds: u64,
     /// `kong/3.10.0`: the Server header of our own answers.
@@ -97,7 +97,7 @@ impl Default for Options {
             port_maps: HashMap::new(),
             max_body: 0,
             keepalive_seconds: 60,
-            verify_upstream: false,
+            tls: tls::Defaults::default(),
             upstream_idle_seconds: 60,
             server: HeaderValue::from_static("kong/3.10.0"),
             via: HeaderValue::from_static("1.1 kong/3.10.0"),

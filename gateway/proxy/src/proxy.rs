@@ -39,6 +39,7 @@ use crate::error_body::Origin;
 use crate::exchange::{Destination, Exchange, Refused};
 use crate::options::Options;
 use crate::snapshot::Current;
+use crate::tls::UpstreamTls;
 use crate::upstream::{self, Balance, Resolver};
 use crate::{forward, reply};
 
@@ -245,9 +246,17 @@ impl ProxyHttp for Proxy {
         exchange.body_seen = 0;
         let destination = exchange.destination(&service);
         let target = exchange.balance.as_ref().and_then(|balance| balance.target());
-        let name = target.map_or(destination.host, |target| &*target.name);
-        let tls = destination.tls;
-        Ok(Box::new(upstream::peer(&service, tls, name, address, &self.options)))
+        // The name in TLS is the one in the Host header.
+        let name = exchange
+            .chosen_host()
+            .unwrap_or_else(|| target.map_or(destination.host, |target| &*target.name).into());
+        let mut peer = upstream::peer(&service, destination.tls, &name, address, &self.options);
+        if peer.is_tls() {
+            let upstream = exchange.balance.as_ref().map(|balance| balance.upstream());
+            UpstreamTls::of(&service, upstream, exchange.keyring(), &self.options.tls)
+                .secure(&mut peer);
+        }
+        Ok(Box::new(peer))
     }
 
     fn fail_to_connect(

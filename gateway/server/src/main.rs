@@ -17,6 +17,7 @@ mod reference;
 mod settings;
 mod startup;
 mod telemetry;
+mod trust;
 mod wire;
 
 use std::process::ExitCode;

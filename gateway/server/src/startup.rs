@@ -14,9 +14,8 @@ use mep::Bootstrap;
 use mep::auth::keyfile::RsaPrivateKey;
 use mep::auth::sealing::{Sealed, SealingKey};
 
-use crate::listener::Bound;
-use crate::settings::Settings;
 use crate::settings::tls::{KeyPair, Pem};
+use crate::settings::{Listen, Settings};
 
 /// Makes the prefix and the folders in it, readable by this user only.
 ///
@@ -171,7 +170,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 /// What is said once, when everything listens.
 pub(crate) struct Summary<'a> {
     pub(crate) settings: &'a Settings,
-    pub(crate) listeners: &'a [(&'static str, &'a Bound)],
+    pub(crate) listeners: &'a [(&'static str, &'a Listen)],
     pub(crate) state: String,
     pub(crate) seconds: f64,
     /// Shown once in the life of an installation.
@@ -187,10 +186,16 @@ impl Summary<'_> {
             plugins::KONG_VERSION,
             self.seconds
         );
-        for (name, bound) in self.listeners {
-            let scheme = if bound.listen.ssl { "https" } else { "http" };
-            let h2 = if bound.listen.http2 { "  (HTTP/2)" } else { "" };
-            let _ = writeln!(out, "  {name:<12} {scheme}://{}{h2}", bound.addr());
+        for (name, listen) in self.listeners {
+            let scheme = match (*name, listen.ssl, listen.udp) {
+                ("stream", _, true) => "udp",
+                ("stream", true, _) => "tls",
+                ("stream", ..) => "tcp",
+                (_, true, _) => "https",
+                (_, false, _) => "http",
+            };
+            let h2 = if listen.http2 { "  (HTTP/2)" } else { "" };
+            let _ = writeln!(out, "  {name:<12} {scheme}://{}{h2}", listen.addr);
         }
         let _ = writeln!(out, "  {:<12} {}", "state", self.state);
         let _ = writeln!(out, "  {:<12} {}", "certificates", self.settings.mep.certs.display());
@@ -202,8 +207,8 @@ impl Summary<'_> {
         }
         let find = |wanted: &str, tls: bool| {
             let mut all = self.listeners.iter();
-            all.find(|(name, bound)| *name == wanted && bound.listen.ssl == tls)
-                .map(|(_, bound)| bound.addr().to_string())
+            all.find(|(name, listen)| *name == wanted && listen.ssl == tls)
+                .map(|(_, listen)| listen.addr.to_string())
         };
         let _ = writeln!(out, "\nTry next:");
         let _ = writeln!(out, "  gateway demo");

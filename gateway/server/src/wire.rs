@@ -1,19 +1,23 @@
 //! Builds everything: the only place where the crates meet.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gateway_control::Control;
+use gateway_model::entities;
 use gateway_model::ports::DataPlane;
 use gateway_model::{Clock, Registry};
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
+use gateway_proxy::stream::StreamProxy;
+use gateway_proxy::tls::SniResolver;
 use gateway_proxy::{AccessLog, EmbeddedServices, Proxy};
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use plugins::contract::Tools;
+use rustls::server::ResolvesServerCert;
 use signals::Signals;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -21,14 +25,16 @@ use tokio::sync::watch;
 use crate::embed::EmbeddedRouter;
 use crate::files::Certificates;
 use crate::gui;
-use crate::listener::{Accept, Application, Bound, Connections};
+use crate::listener::{self, Accept, AcceptStreams, Application, Bound, Connections, Datagrams};
 use crate::log_file::LogFiles;
 use crate::node::{self, Node};
 use crate::settings::logs::LogTarget;
+use crate::settings::proxying::RouterFlavor;
 use crate::settings::store::Database;
 use crate::settings::tls::KeyPair;
 use crate::settings::{Listen, Settings};
 use crate::startup::{self, Summary};
+use crate::trust::Trusted;
 use crate::{daemon, telemetry};
 
 pub(crate) mod migrations;
@@ -91,15 +97,16 @@ async fn serve(
 ) -> Result<()> {
     let listeners = Listeners::bind(settings)?;
     let clock = Clock::system();
-    let certificates = Served::load(settings)?;
+    let certificates = CertificateFiles::load(settings)?;
     let sealing = startup::sealing_key(settings)?;
     let metrics = prometheus::Registry::new();
     let client = options::http_client(settings)?;
+    let trusted = Trusted::load(settings)?;
     let tools =
         Arc::new(Tools::new(clock.clone(), runtime.handle().clone(), client, metrics.clone()));
     let registry = Arc::new(registry(settings)?);
 
-    let flavour = options::flavour(settings)?;
+    let flavour = options::flavour(settings);
     let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
     let plane =
         Arc::new(ProxyPlane::new(plugins::ALL, Arc::clone(&tools), current.clone(), flavour));
@@ -128,15 +135,20 @@ async fn serve(
     for (host, router) in routers {
         embedded.insert(host, Arc::new(EmbeddedRouter::new(router, EMBEDDED_BODY)) as _);
     }
+    let proxy_options = options::proxy(settings, options::upstream_tls(settings, &trusted)?);
+    let trust = Arc::new(proxy_options.trust.clone());
+    let streams = StreamProxy::new(current.clone(), proxy_options.clone(), clock.clone());
+    let shown: Arc<dyn ResolvesServerCert> =
+        SniResolver::new(current.clone(), Arc::clone(&certificates.proxy) as _);
     let proxy = Proxy::new(
         current.clone(),
-        options::proxy(settings),
+        proxy_options,
         embedded,
         access_log(&settings.logs.proxy.access, logs)?,
         clock.clone(),
     );
     let node = Node::new(settings, &connections, proxy.traffic(), &declared);
-    let proxy = pingora(proxy, settings);
+    let proxy = pingora(proxy, settings, &trusted);
     let node_id = startup::node_id(settings)?;
     node.register(&tools, node_id)?;
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
@@ -148,24 +160,60 @@ async fn serve(
     };
     let status = node::status_router(admin.clone(), shutdown.clone());
 
-    let accept = |application, listen: &Listen, shown: &Arc<Certificates>| -> Result<Accept> {
-        let tls = listen.ssl.then(|| shown.config(&settings.tls, listen.http2)).transpose()?;
-        Ok(Accept {
+    let clients = settings.tls.clients.as_ref().map(listener::tls::client_auth).transpose()?;
+    let accept = |application, listen: &Listen, shown: Arc<dyn ResolvesServerCert>| {
+        // Only clients of the proxy are asked who they are.
+        let clients = match &application {
+            Application::Proxy(_) => clients.clone(),
+            Application::Router(_) => None,
+        };
+        let protocols: &[&[u8]] = if listen.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        let tls = listen
+            .ssl
+            .then(|| listener::tls::config(&settings.tls, shown, clients.as_ref(), protocols))
+            .transpose()?;
+        anyhow::Ok(Accept {
             application,
             tls,
+            clients,
+            proxy_protocol: listen.proxy_protocol,
+            trust: Arc::clone(&trust),
+            clock: clock.clone(),
             http2: listen.http2,
             connections: Arc::clone(&connections),
             shutdown: shutdown.clone(),
         })
     };
     let mut workers = Vec::new();
-    let mut per_worker: Vec<Vec<(Accept, TcpListener)>> = Vec::new();
+    let mut per_worker: Vec<Vec<Served>> = Vec::new();
     per_worker.resize_with(settings.process.workers.threads().get(), Vec::new);
     for bound in &listeners.proxy {
-        let accept =
-            accept(Application::Proxy(Arc::clone(&proxy)), &bound.listen, &certificates.proxy)?;
+        let application = Application::Proxy(Arc::clone(&proxy));
+        let accept = accept(application, &bound.listen, Arc::clone(&shown))?;
         for (worker, socket) in per_worker.iter_mut().zip(&bound.sockets) {
-            worker.push((accept.clone(), socket.try_clone()?));
+            worker.push(Served::Http(accept.clone(), socket.try_clone()?));
+        }
+    }
+    let accept_streams = |listen: &Listen| {
+        let config = || listener::tls::config(&settings.tls, Arc::clone(&shown), None, &[]);
+        anyhow::Ok(AcceptStreams {
+            proxy: Arc::clone(&streams),
+            tls: listen.ssl.then(config).transpose()?,
+            proxy_protocol: listen.proxy_protocol,
+            connections: Arc::clone(&connections),
+            shutdown: shutdown.clone(),
+        })
+    };
+    for bound in &listeners.streams {
+        let accept = accept_streams(&bound.listen)?;
+        for (worker, socket) in per_worker.iter_mut().zip(&bound.sockets) {
+            worker.push(Served::Streams(accept.clone(), socket.try_clone()?));
+        }
+    }
+    for bound in &listeners.datagrams {
+        let accept = accept_streams(&bound.listen)?;
+        for (worker, socket) in per_worker.iter_mut().zip(&bound.sockets) {
+            worker.push(Served::Datagrams(accept.clone(), socket.try_clone()?));
         }
     }
     for (index, sockets) in per_worker.into_iter().enumerate() {
@@ -184,6 +232,7 @@ async fn serve(
     ];
     for (bound, router, shown) in routed {
         for bound in bound {
+            let shown = Arc::clone(shown) as Arc<dyn ResolvesServerCert>;
             let accept = accept(Application::Router(router.clone()), &bound.listen, shown)?;
             for socket in &bound.sockets {
                 let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
@@ -226,14 +275,14 @@ async fn serve(
 }
 
 /// The certificates of each kind of listener.
-struct Served {
+struct CertificateFiles {
     proxy: Arc<Certificates>,
     admin: Arc<Certificates>,
     status: Arc<Certificates>,
     admin_gui: Arc<Certificates>,
 }
 
-impl Served {
+impl CertificateFiles {
     /// Reads what is configured; what names no pair of its own shows the proxy's.
     fn load(settings: &Settings) -> Result<Self> {
         let proxy = Certificates::load(startup::certificates(settings)?)?;
@@ -257,6 +306,8 @@ impl Served {
 /// Every listener's sockets, bound before anything else is done.
 struct Listeners {
     proxy: Vec<Bound>,
+    streams: Vec<Bound>,
+    datagrams: Vec<Datagrams>,
     admin: Vec<Bound>,
     status: Vec<Bound>,
     admin_gui: Vec<Bound>,
@@ -271,7 +322,13 @@ impl Listeners {
             listens.iter().map(|listen| Bound::bind(key, listen, workers)).collect()
         };
         let all = &settings.listeners;
+        let (udp, tcp): (Vec<_>, Vec<_>) = all.stream.iter().cloned().partition(|one| one.udp);
         Ok(Self {
+            streams: bind("stream_listen", &tcp, workers)?,
+            datagrams: udp
+                .iter()
+                .map(|listen| Datagrams::bind("stream_listen", listen, workers))
+                .collect::<Result<_>>()?,
             proxy: bind("proxy_listen", &all.proxy, workers)?,
             admin: bind("admin_listen", &all.admin, 1)?,
             status: bind("status_listen", &all.status, 1)?,
@@ -281,16 +338,21 @@ impl Listeners {
         })
     }
 
-    fn named(&self) -> Vec<(&'static str, &Bound)> {
+    fn named(&self) -> Vec<(&'static str, &Listen)> {
         let groups = [
             ("proxy", &self.proxy),
+            ("stream", &self.streams),
             ("admin", &self.admin),
             ("status", &self.status),
             ("admin-gui", &self.admin_gui),
             ("mep", &self.mep),
             ("mep-auth", &self.mep_auth),
         ];
-        groups.into_iter().flat_map(|(name, all)| all.iter().map(move |one| (name, one))).collect()
+        let connections = groups
+            .into_iter()
+            .flat_map(|(name, all)| all.iter().map(move |one| (name, &one.listen)));
+        let datagrams = self.datagrams.iter().map(|one| ("stream", &one.listen));
+        connections.chain(datagrams).collect()
     }
 
     /// The ports the Admin API really listens on.
@@ -308,10 +370,36 @@ impl Listeners {
     }
 }
 
-/// One proxy thread: a runtime of its own, one socket of each proxy listener.
+/// One socket and what answers on it.
+enum Served {
+    Http(Accept, TcpListener),
+    Streams(AcceptStreams, TcpListener),
+    Datagrams(AcceptStreams, UdpSocket),
+}
+
+impl Served {
+    /// Begins to serve it on the runtime of the caller.
+    fn start(self) -> std::io::Result<()> {
+        use tokio::net;
+        match self {
+            Self::Http(accept, socket) => {
+                tokio::spawn(accept.run(net::TcpListener::from_std(socket)?));
+            }
+            Self::Streams(accept, socket) => {
+                tokio::spawn(accept.run(net::TcpListener::from_std(socket)?));
+            }
+            Self::Datagrams(accept, socket) => {
+                tokio::spawn(accept.run_datagrams(net::UdpSocket::from_std(socket)?));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One proxy thread: a runtime of its own, one socket of each listener of the data plane.
 fn worker(
     index: usize,
-    sockets: Vec<(Accept, TcpListener)>,
+    sockets: Vec<Served>,
     mut shutdown: watch::Receiver<bool>,
     connections: Arc<Connections>,
 ) -> Result<std::thread::JoinHandle<()>> {
@@ -321,10 +409,9 @@ fn worker(
         .context("starting a proxy runtime")?;
     let run = move || {
         runtime.block_on(async move {
-            for (accept, socket) in sockets {
-                match tokio::net::TcpListener::from_std(socket) {
-                    Ok(listener) => drop(tokio::spawn(accept.run(listener))),
-                    Err(error) => tracing::error!("a listener could not be served: {error}"),
+            for socket in sockets {
+                if let Err(error) = socket.start() {
+                    tracing::error!("a listener could not be served: {error}");
                 }
             }
             // The sender lives as long as the gateway; either way it is over.
@@ -338,12 +425,13 @@ fn worker(
         .context("starting a proxy thread")
 }
 
-fn pingora(proxy: Proxy, settings: &Settings) -> Arc<HttpProxy<Proxy>> {
+fn pingora(proxy: Proxy, settings: &Settings, trusted: &Trusted) -> Arc<HttpProxy<Proxy>> {
     let conf = ServerConf {
         threads: settings.process.workers.threads().get(),
         upstream_keepalive_pool_size: settings.proxying.upstream_pool.size,
         // Per process; the number a service allows is counted per exchange.
         max_retries: 40_000,
+        ca_file: Some(trusted.file.to_string_lossy().into_owned()),
         ..ServerConf::default()
     };
     let mut app = HttpProxy::new(proxy, Arc::new(conf));
@@ -355,10 +443,11 @@ fn pingora(proxy: Proxy, settings: &Settings) -> Arc<HttpProxy<Proxy>> {
 }
 
 fn registry(settings: &Settings) -> Result<Registry> {
-    let kinds = gateway_model::entities::ALL
-        .into_iter()
-        .chain(plugins::entity_types())
-        .chain(mep::ENTITIES);
+    let own = match settings.proxying.router_flavor {
+        RouterFlavor::Expressions => entities::with_expressions(),
+        _ => entities::ALL,
+    };
+    let kinds = own.into_iter().chain(plugins::entity_types()).chain(mep::ENTITIES);
     let mut registry = Registry::new(kinds);
     registry.set_environment(settings.environment.clone());
     for plugin in plugins::ALL {

@@ -3,11 +3,15 @@
 //!
 //! Less than Kong's: `tries` carry no `balancer_latency`, since picking a target is not timed here.
 
+mod session;
+
 use gateway_model::Document;
 use http::{HeaderMap, header};
 use serde_json::{Map, Value, json};
 
 use super::{LogMembers, Source, Summary};
+
+pub use session::{SessionLog, session_entry};
 
 /// Id and name of the one workspace there is. The id is the one Kong uses without a database.
 pub const WORKSPACE: (&str, &str) = ("0dc6f45b-8f8d-40d2-a504-473544ee190b", "default");
@@ -34,7 +38,7 @@ pub(super) fn entry(summary: &Summary<'_>) -> Value {
                 None => 0,
             },
         },
-        "tries": tries(summary),
+        "tries": tries(summary.tries),
         "client_ip": facts.client.ip.to_canonical(),
         "started_at": facts.started_ms,
         "source": match summary.source {
@@ -82,8 +86,7 @@ fn request(summary: &Summary<'_>) -> Value {
     });
     request["headers"] = shown.into();
     if let Some(tls) = &facts.client.tls {
-        request["tls"] =
-            json!({"version": tls.version, "cipher": tls.cipher, "client_verify": "NONE"});
+        request["tls"] = json!({"version": tls.version, "cipher": tls.cipher, "client_verify": tls.client_verify});
     }
     request
 }
@@ -127,7 +130,7 @@ fn upstream_status(summary: &Summary<'_>) -> String {
     statuses.map(|status| status.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn tries(summary: &Summary<'_>) -> Vec<Value> {
+fn tries(tries: &[super::Try]) -> Vec<Value> {
     let one = |one: &super::Try| {
         let mut shown = json!({
             "ip": one.address.ip(),
@@ -141,7 +144,7 @@ fn tries(summary: &Summary<'_>) -> Vec<Value> {
         }
         shown
     };
-    summary.tries.iter().map(one).collect()
+    tries.iter().map(one).collect()
 }
 
 /// An entity without its null members.

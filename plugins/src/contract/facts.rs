@@ -172,7 +172,7 @@ impl Scheme {
 }
 
 /// What a handshake agreed on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct TlsFacts {
     /// `TLSv1.3`.
     pub version: String,
@@ -180,6 +180,23 @@ pub struct TlsFacts {
     pub cipher: String,
     /// The server name asked for, lower case.
     pub sni: Option<String>,
+    /// What became of the client's certificate: `NONE`, `SUCCESS`, or `FAILED:` and why.
+    pub client_verify: String,
+    /// The certificates the client showed, DER, its own first. It proved to hold that one's key;
+    /// only with `SUCCESS` does an authority vouch for it.
+    pub client_chain: Vec<Bytes>,
+}
+
+impl Default for TlsFacts {
+    fn default() -> Self {
+        Self {
+            version: String::new(),
+            cipher: String::new(),
+            sni: None,
+            client_verify: "NONE".into(),
+            client_chain: Vec::new(),
+        }
+    }
 }
 
 /// Who calls.

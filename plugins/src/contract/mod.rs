@@ -21,7 +21,7 @@ use gateway_model::schema::{Record, Schema};
 use gateway_model::{Document, EntityType, PluginSchema, Scopes, Violations};
 use serde::de::DeserializeOwned;
 
-pub use entry::WORKSPACE;
+pub use entry::{SessionLog, WORKSPACE, session_entry};
 pub use facts::{
     AuthenticatedGroups, BodyLimit, Captures, Client, Credential, Facts, ForwardedFor, Identity,
     LogMembers, Overrides, RequestBody, Scheme, TlsFacts,

@@ -145,7 +145,7 @@ impl Exchange {
         self.facts.client.tls = Some(Arc::new(TlsFacts {
             version: "TLSv1.3".into(),
             cipher: "TLS_AES_256_GCM_SHA384".into(),
-            sni: None,
+            ..TlsFacts::default()
         }));
         self
     }

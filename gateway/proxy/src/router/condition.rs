@@ -9,7 +9,7 @@ use regex::bytes::{Regex, RegexBuilder};
 /// Names compare without regard to letter case and to `_` or `-`; values without regard to letter
 /// case (kong/router/transform.lua, get_expression).
 #[derive(Clone, Debug)]
-pub(super) struct HeaderCondition {
+pub(crate) struct HeaderCondition {
     /// Lower case, with dashes.
     name: Box<str>,
     values: Box<[ValueCondition]>,
@@ -23,7 +23,7 @@ enum ValueCondition {
 
 impl HeaderCondition {
     /// Reads a header's values; `~*` begins a regular expression.
-    pub(super) fn compile(name: &str, values: &[String]) -> Result<Self, Violations> {
+    pub(crate) fn compile(name: &str, values: &[String]) -> Result<Self, Violations> {
         let compile = |value: &String| match value.strip_prefix("~*") {
             None => Ok(ValueCondition::Text(value.as_str().into())),
             Some(pattern) => RegexBuilder::new(pattern)
@@ -42,7 +42,7 @@ impl HeaderCondition {
     }
 
     /// Whether any line of this header has one of the values.
-    pub(super) fn holds(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn holds(&self, headers: &HeaderMap) -> bool {
         headers
             .iter()
             .filter(|(name, _)| self.is_named(name.as_str()))
@@ -67,7 +67,7 @@ impl ValueCondition {
 
 /// One server name a route asks for. Names compare without regard to letter case, as DNS has it.
 #[derive(Clone, Debug)]
-pub(super) enum SniCondition {
+pub(crate) enum SniCondition {
     Exact(Box<str>),
     /// What follows `*`.
     Ending(Box<str>),
@@ -76,7 +76,7 @@ pub(super) enum SniCondition {
 }
 
 impl SniCondition {
-    pub(super) fn parse(name: &str) -> Self {
+    pub(crate) fn parse(name: &str) -> Self {
         let name = without_root(name);
         if let Some(ending) = name.strip_prefix('*') {
             Self::Ending(ending.into())
@@ -87,7 +87,7 @@ impl SniCondition {
         }
     }
 
-    pub(super) fn holds(&self, sni: &str) -> bool {
+    pub(crate) fn holds(&self, sni: &str) -> bool {
         let sni = without_root(sni).as_bytes();
         match self {
             Self::Exact(name) => sni.eq_ignore_ascii_case(name.as_bytes()),

@@ -10,9 +10,13 @@
 //! A router never changes. [`Router::with`] gives the next one, which shares all it did not touch.
 //!
 //! Absent from here: what a request must be besides matching (https, gRPC), which the exchange
-//! checks; and expression routes, whose programs will be one more kind of entry.
+//! checks.
+//!
+//! Routes written as expressions (`expression.rs`) stand under "any host", at the beginning their
+//! expression asks of the path, and rank above all others.
 
-mod condition;
+pub(crate) mod condition;
+pub(crate) mod expression;
 mod host;
 pub mod path;
 mod rank;
@@ -23,6 +27,7 @@ mod tree;
 mod tests;
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -32,7 +37,7 @@ pub use rank::Flavour;
 pub use route::CompiledRoute;
 
 use host::HostPattern;
-use route::{Entry, Place};
+use route::{Entry, Hit, Place};
 use tree::Tree;
 
 /// The parts of a request that routes look at.
@@ -46,6 +51,12 @@ pub struct Wanted<'a> {
     pub port: u16,
     /// The path in normal form, without query: see [`path::normal`].
     pub path: &'a str,
+    /// The query as sent; only expressions look at it.
+    pub query: Option<&'a str>,
+    /// The client's end of the connection; only expressions look at it.
+    pub source: SocketAddr,
+    /// Our end of it.
+    pub destination: IpAddr,
     /// The headers.
     pub headers: &'a HeaderMap,
     /// How the client speaks.
@@ -118,8 +129,8 @@ impl Router {
         search.walk_hosts(&self.ending, host::endings(host.name).filter(fits));
         search.walk_hosts(&self.beginning, host::beginnings(host.name).filter(fits));
         search.walk(&self.any_host);
-        let (entry, prefix) = search.best?;
-        Some(Found { route: Arc::clone(&entry.route), prefix, path: entry.path() })
+        let (entry, hit) = search.best?;
+        Some(Found { route: Arc::clone(&entry.route), prefix: hit.prefix, path: hit.path })
     }
 
     /// The router without `removed` and with `added`. Costs the number of routes named, times the
@@ -155,11 +166,11 @@ impl Router {
     }
 }
 
-/// One lookup: the best entry so far, and how many bytes of the path it matched.
+/// One lookup: the best entry so far, and what of the path it matched.
 struct Search<'h, 'w> {
     wanted: &'w Wanted<'w>,
     host: host::Host<'w>,
-    best: Option<(&'h Entry, usize)>,
+    best: Option<(&'h Entry, Hit)>,
 }
 
 impl<'h> Search<'h, '_> {
@@ -183,8 +194,8 @@ impl<'h> Search<'h, '_> {
             if self.best.is_some_and(|(best, _)| best.rank >= entry.rank) {
                 return;
             }
-            if let Some(prefix) = entry.matches(self.wanted, &self.host) {
-                self.best = Some((entry, prefix));
+            if let Some(hit) = entry.matches(self.wanted, &self.host) {
+                self.best = Some((entry, hit));
                 return;
             }
         }

@@ -6,8 +6,6 @@ use gateway_model::Id;
 use gateway_model::entities::Route;
 
 /// How routes are ranked and paths joined (`router_flavor`).
-///
-/// The third of Kong's flavours, `expressions`, ranks its routes above all of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flavour {
@@ -16,11 +14,15 @@ pub enum Flavour {
     TraditionalCompatible,
     /// Kong before 3.0: fields of equal number are ranked by kind, ties go to the older route.
     Traditional,
+    /// As Kong's default, and routes may be written as expressions, which come before all others.
+    Expressions,
 }
 
 /// The rank of one of a route's paths. The greatest of those that match wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
+    /// Whether the route is written as an expression.
+    expression: bool,
     weight: u64,
     /// Older routes first, in the flavour that looks at it.
     age: Reverse<u64>,
@@ -47,17 +49,31 @@ impl Rank {
         position: usize,
     ) -> Self {
         let (weight, age) = match flavour {
-            Flavour::TraditionalCompatible => (fields.compatible(route, path), 0),
             Flavour::Traditional => (fields.traditional(route, path), route.created_at),
+            Flavour::TraditionalCompatible | Flavour::Expressions => {
+                (fields.compatible(route, path), 0)
+            }
         };
-        Self { weight, age: Reverse(age), id: route.id, position: Reverse(position) }
+        let (age, position) = (Reverse(age), Reverse(position));
+        Self { expression: false, weight, age, id: route.id, position }
+    }
+
+    /// The rank of a route written as an expression; ties go to the greater id.
+    pub(super) const fn of_expression(route: &Route) -> Self {
+        Self {
+            expression: true,
+            weight: route.priority,
+            age: Reverse(0),
+            id: route.id,
+            position: Reverse(0),
+        }
     }
 
     /// The rank under a host that names its port: before equals, in the flavour that looks the
     /// whole Host header up first.
     pub(super) const fn under_port(self, flavour: Flavour) -> Self {
         match flavour {
-            Flavour::TraditionalCompatible => self,
+            Flavour::TraditionalCompatible | Flavour::Expressions => self,
             Flavour::Traditional => Self { weight: self.weight | 1 << 55, ..self },
         }
     }

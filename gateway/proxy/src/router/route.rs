@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use gateway_model::entities::{PathHandling, Route, Service};
+use gateway_model::expression::{self, Expression};
 use gateway_model::{Id, Item, Violations};
 use http::HeaderValue;
 use plugins::contract::Scheme;
@@ -12,6 +13,7 @@ use regex_syntax::hir::literal::Extractor;
 use serde_json::Value;
 
 use super::condition::{HeaderCondition, SniCondition, last_line};
+use super::expression::{Program, RequestParts, Subject};
 use super::host::{Host, HostPattern};
 use super::path::Join;
 use super::rank::{Fields, PathWeight, Rank};
@@ -84,9 +86,14 @@ impl CompiledRoute {
 
     /// The regular expression among its paths at this position.
     pub(super) fn regex(&self, path: usize) -> Option<&Regex> {
+        if let Some(PathMatcher { test: PathTest::Expression(program), .. }) =
+            self.matcher.paths.first()
+        {
+            return program.regex(path);
+        }
         match &self.matcher.paths.get(path)?.test {
             PathTest::Regex(regex) => Some(regex),
-            PathTest::Literal => None,
+            PathTest::Literal | PathTest::Expression(_) => None,
         }
     }
 
@@ -103,7 +110,7 @@ impl CompiledRoute {
                 };
                 let prefix = match path.test {
                     PathTest::Literal => Some(path.beginning.len()),
-                    PathTest::Regex(_) => None,
+                    PathTest::Regex(_) | PathTest::Expression(_) => None,
                 };
                 let conditional = route.matcher.is_conditional();
                 let route = Arc::clone(route);
@@ -160,18 +167,54 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// How many bytes of the path a request matches, for one that fits the entry's place; `None`
-    /// when it does not match.
-    pub(super) fn matches(&self, wanted: &Wanted<'_>, host: &Host<'_>) -> Option<usize> {
+    /// What of its path a request matches, for one that fits the entry's place; `None` when it does
+    /// not match.
+    pub(super) fn matches(&self, wanted: &Wanted<'_>, host: &Host<'_>) -> Option<Hit> {
         let right_port = self.port.is_none_or(|port| host.port.unwrap_or(wanted.port) == port);
         if !right_port || (self.conditional && !self.route.matcher.accepts(wanted)) {
             return None;
         }
-        self.prefix.or_else(|| Some(self.route.regex(self.path)?.find(wanted.path)?.end()))
+        if let Some(prefix) = self.prefix {
+            return Some(Hit { prefix, path: self.path });
+        }
+        match &self.route.matcher.paths.get(self.path)?.test {
+            PathTest::Literal => None,
+            PathTest::Regex(regex) => {
+                Some(Hit { prefix: regex.find(wanted.path)?.end(), path: self.path })
+            }
+            PathTest::Expression(program) => {
+                let matched = program.matches(&subject(wanted, host))?;
+                // Kong takes as many bytes off the path's beginning, wherever they matched.
+                let path = matched.regex.unwrap_or(usize::MAX);
+                Some(Hit { prefix: matched.length.min(wanted.path.len()), path })
+            }
+        }
     }
+}
 
-    pub(super) const fn path(&self) -> usize {
-        self.path
+/// What of a request's path a route matched.
+#[derive(Clone, Copy)]
+pub(super) struct Hit {
+    /// How many bytes.
+    pub(super) prefix: usize,
+    /// Which path of the route, or which regular expression of its expression.
+    pub(super) path: usize,
+}
+
+fn subject<'w>(wanted: &Wanted<'w>, host: &Host<'w>) -> Subject<'w> {
+    Subject {
+        protocol: wanted.scheme.as_str(),
+        sni: wanted.sni,
+        source: wanted.source,
+        destination_ip: wanted.destination,
+        destination_port: host.port.unwrap_or(wanted.port),
+        request: Some(RequestParts {
+            method: wanted.method,
+            host: host.name,
+            path: wanted.path,
+            query: wanted.query,
+            headers: wanted.headers,
+        }),
     }
 }
 
@@ -184,6 +227,8 @@ struct Matcher {
     methods: Box<[Box<str>]>,
     headers: Box<[HeaderCondition]>,
     snis: Box<[SniCondition]>,
+    /// The only scheme it takes, in the flavour that matches it.
+    scheme: Option<Scheme>,
 }
 
 struct PathMatcher {
@@ -197,6 +242,8 @@ enum PathTest {
     /// The beginning is all there is to match; an empty one matches any path.
     Literal,
     Regex(Regex),
+    /// Of the whole request.
+    Expression(Program),
 }
 
 impl Matcher {
@@ -214,20 +261,36 @@ impl Matcher {
                 .map(|(name, values)| HeaderCondition::compile(name, values))
                 .collect::<Result<_, _>>()?,
             snis: snis.iter().map(|name| SniCondition::parse(name)).collect(),
+            scheme: only_scheme(route).filter(|_| flavour == Flavour::Expressions),
         })
     }
 
     fn is_conditional(&self) -> bool {
-        !self.methods.is_empty() || !self.headers.is_empty() || !self.snis.is_empty()
+        !self.methods.is_empty()
+            || !self.headers.is_empty()
+            || !self.snis.is_empty()
+            || self.scheme.is_some()
     }
 
     /// Whether everything but host and path fits.
     fn accepts(&self, wanted: &Wanted<'_>) -> bool {
         let method = || self.methods.iter().any(|method| **method == *wanted.method);
         let sni = || wanted.sni.is_some_and(|sni| self.snis.iter().any(|name| name.holds(sni)));
-        (self.methods.is_empty() || method())
+        self.scheme.is_none_or(|scheme| scheme == wanted.scheme)
+            && (self.methods.is_empty() || method())
             && (self.snis.is_empty() || wanted.scheme == Scheme::Http || sni())
             && self.headers.iter().all(|header| header.holds(wanted.headers))
+    }
+}
+
+/// Where protocols are matched, `https` alone is not: such a route redirects what is not
+/// (kong/router/expressions.lua).
+fn only_scheme(route: &Route) -> Option<Scheme> {
+    let takes = |names: [&str; 2]| route.protocols.iter().any(|one| names.contains(&one.as_str()));
+    match (takes(["http", "grpc"]), takes(["https", "grpcs"])) {
+        (true, false) => Some(Scheme::Http),
+        (false, true) if route.protocols.iter().any(|one| one == "grpcs") => Some(Scheme::Https),
+        _ => None,
     }
 }
 
@@ -235,6 +298,14 @@ impl Matcher {
 /// and one for each length of prefix, which ranks the same
 /// (kong/router/compat.lua, split_routes_and_services_by_path).
 fn paths(route: &Route, flavour: Flavour) -> Result<Box<[PathMatcher]>, Violations> {
+    if let Some(text) = &route.expression {
+        let expression = Expression::parse(text, expression::Subject::Requests)
+            .map_err(|why| Violations::one("expression", why))?;
+        let program = Program::new(&expression);
+        let beginning = program.beginning().as_bytes().into();
+        let rank = Rank::of_expression(route);
+        return Ok([PathMatcher { rank, beginning, test: PathTest::Expression(program) }].into());
+    }
     let fields = Fields::of(route);
     let rank = |weight, at| Rank::new(flavour, route, &fields, weight, at);
     let listed = route.paths.as_deref().unwrap_or_default();

@@ -13,17 +13,19 @@ use gateway_model::{Catalog, Entity, Id, Item, Rejection, Violations, Write};
 use plugins::contract::{PluginType, Setup};
 use serde_json::Value;
 
+use super::streams::Streams;
 use super::unusable::Unusable;
 use super::{ProxyPlane, Snapshot, Turnover, Work};
 use crate::chain::{Attached, Chain, Instance};
 use crate::router::{CompiledRoute, Router};
+use crate::tls::Keyring;
 use crate::upstream::CompiledUpstream;
 
 /// The next snapshot in the making.
 pub(super) struct Compiler<'a> {
-    plane: &'a ProxyPlane,
-    previous: &'a Snapshot,
-    next: &'a Arc<Catalog>,
+    pub(super) plane: &'a ProxyPlane,
+    pub(super) previous: &'a Snapshot,
+    pub(super) next: &'a Arc<Catalog>,
     instances: imbl::HashMap<Id, Arc<Instance>>,
     global: Arc<Chain>,
     upstreams: imbl::HashMap<Box<str>, Arc<CompiledUpstream>>,
@@ -100,7 +102,9 @@ impl<'a> Compiler<'a> {
             self.stale.upstreams.extend(catalog.all::<Upstream>().map(|upstream| upstream.id()));
         }
         self.renew_upstreams();
-        Ok(self.finish(router, routes))
+        let keyring = Keyring::everything(self.next, &self.previous.keyring)?;
+        let streams = self.all_streams()?;
+        Ok(self.finish(router, routes, keyring, streams))
     }
 
     /// Compiles what the writes concern.
@@ -138,17 +142,31 @@ impl<'a> Compiler<'a> {
         self.work.routes = added.len();
         let router = self.previous.router.with(&removed, &added);
         self.renew_upstreams();
-        Ok(self.finish(router, routes))
+        let keyring = self.previous.keyring.changed(self.next, writes)?;
+        let streams = self.changed_streams(writes)?;
+        Ok(self.finish(router, routes, keyring, streams))
     }
 
     fn finish(
         self,
         router: Router,
         routes: imbl::HashMap<Id, Arc<CompiledRoute>>,
+        keyring: Keyring,
+        streams_compiled: Streams,
     ) -> (Snapshot, Work, Turnover) {
         let catalog = Arc::clone(self.next);
         let Self { instances, global, upstreams, work, turnover, .. } = self;
-        (Snapshot { catalog, router, global, instances, routes, upstreams }, work, turnover)
+        let snapshot = Snapshot {
+            catalog,
+            router,
+            global,
+            streams_compiled,
+            keyring,
+            instances,
+            routes,
+            upstreams,
+        };
+        (snapshot, work, turnover)
     }
 
     /// Compiles upstreams that are stale. All old names go before any new one comes: an upstream
@@ -176,6 +194,16 @@ impl<'a> Compiler<'a> {
         for upstream in come {
             self.upstreams.insert(upstream.entity.name.as_str().into(), upstream);
         }
+    }
+
+    /// Every instance compiled so far.
+    pub(super) fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.values()
+    }
+
+    /// One of them.
+    pub(super) fn instance(&self, id: Id) -> Option<&Arc<Instance>> {
+        self.instances.get(&id)
     }
 
     fn plugin_written(&mut self, write: &Write) -> Result<(), Rejection> {

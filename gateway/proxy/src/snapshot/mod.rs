@@ -7,6 +7,7 @@
 //! Absent from here: deciding what is configured, which is the control plane's.
 
 mod compile;
+mod streams;
 #[cfg(test)]
 pub(crate) mod test_kit;
 
@@ -25,8 +26,11 @@ use tokio::runtime::Handle;
 
 use crate::chain::{Chain, Instance};
 use crate::router::{CompiledRoute, Flavour, Router};
+use crate::stream::StreamRouter;
+use crate::tls::Keyring;
 use crate::upstream::{CompiledUpstream, Resolver};
 use compile::Compiler;
+use streams::Streams;
 
 /// The catalog compiled for traffic.
 pub struct Snapshot {
@@ -36,6 +40,10 @@ pub struct Snapshot {
     pub router: Router,
     /// The chain of requests without a route, and of the rewrite phase of all.
     pub global: Arc<Chain>,
+    /// The routes for streams.
+    streams_compiled: Streams,
+    /// Certificates, server names and authorities.
+    pub(crate) keyring: Keyring,
     /// Enabled plugin instances.
     instances: imbl::HashMap<Id, Arc<Instance>>,
     /// The routes in the router.
@@ -51,6 +59,8 @@ impl Snapshot {
             catalog: Arc::new(Catalog::empty(registry)),
             router: Router::new(flavour),
             global: Arc::default(),
+            streams_compiled: Streams::default(),
+            keyring: Keyring::default(),
             instances: imbl::HashMap::new(),
             routes: imbl::HashMap::new(),
             upstreams: imbl::HashMap::new(),
@@ -70,6 +80,11 @@ impl Snapshot {
     /// A route that is served.
     pub fn route(&self, id: Id) -> Option<&Arc<CompiledRoute>> {
         self.routes.get(&id)
+    }
+
+    /// Which route a connection without requests takes.
+    pub(crate) const fn streams(&self) -> &StreamRouter {
+        &self.streams_compiled.router
     }
 
     /// The upstream of this name.
@@ -102,6 +117,11 @@ impl Current {
     /// The current snapshot, kept alive for as long as the caller holds it.
     pub fn load_full(&self) -> Arc<Snapshot> {
         self.0.load_full()
+    }
+
+    /// The current snapshot for a short look.
+    pub(crate) fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.0.load()
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::new(entities::ALL);
+        let mut registry = Registry::new(entities::with_expressions());
         for plugin in PLUGINS {
             registry.add_plugin(plugin.schema());
         }

@@ -1,8 +1,9 @@
 //! [`Balance`]: the targets one exchange is offered, try after try.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use gateway_model::entities::{HashOn, Upstream};
 use http::HeaderValue;
 use pingora_core::Error;
 use pingora_http::RequestHeader;
@@ -11,7 +12,7 @@ use super::compiled::{CompiledTarget, CompiledUpstream};
 use super::health::{Limits, Outcome};
 use super::live::{Address, InUse};
 use super::probe::outcome_of;
-use super::ring::{Choice, Ring};
+use super::ring::{Choice, Ring, hash};
 use super::stick;
 use crate::exchange::Exchange;
 
@@ -39,6 +40,24 @@ impl Balance {
         Self { upstream, ring, hash, cookie, tried: Vec::new(), current: None }
     }
 
+    /// Begins for a connection without requests: only the client's address may stick.
+    pub(crate) async fn of_address(upstream: Arc<CompiledUpstream>, client: IpAddr) -> Self {
+        let entity = &upstream.entity;
+        let on = [entity.hash_on, entity.hash_fallback].into_iter().flatten();
+        let sticks = on.into_iter().any(|on| on == HashOn::Ip);
+        let hash = sticks.then(|| hash(client.to_string().as_bytes()));
+        let ring = upstream.ring().await;
+        Self { upstream, ring, hash, cookie: None, tried: Vec::new(), current: None }
+    }
+
+    /// The current try has a connection, and that is all there is to know.
+    pub(crate) fn connected(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.answered();
+            self.upstream.observe(&current.address, Outcome::Connected);
+        }
+    }
+
     /// The address of the next try, `None` when no target serves.
     pub(crate) fn next(&mut self) -> Option<SocketAddr> {
         self.current = None;
@@ -50,6 +69,11 @@ impl Balance {
         let socket = address.socket;
         self.current = Some(InUse::begin(address));
         Some(socket)
+    }
+
+    /// The upstream itself.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream.entity
     }
 
     /// The target of the current try.

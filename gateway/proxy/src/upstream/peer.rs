@@ -25,9 +25,6 @@ pub(crate) fn peer(
     peer.options.read_timeout = millis(service.read_timeout);
     peer.options.write_timeout = millis(service.write_timeout);
     peer.options.idle_timeout = Some(Duration::from_secs(options.upstream_idle_seconds));
-    let verify = service.tls_verify.unwrap_or(options.verify_upstream);
-    peer.options.verify_cert = verify;
-    peer.options.verify_hostname = verify;
     let grpc = service.protocol.starts_with("grpc");
     peer.options.alpn = if grpc { ALPN::H2 } else { ALPN::H1 };
     peer

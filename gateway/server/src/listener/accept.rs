@@ -1,27 +1,33 @@
 //! The accept loop: handshake, protocol, application; and the way out at shutdown.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
+use gateway_model::Clock;
 use gateway_model::ports::Caller;
-use gateway_proxy::{ConnectionFacts, Proxy};
+use gateway_proxy::tls::ClientAuth;
+use gateway_proxy::{ConnectionFacts, Proxy, Trust};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use pingora_core::apps::ServerApp;
 use pingora_proxy::HttpProxy;
 use plugins::contract::TlsFacts;
+use rustls::{ServerConfig, ServerConnection};
+use rustls_pki_types::UnixTime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::connection::{Connection, Transport};
+use super::preamble;
+use crate::settings::tls::suite_name;
 
 /// What answers on a listener.
 #[derive(Clone)]
@@ -38,10 +44,26 @@ pub(crate) struct Connections {
     accepted: AtomicU64,
     active: AtomicU64,
     opening: AtomicU64,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
 }
 
 impl Connections {
+    /// Runs the serving of one connection as a task that a stop waits for.
+    pub(super) fn serve(self: &Arc<Self>, serving: impl Future<Output = ()> + Send + 'static) {
+        let connections = Arc::clone(self);
+        connections.accepted.fetch_add(1, Ordering::Relaxed);
+        self.tasks.spawn(async move {
+            let _counted = Counted::one(&connections.active);
+            serving.await;
+        });
+    }
+
+    /// Counts a connection as opening until `opening` is done.
+    pub(super) async fn open<T>(&self, opening: impl Future<Output = T>) -> T {
+        let _counted = Counted::one(&self.opening);
+        opening.await
+    }
+
     /// Connections accepted since the start.
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
@@ -64,6 +86,22 @@ impl Connections {
     }
 }
 
+/// One of a number, until it is dropped: also by a timeout, or a panic.
+struct Counted<'c>(&'c AtomicU64);
+
+impl<'c> Counted<'c> {
+    fn one(count: &'c AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One listener in service on one runtime.
 #[derive(Clone)]
 pub(crate) struct Accept {
@@ -71,6 +109,14 @@ pub(crate) struct Accept {
     pub(crate) application: Application,
     /// TLS for listeners with `ssl`.
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Who judges what clients show, where they are asked to.
+    pub(crate) clients: Option<Arc<ClientAuth>>,
+    /// Whether connections begin with a PROXY preamble.
+    pub(crate) proxy_protocol: bool,
+    /// Whose word about the client counts.
+    pub(crate) trust: Arc<Trust>,
+    /// What time it is.
+    pub(crate) clock: Clock,
     /// Whether HTTP/2 with prior knowledge is understood without TLS.
     pub(crate) http2: bool,
     /// Accounting.
@@ -80,7 +126,7 @@ pub(crate) struct Accept {
 }
 
 /// A client gets this long to finish its handshake, or to say which protocol it speaks.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 impl Accept {
     /// Accepts until shutdown; connections go on in tasks of their own.
@@ -103,14 +149,7 @@ impl Accept {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let accept = self.clone();
-        let connections = Arc::clone(&self.connections);
-        connections.accepted.fetch_add(1, Ordering::Relaxed);
-        connections.active.fetch_add(1, Ordering::Relaxed);
-        self.connections.tasks.spawn(async move {
-            accept.serve(stream, peer).await;
-            connections.active.fetch_sub(1, Ordering::Relaxed);
-        });
+        self.connections.serve(self.clone().serve(stream, peer));
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
@@ -118,64 +157,69 @@ impl Accept {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let mut shutdown = self.shutdown.clone();
-        self.connections.opening.fetch_add(1, Ordering::Relaxed);
+        let opening = self.connections.open(self.open(stream, peer, local));
         let opened = tokio::select! {
-            opened = tokio::time::timeout(HANDSHAKE, self.open(stream, peer, local)) => opened.ok(),
+            opened = tokio::time::timeout(HANDSHAKE, opening) => opened.ok(),
             // Nothing was asked yet that would have to be finished.
             () = stopped(&mut shutdown) => None,
         };
-        self.connections.opening.fetch_sub(1, Ordering::Relaxed);
-        let Some(Some(connection)) = opened else { return };
+        let Some(Some((connection, client))) = opened else { return };
         match &self.application {
             Application::Proxy(proxy) => {
                 proxy.process_new(Box::new(connection), &self.shutdown).await;
             }
             Application::Router(router) => {
-                self.serve_router(router.clone(), connection.into_transport(), peer).await;
+                self.serve_router(router.clone(), connection.into_transport(), client).await;
             }
         }
     }
 
-    /// Handshake and choice of protocol; `None` when the client fails or leaves.
+    /// Preamble, handshake and choice of protocol, and who connects; `None` when the client fails or
+    /// leaves.
     async fn open(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
         local: SocketAddr,
-    ) -> Option<Connection> {
+    ) -> Option<(Connection, IpAddr)> {
         let mut facts = ConnectionFacts::new(peer, local);
+        if self.proxy_protocol {
+            facts.proxied = preamble::read(&mut stream).await?.ends.map(|(client, _)| client);
+        }
+        let client = self.trust.connecting(&facts);
         let Some(config) = &self.tls else {
             let http2 = self.http2 && speaks_http2(&stream).await?;
-            return Connection::new(Transport::Plain(stream), facts, http2).ok();
+            let connection = Connection::new(Transport::Plain(stream), facts, http2).ok()?;
+            return Some((connection, client));
         };
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
+        let failed = |why: &std::io::Error| {
+            tracing::debug!(client.ip = %client, "a handshake failed: {why}");
+        };
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
+        let hello = hello.inspect_err(failed).ok()?;
         // rustls gives the name as sent; names compare without case.
         let sni = hello.client_hello().server_name().map(str::to_ascii_lowercase);
-        let stream = hello.into_stream(Arc::clone(config)).await.ok()?;
+        let stream = hello.into_stream(Arc::clone(config)).await.inspect_err(failed).ok()?;
         let session = stream.get_ref().1;
         let http2 = session.alpn_protocol() == Some(b"h2");
-        facts.tls = Some(Arc::new(TlsFacts {
-            version: match session.protocol_version()? {
-                rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3".into(),
-                rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2".into(),
-                other => format!("{other:?}"),
-            },
-            cipher: session
-                .negotiated_cipher_suite()
-                .map(|suite| format!("{:?}", suite.suite()))
-                .unwrap_or_default(),
-            sni,
-        }));
-        Connection::new(Transport::Tls(Box::new(stream)), facts, http2).ok()
+        let mut agreed = agreed(session, sni);
+        if let Some(clients) = &self.clients {
+            let now = UnixTime::since_unix_epoch(Duration::from_millis(self.clock.unix_ms()));
+            let shown = session.peer_certificates();
+            let judged = clients.judge(shown, now);
+            facts.certificate_refused = judged.refusal;
+            agreed.client_verify = judged.verify;
+            let chain = shown.unwrap_or_default().iter();
+            agreed.client_chain = chain.map(|one| Bytes::copy_from_slice(one)).collect();
+        }
+        facts.tls = Some(Arc::new(agreed));
+        let connection = Connection::new(Transport::Tls(Box::new(stream)), facts, http2).ok()?;
+        Some((connection, client))
     }
 
-    async fn serve_router(&self, router: Router, transport: Transport, peer: SocketAddr) {
+    async fn serve_router(&self, router: Router, transport: Transport, client: IpAddr) {
         let service = hyper::service::service_fn(move |mut request: http::Request<_>| {
-            request.extensions_mut().insert(Caller {
-                subject: None,
-                client: peer.ip().to_canonical(),
-                by_gateway: false,
-            });
+            request.extensions_mut().insert(Caller { subject: None, client, by_gateway: false });
             router.clone().oneshot(request.map(axum::body::Body::new))
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -192,13 +236,30 @@ impl Accept {
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(client.peer = %peer, "a connection ended early: {error}");
+            tracing::debug!(client.ip = %client, "a connection ended early: {error}");
         }
     }
 }
 
+/// What a handshake agreed on.
+pub(super) fn agreed(session: &ServerConnection, sni: Option<String>) -> TlsFacts {
+    TlsFacts {
+        version: match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".into(),
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2".into(),
+            other => format!("{other:?}"),
+        },
+        cipher: session
+            .negotiated_cipher_suite()
+            .map(|suite| suite_name(suite.suite()))
+            .unwrap_or_default(),
+        sni,
+        ..TlsFacts::default()
+    }
+}
+
 /// Waits for the stop; a sender that is gone means the same.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 

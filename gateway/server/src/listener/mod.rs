@@ -1,5 +1,5 @@
-//! Every HTTP socket: bound here, accepted here, handed to a pingora application or an axum
-//! router.
+//! Every socket: bound here, accepted here, handed to a pingora application, an axum router or the
+//! proxy of streams.
 //!
 //! One accept loop of our own serves both, so TLS, shutdown and connection accounting exist once.
 //! The proxy runs on worker threads of its own with one socket each (`SO_REUSEPORT`); everything
@@ -7,7 +7,11 @@
 
 mod accept;
 mod connection;
+mod preamble;
 mod socket;
+mod stream;
+pub(crate) mod tls;
 
 pub(crate) use accept::{Accept, Application, Connections};
-pub(crate) use socket::Bound;
+pub(crate) use socket::{Bound, Datagrams};
+pub(crate) use stream::AcceptStreams;

@@ -1,6 +1,6 @@
 //! Binding: one socket a worker, all before the first connection is taken.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -39,6 +39,48 @@ impl Bound {
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.listen.addr
     }
+}
+
+/// The sockets of a listener for datagrams.
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    /// As [`Bound::listen`].
+    pub(crate) listen: Listen,
+    /// One for each worker.
+    pub(crate) sockets: Vec<UdpSocket>,
+}
+
+impl Datagrams {
+    /// Binds one socket for each of `workers`. The system gives all datagrams of a client to the
+    /// same one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bound::bind`].
+    pub(crate) fn bind(key: &str, listen: &Listen, workers: usize) -> Result<Self> {
+        let mut listen = listen.clone();
+        let mut sockets = Vec::with_capacity(workers);
+        for _ in 0..workers.max(1) {
+            let socket = datagrams(&listen, workers > 1)
+                .with_context(|| format!("{key}: cannot listen on {} (udp)", listen.addr))?;
+            listen.addr = socket.local_addr()?;
+            sockets.push(socket);
+        }
+        Ok(Self { listen, sockets })
+    }
+}
+
+fn datagrams(listen: &Listen, shared: bool) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(listen.addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    if listen.addr.is_ipv6() {
+        socket.set_only_v6(listen.ipv6only)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&listen.addr.into())?;
+    Ok(socket.into())
 }
 
 fn socket(listen: &Listen, shared: bool) -> std::io::Result<TcpListener> {

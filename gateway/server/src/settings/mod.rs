@@ -66,6 +66,8 @@ pub(crate) struct Listeners {
     pub(crate) proxy: Vec<Listen>,
     pub(crate) admin: Vec<Listen>,
     pub(crate) status: Vec<Listen>,
+    /// TCP, TLS and UDP streams.
+    pub(crate) stream: Vec<Listen>,
     /// What Kong Manager's pages are told.
     pub(crate) admin_gui: Vec<Listen>,
     /// Mp1, Mm5 and service governance.
@@ -183,10 +185,11 @@ impl Settings {
 }
 
 impl Listeners {
-    const KEYS: [&str; 8] = [
+    const KEYS: [&str; 9] = [
         "proxy_listen",
         "admin_listen",
         "status_listen",
+        "stream_listen",
         "admin_gui_listen",
         "mep_listen",
         "mep_auth_listen",
@@ -195,9 +198,11 @@ impl Listeners {
     ];
 
     fn read(reader: &mut Reader<'_>) -> Self {
-        let [proxy, admin, status, admin_gui, mep, mep_auth, mep_dns, mep_dns_admin] =
+        let [proxy, admin, status, stream, admin_gui, mep, mep_auth, mep_dns, mep_dns_admin] =
             Self::KEYS.map(|key| (key, reader.listen(key)));
-        let all = [&proxy, &admin, &status, &admin_gui, &mep, &mep_auth, &mep_dns, &mep_dns_admin];
+        let all = [
+            &proxy, &admin, &status, &stream, &admin_gui, &mep, &mep_auth, &mep_dns, &mep_dns_admin,
+        ];
         let entries: Vec<_> = all
             .into_iter()
             .flat_map(|(key, listens)| listens.iter().map(move |listen| (*key, listen)))
@@ -213,6 +218,7 @@ impl Listeners {
             proxy: proxy.1,
             admin: admin.1,
             status: status.1,
+            stream: stream.1,
             admin_gui: admin_gui.1,
             mep: mep.1,
             mep_auth: mep_auth.1,

@@ -444,8 +444,15 @@ fn the_table_is_sound() {
         assert!(!key.secret || key.default.is_empty(), "{}: a secret has no default", key.name);
     }
     let ours = |name: &&&str| name.starts_with("mep_");
-    let additions =
-        ["custom_plugins", "nginx_http_keepalive_timeout", "nginx_http_client_header_timeout"];
+    let additions = [
+        "custom_plugins",
+        "nginx_http_keepalive_timeout",
+        "nginx_http_client_header_timeout",
+        "nginx_proxy_ssl_verify_client",
+        "nginx_proxy_ssl_client_certificate",
+        "nginx_proxy_ssl_verify_depth",
+        "nginx_proxy_proxy_ssl_verify",
+    ];
     assert_eq!(names.iter().filter(|name| !ours(name) && !additions.contains(name)).count(), 208);
     assert!(ACCEPTED.iter().all(|key| !key.name.starts_with("mep_")), "every key of ours acts");
 }

@@ -29,6 +29,12 @@ pub(crate) struct Tls {
     pub(crate) prefer_server_order: bool,
     pub(crate) session_tickets: bool,
     pub(crate) session_timeout: Duration,
+    /// Sessions kept for clients without tickets.
+    pub(crate) sessions: usize,
+    /// What clients of the proxy have to show; `None`: nothing.
+    pub(crate) clients: Option<ClientCertificates>,
+    /// Whether upstreams are verified when their service does not say.
+    pub(crate) verify_upstream: bool,
     /// Shown to upstreams that ask.
     pub(crate) client: Option<KeyPair>,
     /// Authorities for upstreams and outgoing calls.
@@ -42,6 +48,16 @@ pub(crate) struct Tls {
 pub(crate) struct KeyPair {
     pub(crate) cert: Pem,
     pub(crate) key: Pem,
+}
+
+/// Certificates of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientCertificates {
+    pub(crate) demand: VerifyClient,
+    /// Who vouches for them.
+    pub(crate) authorities: Vec<Pem>,
+    /// Most intermediate certificates between them.
+    pub(crate) depth: u8,
 }
 
 /// PEM text, or where it is.
@@ -82,6 +98,9 @@ impl Tls {
                 || suite != CipherSuite::Custom,
             session_tickets: reader.boolean("ssl_session_tickets"),
             session_timeout: reader.span("ssl_session_timeout"),
+            sessions: sessions(reader.size("ssl_session_cache_size")),
+            clients: client_certificates(reader),
+            verify_upstream: reader.boolean("nginx_proxy_proxy_ssl_verify"),
             client: client(reader),
             trusted: reader.each("lua_ssl_trusted_certificate", |text| match text {
                 "system" => Ok(Trust::System),
@@ -92,6 +111,36 @@ impl Tls {
             verify_depth: reader.whole("lua_ssl_verify_depth", 0..=u8::MAX),
         }
     }
+}
+
+/// nginx keeps about 4,000 sessions in each megabyte.
+fn sessions(bytes: u64) -> usize {
+    usize::try_from(bytes.saturating_mul(4_000) >> 20).unwrap_or(usize::MAX).min(1_000_000)
+}
+
+fn client_certificates(reader: &mut Reader<'_>) -> Option<ClientCertificates> {
+    const AUTHORITIES: &str = "nginx_proxy_ssl_client_certificate";
+    let demand: VerifyClient = reader.choice("nginx_proxy_ssl_verify_client");
+    let depth = reader.whole("nginx_proxy_ssl_verify_depth", 0..=u8::MAX);
+    let authorities = reader.each(AUTHORITIES, |text| {
+        Pem::parse(text).ok_or_else(|| format!("{AUTHORITIES}: no such file at {text}"))
+    });
+    if demand == VerifyClient::Off {
+        return None;
+    }
+    if authorities.is_empty() && demand != VerifyClient::OptionalNoCa {
+        reader.refuse(
+            "nginx_proxy_ssl_verify_client",
+            format!("nginx_proxy_ssl_verify_client: {AUTHORITIES} must be specified"),
+        );
+    }
+    Some(ClientCertificates { demand, authorities, depth })
+}
+
+/// OpenSSL's name of a suite, as nginx tells it.
+pub(crate) fn suite_name(suite: Suite) -> String {
+    let known = TLS12.iter().chain(&TLS13).find(|(_, known)| *known == suite);
+    known.map_or_else(|| format!("{suite:?}"), |(name, _)| (*name).to_owned())
 }
 
 impl Pem {
@@ -226,6 +275,16 @@ fn suites(reader: &mut Reader<'_>, suite: CipherSuite) -> Vec<Suite> {
         chosen.extend(TLS13.iter().map(|(_, suite)| *suite));
     }
     chosen
+}
+
+choice! {
+    /// What clients have to show.
+    VerifyClient {
+        Off = "off",
+        On = "on",
+        Optional = "optional",
+        OptionalNoCa = "optional_no_ca",
+    }
 }
 
 choice! {

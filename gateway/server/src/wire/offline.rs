@@ -142,7 +142,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 /// A control plane that compiles for a data plane nobody talks to: what it takes, a start takes.
 async fn control(settings: &Settings, store: Arc<dyn gateway_control::Store>) -> Result<Control> {
     let registry = Arc::new(registry(settings)?);
-    let flavour = options::flavour(settings)?;
+    let flavour = options::flavour(settings);
     let tools = Arc::new(Tools::new(
         Clock::system(),
         tokio::runtime::Handle::current(),

@@ -1,17 +1,39 @@
 //! Settings in the words of the parts that need them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use gateway_proxy::router::Flavour;
+use gateway_proxy::tls::{Defaults, client_pair};
 use gateway_proxy::{ErrorType, Options, OwnHeaders, RealIp, Trust};
 
+use crate::files;
 use crate::settings::Settings;
 use crate::settings::proxying::{self, RealIpHeader, ResponseHeader, RouterFlavor};
 use crate::settings::tls;
+use crate::trust::Trusted;
+
+/// How connections to upstreams are secured where the catalog does not say.
+///
+/// # Errors
+///
+/// A certificate that cannot be read.
+pub(super) fn upstream_tls(settings: &Settings, trusted: &Trusted) -> Result<Defaults> {
+    let client = settings.tls.client.as_ref().map(|pair| {
+        let (cert, key) = (files::text(&pair.cert)?, files::text(&pair.key)?);
+        client_pair(&cert, &key).context("client_ssl_cert")
+    });
+    Ok(Defaults {
+        verify: settings.tls.verify_upstream,
+        depth: settings.tls.verify_depth,
+        roots: Arc::clone(&trusted.roots),
+        client: client.transpose()?,
+    })
+}
 
 /// What the data plane is told.
-pub(super) fn proxy(settings: &Settings) -> Options {
+pub(super) fn proxy(settings: &Settings, tls: Defaults) -> Options {
     let address = &settings.client_address;
     let proxying = &settings.proxying;
     let has = |header| proxying.headers.contains(&header);
@@ -44,6 +66,7 @@ pub(super) fn proxy(settings: &Settings) -> Options {
         port_maps: address.port_maps.iter().map(|map| (map.listener, map.outside)).collect(),
         max_body: proxying.max_body.unwrap_or(0),
         keepalive_seconds: proxying.keepalive.timeout.as_secs(),
+        tls,
         upstream_idle_seconds: proxying.upstream_pool.idle_timeout.map_or(0, |idle| idle.as_secs()),
         ..Options::default()
     }
@@ -75,14 +98,10 @@ pub(super) fn http_client(settings: &Settings) -> Result<reqwest::Client> {
 }
 
 /// How routes are matched.
-///
-/// # Errors
-///
-/// For the flavour that is not there yet.
-pub(super) fn flavour(settings: &Settings) -> Result<Flavour> {
+pub(super) const fn flavour(settings: &Settings) -> Flavour {
     match settings.proxying.router_flavor {
-        RouterFlavor::Traditional => Ok(Flavour::Traditional),
-        RouterFlavor::TraditionalCompatible => Ok(Flavour::TraditionalCompatible),
-        RouterFlavor::Expressions => bail!("router_flavor: expressions is not available yet"),
+        RouterFlavor::Traditional => Flavour::Traditional,
+        RouterFlavor::TraditionalCompatible => Flavour::TraditionalCompatible,
+        RouterFlavor::Expressions => Flavour::Expressions,
     }
 }

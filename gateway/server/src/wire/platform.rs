@@ -74,7 +74,7 @@ fn platform_settings(settings: &Settings, listeners: &Listeners) -> PlatformSett
             networks: mep.ssrf_allow.networks.0.clone(),
             hosts: mep.ssrf_allow.hosts.clone(),
         },
-        own_listeners: listeners.named().iter().map(|(_, bound)| bound.addr()).collect(),
+        own_listeners: listeners.named().iter().map(|(_, bound)| bound.addr).collect(),
         delivery: Delivery { verify_certificates: mep.notify_verify, ..Delivery::default() },
         liveness_interval: mep.liveness_interval,
         bootstrap: bootstrap.map(|properties| Bootstrap {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Served;
+use super::CertificateFiles;
 use super::store::Declared;
 use crate::log_file::LogFiles;
 
@@ -36,7 +36,7 @@ impl Signals {
     /// configuration again, USR1 opens the log files anew.
     pub(super) async fn stopped(
         &mut self,
-        certificates: &Served,
+        certificates: &CertificateFiles,
         declared: &Declared,
         logs: &LogFiles,
     ) {

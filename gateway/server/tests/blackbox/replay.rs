@@ -8,11 +8,15 @@
 #[allow(dead_code, reason = "the Admin API's own test drives it in another way")]
 mod recorded;
 
+#[path = "../../../admin/tests/pems/mod.rs"]
+mod pems;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use recorded::{Names, Reply, Scenario, Sent};
+pub(crate) use recorded::Names;
+use recorded::{Reply, Scenario, Sent};
 use serde::Deserialize;
 
 use crate::harness::{Gateway, Options, Received, Upstream, now, raw};
@@ -46,7 +50,7 @@ async fn settings_have_the_recorded_effect() {
 }
 
 /// The settings a scenario tells of, `configuration: key=value, key=value`. Left out are those without
-/// a database, whose file was not recorded, and expressions, which the gateway refuses so far.
+/// a database, whose file was not recorded.
 fn settings(text: &str) -> Option<Options> {
     #[derive(Deserialize)]
     struct About {
@@ -54,7 +58,7 @@ fn settings(text: &str) -> Option<Options> {
     }
     let About { about } = serde_json::from_str(text).expect("a scenario");
     let told = about.strip_prefix("configuration: ").expect("settings");
-    if told.contains("database=off") || told == "router_flavor=expressions" {
+    if told.contains("database=off") {
         return None;
     }
     let set = |options: Options, pair: &str| {
@@ -169,7 +173,7 @@ impl Stage {
         self.gateway.forget_everything().await;
         self.arrived();
         self.began.set(now());
-        let mut names = Names::default();
+        let mut names = pems::names();
         let mut differences = BTreeMap::new();
         for (at, step) in line.scenario.steps.iter().enumerate() {
             let sent = names.fill_request(&step.request);

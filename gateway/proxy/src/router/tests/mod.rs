@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod expressions;
 mod linear;
 mod recorded;
 mod table;
@@ -26,6 +27,7 @@ struct Ask {
     path: String,
     headers: HeaderMap,
     sni: Option<String>,
+    query: Option<String>,
 }
 
 impl Ask {
@@ -41,9 +43,12 @@ impl Ask {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+        let (path, query) = path
+            .split_once('?')
+            .map_or((path, None), |(path, query)| (path, Some(query.to_owned())));
         let path = path::normal(path).unwrap().into_owned();
         let sni = (scheme == Scheme::Https).then(|| host.to_owned());
-        Self { method, scheme, host: host.to_owned(), path, headers, sni }
+        Self { method, scheme, host: host.to_owned(), path, headers, sni, query }
     }
 
     fn wanted(&self) -> Wanted<'_> {
@@ -52,6 +57,9 @@ impl Ask {
             host: &self.host,
             port: 8000,
             path: &self.path,
+            query: self.query.as_deref(),
+            source: "10.0.0.1:4660".parse().unwrap(),
+            destination: [127, 0, 0, 1].into(),
             headers: &self.headers,
             scheme: self.scheme,
             sni: self.sni.as_deref(),

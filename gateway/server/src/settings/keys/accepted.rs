@@ -1,6 +1,6 @@
 //! Kong's keys without effect here: checked, shown by the Admin API, and noted when set.
 
-use super::{Key, boolean, choice, list, listen, number, stream, text};
+use super::{Key, boolean, choice, list, listen, number, text};
 
 pub(crate) static ACCEPTED: &[Key] = &[
     number("_debug_pg_ttl_cleanup_interval", "300", "Seconds between clean-ups of expired rows."),
@@ -153,8 +153,6 @@ pub(crate) static ACCEPTED: &[Key] = &[
         "Old spelling of `worker_consistency`.",
     ),
     text("ssl_dhparam", "", "Parameters of finite-field Diffie-Hellman, which is not used here."),
-    text("ssl_session_cache_size", "10m", "Size of NGINX's session cache."),
-    stream("stream_listen", "off", "Where TCP, TLS and UDP streams are served."),
     list("tracing_instrumentations", "off", "What is traced."),
     number("tracing_sampling_rate", "0.01", "Share of requests that are traced."),
     list("vaults", "bundled", "Vaults that may be configured."),

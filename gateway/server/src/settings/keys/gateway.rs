@@ -1,11 +1,11 @@
 //! Kong's keys that this gateway acts on.
 
-use super::{Group, boolean, choice, list, listen, number, on_off, size, span, text};
+use super::{Group, boolean, choice, list, listen, number, on_off, size, span, stream, text};
 use crate::settings::logs::{LogFormat, LogLevel};
 use crate::settings::process::Role;
 use crate::settings::proxying::{ErrorType, RouterFlavor, UntrustedLua, WorkerConsistency};
 use crate::settings::store::Database;
-use crate::settings::tls::CipherSuite;
+use crate::settings::tls::{CipherSuite, VerifyClient};
 
 pub(super) const PROCESS: Group = Group {
     title: "Process",
@@ -93,6 +93,11 @@ pub(super) const LISTENERS: Group = Group {
             "proxy_listen",
             "0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl reuseport backlog=16384",
             "Where clients are served.",
+        ),
+        stream(
+            "stream_listen",
+            "off",
+            "Where TCP, TLS (`ssl`) and UDP (`udp`) streams are served.",
         ),
         listen(
             "admin_listen",
@@ -211,9 +216,33 @@ pub(super) const TLS: Group = Group {
         span(
             "ssl_session_timeout",
             "1d",
-            "How long a session may be resumed.",
+            "How long a session may be resumed; with tickets 12 hours at most.",
         )
         .also(&["nginx_http_ssl_session_timeout"]),
+        size(
+            "ssl_session_cache_size",
+            "10m",
+            "Sessions kept for clients when tickets are off, 4,000 for each megabyte.",
+        ),
+        choice(
+            "nginx_proxy_ssl_verify_client",
+            "off",
+            VerifyClient::WORDS,
+            "Whether clients of the proxy have to show a certificate. NGINX's directive, as are the next two.",
+        )
+        .also(&["nginx_http_ssl_verify_client"]),
+        list(
+            "nginx_proxy_ssl_client_certificate",
+            "",
+            "Authorities that vouch for such certificates: paths or PEM.",
+        )
+        .also(&["nginx_http_ssl_client_certificate"]),
+        number(
+            "nginx_proxy_ssl_verify_depth",
+            "1",
+            "Longest chain of intermediate certificates accepted of clients.",
+        )
+        .also(&["nginx_http_ssl_verify_depth"]),
         boolean(
             "client_ssl",
             "off",
@@ -229,8 +258,14 @@ pub(super) const TLS: Group = Group {
         number(
             "lua_ssl_verify_depth",
             "1",
-            "Longest chain of intermediate certificates accepted there.",
+            "Longest chain of intermediate certificates accepted there; so far only of upstreams of streams.",
         ),
+        on_off(
+            "nginx_proxy_proxy_ssl_verify",
+            "off",
+            "Whether certificates of upstreams are verified when their service does not say. NGINX's directive.",
+        )
+        .also(&["nginx_http_proxy_ssl_verify"]),
     ],
 };
 

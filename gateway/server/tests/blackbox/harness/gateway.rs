@@ -120,6 +120,11 @@ impl Gateway {
         self.process.summary.listener(listener, "https://")
     }
 
+    /// The address of the first listener for streams of this kind: `tcp`, `tls` or `udp`.
+    pub(crate) fn stream_addr(&self, kind: &str) -> SocketAddr {
+        self.process.summary.listener("stream", &format!("{kind}://"))
+    }
+
     /// `http://HOST:PORT` of a plain listener followed by `path`.
     pub(crate) fn url(&self, listener: &str, path: &str) -> String {
         format!("http://{}{path}", self.addr(listener))

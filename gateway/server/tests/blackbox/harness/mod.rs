@@ -8,7 +8,9 @@ mod app;
 mod client;
 mod gateway;
 pub(crate) mod http1;
+mod nginx;
 mod openssl;
+mod pki;
 /// The plugin's own tests start a directory too.
 #[path = "../../../../../plugins/src/ldap_auth/slapd.rs"]
 pub(crate) mod slapd;
@@ -19,7 +21,9 @@ use std::time::Duration;
 pub(crate) use app::{App, mp1};
 pub(crate) use client::{Answer, Answered, plain, plain_from, raw, trusting};
 pub(crate) use gateway::{Gateway, Options};
+pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{openssl, s_client};
+pub(crate) use pki::{Authority, Issued, any_certificate, handshake, shown};
 pub(crate) use upstream::{Received, Upstream};
 
 /// The longest wait for anything that should happen soon, on a busy machine.
