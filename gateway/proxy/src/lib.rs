@@ -6,6 +6,8 @@
 //! Out of reach from here, by dependency: the control plane, the store, the Admin API.
 
 mod access_log;
+#[doc(hidden)]
+pub mod attack;
 mod body;
 pub mod chain;
 mod client;
