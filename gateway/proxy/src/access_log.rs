@@ -1,4 +1,5 @@
-//! The access log: one line an exchange, in Kong's format, written by a thread of its own.
+//! The access log: one line an exchange or a stream, in Kong's formats, written by a thread of its
+//! own.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use jiff::Timestamp;
-use plugins::contract::Summary;
+use plugins::contract::{SessionLog, Summary};
 
 /// A handle on the access log. Lines that find the queue full are dropped and counted.
 #[derive(Clone, Debug)]
@@ -36,8 +37,27 @@ impl AccessLog {
 
     /// Queues the line of one exchange.
     pub fn exchange(&self, summary: &Summary<'_>) {
+        self.queue(line(summary));
+    }
+
+    /// Queues the line of one stream: Kong's format `basic` (kong/templates/nginx_kong_stream.lua).
+    pub(crate) fn stream(&self, log: &SessionLog<'_>, protocol: &str) {
+        let millis = log.latencies.request;
+        self.queue(format!(
+            "{} [{}] {protocol} {} {} {} {}.{:03}\n",
+            log.facts.client.ip,
+            local_time(log.facts.started_ms),
+            log.status,
+            log.sent,
+            log.received,
+            millis / 1000,
+            millis % 1000,
+        ));
+    }
+
+    fn queue(&self, line: String) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.lines.try_send(line(summary))
+            self.lines.try_send(line)
         {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -61,17 +81,22 @@ fn write(out: impl Write, queue: &Receiver<String>) {
     }
 }
 
+/// As nginx writes it, in the time zone of everything else here.
+fn local_time(unix_ms: u64) -> String {
+    i64::try_from(unix_ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        .map(|time| time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string())
+        .unwrap_or_default()
+}
+
 /// nginx's combined format and Kong's request id (kong/templates/nginx_kong.lua, kong_log_format).
 fn line(summary: &Summary<'_>) -> String {
     let header = |name: &str| {
         let value = summary.request.headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or("-").replace('"', "\\x22")
     };
-    let time = i64::try_from(summary.facts.started_ms)
-        .ok()
-        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
-        .map(|time| time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string())
-        .unwrap_or_default();
+    let time = local_time(summary.facts.started_ms);
     let version = match summary.request.version {
         http::Version::HTTP_2 => "2.0",
         http::Version::HTTP_10 => "1.0",

@@ -137,7 +137,13 @@ async fn serve(
     }
     let proxy_options = options::proxy(settings, options::upstream_tls(settings, &trusted)?);
     let trust = Arc::new(proxy_options.trust.clone());
-    let streams = StreamProxy::new(current.clone(), proxy_options.clone(), clock.clone());
+    // The file is made only where something will be written to it.
+    let stream_log = match settings.listeners.stream[..] {
+        [] => None,
+        _ => access_log(&settings.logs.stream_access)?,
+    };
+    let streams =
+        StreamProxy::new(current.clone(), proxy_options.clone(), stream_log, clock.clone());
     let shown: Arc<dyn ResolvesServerCert> =
         SniResolver::new(current.clone(), Arc::clone(&certificates.proxy) as _);
     let proxy = Proxy::new(

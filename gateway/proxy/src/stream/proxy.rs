@@ -8,7 +8,8 @@ use gateway_model::Clock;
 use plugins::contract::{Client, Scheme};
 
 use super::route::{Asked, Carrier};
-use super::session::StreamSession;
+use super::session::{Reached, StreamSession};
+use crate::access_log::AccessLog;
 use crate::client::ConnectionFacts;
 use crate::options::Options;
 use crate::snapshot::Current;
@@ -19,14 +20,20 @@ pub struct StreamProxy {
     current: Current,
     pub(super) options: Options,
     pub(super) resolver: Resolver,
+    pub(super) access_log: Option<AccessLog>,
     pub(super) clock: Clock,
 }
 
 impl StreamProxy {
     /// A proxy that serves whatever `current` holds.
-    pub fn new(current: Current, options: Options, clock: Clock) -> Arc<Self> {
+    pub fn new(
+        current: Current,
+        options: Options,
+        access_log: Option<AccessLog>,
+        clock: Clock,
+    ) -> Arc<Self> {
         let resolver = Resolver::new(clock.clone());
-        Arc::new(Self { current, options, resolver, clock })
+        Arc::new(Self { current, options, resolver, access_log, clock })
     }
 
     /// Pins the current snapshot and finds the route of a connection; `None` when no one matches.
@@ -59,8 +66,8 @@ impl StreamProxy {
             trusted,
             tls: connection.tls.clone(),
         };
-        let started = Instant::now();
-        Some(StreamSession::new(Arc::clone(self), snapshot, route, client, local.port(), started))
+        let reached = Reached { carrier, port: local.port(), at: Instant::now() };
+        Some(StreamSession::new(Arc::clone(self), snapshot, route, client, reached))
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use super::StreamProxy;
 use super::pump::{Counts, End, pump};
-use super::route::StreamRoute;
+use super::route::{Carrier, StreamRoute};
 use crate::exchange::facts;
 use crate::snapshot::Snapshot;
 use crate::tls::UpstreamTls;
@@ -34,13 +34,20 @@ pub struct StreamSession {
     snapshot: Arc<Snapshot>,
     route: Arc<StreamRoute>,
     facts: Facts,
-    /// The listener's port as seen outside.
-    port: u16,
-    started: Instant,
+    reached: Reached,
     connected: Option<Instant>,
     balance: Option<Balance>,
     tries: Vec<Try>,
     pub(super) counts: Counts,
+}
+
+/// How and when a client reached us.
+#[derive(Clone, Copy)]
+pub(super) struct Reached {
+    pub(super) carrier: Carrier,
+    /// The listener's port as seen outside.
+    pub(super) port: u16,
+    pub(super) at: Instant,
 }
 
 /// What nginx calls the outcome of a stream.
@@ -60,8 +67,7 @@ impl StreamSession {
         snapshot: Arc<Snapshot>,
         route: Arc<StreamRoute>,
         client: Client,
-        port: u16,
-        started: Instant,
+        reached: Reached,
     ) -> Self {
         let mut facts = facts(&snapshot, client, proxy.clock.unix_ms());
         facts.route = Some(route.route.clone());
@@ -71,8 +77,7 @@ impl StreamSession {
             snapshot,
             route,
             facts,
-            port,
-            started,
+            reached,
             connected: None,
             balance: None,
             tries: Vec::new(),
@@ -230,26 +235,21 @@ impl StreamSession {
         Some((service, idle))
     }
 
-    /// Tells log handlers how it went.
+    /// Tells the access log and log handlers how it went.
     pub(super) fn log(&self, status: u16) {
-        let slots = self.route.chain.slots(Phases::LOG);
-        let Ok(head) = nothing() else { return };
-        if slots.is_empty() {
-            return;
-        }
         let millis = |from: Instant, to: Instant| {
             u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
         };
         let now = Instant::now();
         let latencies = Latencies {
-            kong: millis(self.started, self.connected.unwrap_or(now)),
+            kong: millis(self.reached.at, self.connected.unwrap_or(now)),
             upstream: None,
-            request: millis(self.started, now),
+            request: millis(self.reached.at, now),
         };
         let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         let log = SessionLog {
             facts: &self.facts,
-            port: self.port,
+            port: self.reached.port,
             status,
             received: read(&self.counts.received),
             sent: read(&self.counts.sent),
@@ -258,6 +258,15 @@ impl StreamSession {
             tries: &self.tries,
             latencies,
         };
+        if let Some(access_log) = &self.proxy.access_log {
+            let protocol = if self.reached.carrier == Carrier::Udp { "UDP" } else { "TCP" };
+            access_log.stream(&log, protocol);
+        }
+        let slots = self.route.chain.slots(Phases::LOG);
+        let Ok(head) = nothing() else { return };
+        if slots.is_empty() {
+            return;
+        }
         let summary = Summary {
             facts: &self.facts,
             request: &head,

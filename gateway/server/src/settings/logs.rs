@@ -10,6 +10,8 @@ pub(crate) struct Logs {
     pub(crate) level: LogLevel,
     pub(crate) format: LogFormat,
     pub(crate) proxy: LogTargets,
+    /// Every stream.
+    pub(crate) stream_access: LogTarget,
     pub(crate) admin: LogTargets,
     pub(crate) status: LogTargets,
     /// Requests on the direct listeners of the MEC platform.
@@ -21,6 +23,7 @@ impl Logs {
         let mut target = |key| LogTarget::read(reader, key, prefix);
         let proxy =
             LogTargets { access: target("proxy_access_log"), error: target("proxy_error_log") };
+        let stream_access = target("proxy_stream_access_log");
         let admin =
             LogTargets { access: target("admin_access_log"), error: target("admin_error_log") };
         let status =
@@ -30,6 +33,7 @@ impl Logs {
             level: reader.choice("log_level"),
             format: reader.choice("mep_log_format"),
             proxy,
+            stream_access,
             admin,
             status,
             mep_access,
@@ -61,7 +65,8 @@ impl LogTarget {
     fn read(reader: &mut Reader<'_>, key: &str, prefix: &Path) -> Self {
         let text = reader.word(key);
         let (path, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
-        if !rest.is_empty() {
+        // The format of streams is named in the default.
+        if !rest.is_empty() && rest != "basic" {
             reader.note(key, format!("{key}: '{}' after the path has no effect", rest.trim()));
         }
         match path {

@@ -95,6 +95,25 @@ async fn a_certificate_changes_while_serving() {
     assert!(refused.text().contains("certificate does not match key"), "{}", refused.text());
 }
 
+/// What was configured is served again after a restart, before any write.
+#[tokio::test]
+async fn a_restart_shows_the_same_certificates() {
+    let mut gateway = Options::new().set("router_flavor", "expressions").start().await;
+    let ca = Authority::root("ca");
+    certificate(&gateway, &ca.issue("kept", &["a.test"]), &["a.test"]).await;
+    let route = json!({"expression": "tls.sni == \"a.test\" && http.path ^= \"/x\""});
+    post(&gateway, "/routes", route).await.expect(201);
+    gateway.kill().await;
+    gateway.start_again().await;
+    let to = gateway.tls_addr("proxy");
+    assert_eq!(shown(to, "a.test").await, "kept");
+    let request = "GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let told = s_client(to, "-servername a.test", request).await;
+    assert!(told.contains("no Service found with those values"), "{told}");
+    let told = s_client(to, "-servername b.test", request).await;
+    assert!(told.contains("no Route matched with those values"), "{told}");
+}
+
 /// RSA and ECDSA at once: each client gets what it can verify, the better one if it can both.
 #[tokio::test]
 async fn two_kinds_of_keys() {

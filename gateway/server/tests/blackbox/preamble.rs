@@ -67,6 +67,24 @@ async fn the_client_a_trusted_proxy_names() {
     assert_eq!(client(&upstream.only()).0, "198.51.100.7");
 }
 
+/// curl sends a preamble of its own making, and shakes hands after it.
+#[tokio::test]
+async fn as_curl_says_it() {
+    let trusting =
+        Options::new().set("trusted_ips", "127.0.0.0/8").set("real_ip_header", "proxy_protocol");
+    let (gateway, upstream) = start(trusting).await;
+    for url in [gateway.url("proxy", "/x"), gateway.tls_url("proxy", "/x")] {
+        let run = tokio::process::Command::new("curl")
+            .args(["--silent", "--insecure", "--haproxy-protocol", "--write-out", "%{http_code}"])
+            .args(["--output", "/dev/null", &url])
+            .output();
+        let told = tokio::time::timeout(DEADLINE, run).await.expect("curl ends");
+        let told = told.expect("the curl program (Debian package curl)");
+        assert_eq!(String::from_utf8_lossy(&told.stdout), "200", "{url}");
+        assert_eq!(client(&upstream.only()).0, "127.0.0.1");
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_nobody_trusts_names_nobody() {
     for options in [

@@ -218,8 +218,9 @@ async fn datagrams_of_a_client_are_a_session() {
 /// Plugins that work on connections: one refuses, others log.
 #[tokio::test]
 async fn plugins_of_streams() {
-    let options = options("127.0.0.1:0");
+    let options = options("127.0.0.1:0").set("proxy_stream_access_log", "streams.log basic");
     let log = options.prefix().join("log.json");
+    let access = options.prefix().join("streams.log");
     let gateway = options.start().await;
     let to = gateway.stream_addr("tcp");
     let upstream = echo("up", None).await;
@@ -259,6 +260,15 @@ async fn plugins_of_streams() {
     assert_eq!(ask_tcp(to, "hello").await, "");
     let entry = next().await;
     assert_eq!(entry["session"]["status"], 403);
+    let lines = eventually("two lines in the access log", async || {
+        let text = std::fs::read_to_string(&access).ok()?;
+        (text.lines().count() == 2).then_some(text)
+    })
+    .await;
+    let format = regex::Regex::new(
+        r"^127\.0\.0\.1 \[\d\d/\w{3}/\d{4}:[\d:]{8} \+0000\] TCP 200 8 5 \d+\.\d{3}\n127\.0\.0\.1 .* TCP 403 0 0 ",
+    );
+    assert!(format.unwrap().is_match(&lines), "{lines}");
     assert_eq!(entry["tries"], json!([]));
 }
 

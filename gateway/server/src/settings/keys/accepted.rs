@@ -134,7 +134,6 @@ pub(crate) static ACCEPTED: &[Key] = &[
     boolean("privileged_worker", "", "Old spelling of `dedicated_config_processing`."),
     text("proxy_server", "", "Forward proxy for a data plane.").secret(),
     boolean("proxy_server_ssl_verify", "on", "Whether the certificate of that proxy is verified."),
-    text("proxy_stream_access_log", "logs/access.log basic", "Access log of streams."),
     text("proxy_stream_error_log", "logs/error.log", "Error log of streams."),
     boolean("request_debug", "on", "Whether a request may ask for its timings."),
     text("request_debug_token", "", "What it has to show for that from afar."),

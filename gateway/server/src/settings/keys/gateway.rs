@@ -72,6 +72,11 @@ pub(super) const LOGS: Group = Group {
             "Where trouble of the proxy is noted; paths as above.",
         ),
         text(
+            "proxy_stream_access_log",
+            "logs/access.log basic",
+            "Where streams are noted, in the one format there is.",
+        ),
+        text(
             "admin_access_log",
             "logs/admin_access.log",
             "Where requests to the Admin API are noted.",
