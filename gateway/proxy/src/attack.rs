@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use plugins::contract::Scheme;
 use serde_json::{Value, json};
 
-use crate::chain::Chain;
+use crate::chain::Attached;
 use crate::proxy_protocol::preamble;
 use crate::router::condition::HeaderCondition;
 use crate::router::expression::{Program, RequestParts, Subject};
@@ -58,7 +58,7 @@ static ROUTER: LazyLock<Option<Router>> = LazyLock::new(|| {
     }
     let (catalog, _) = edit.finish();
     let compile = |route: Item<Route>| {
-        let chain = Arc::<Chain>::default();
+        let chain = Arc::<Attached>::default();
         CompiledRoute::new(route, None, chain, Flavour::Expressions, None).ok().map(Arc::new)
     };
     let routes: Vec<_> = catalog.all::<Route>().filter_map(compile).collect();

@@ -140,7 +140,7 @@ async fn serve(
     // The file is made only where something will be written to it.
     let stream_log = match settings.listeners.stream[..] {
         [] => None,
-        _ => access_log(&settings.logs.stream_access)?,
+        _ => access_log(&settings.logs.stream_access, logs)?,
     };
     let streams =
         StreamProxy::new(current.clone(), proxy_options.clone(), stream_log, clock.clone());

@@ -201,7 +201,15 @@ impl Listeners {
         let [proxy, admin, status, stream, admin_gui, mep, mep_auth, mep_dns, mep_dns_admin] =
             Self::KEYS.map(|key| (key, reader.listen(key)));
         let all = [
-            &proxy, &admin, &status, &stream, &admin_gui, &mep, &mep_auth, &mep_dns, &mep_dns_admin,
+            &proxy,
+            &admin,
+            &status,
+            &stream,
+            &admin_gui,
+            &mep,
+            &mep_auth,
+            &mep_dns,
+            &mep_dns_admin,
         ];
         let entries: Vec<_> = all
             .into_iter()
