@@ -293,7 +293,8 @@ impl Exchange {
             }
             let Some(instance) = slot.pick(consumer) else { continue };
             if instance.needs != Needs::NOTHING {
-                self.provide(session, instance.needs).await?;
+                let needs = instance.handler.needs_of(session.req_header());
+                self.provide(session, needs).await?;
             }
             let mut request = Request { head: session.req_header_mut(), facts: &mut self.facts };
             let mut flow = if phase == Phases::REWRITE {

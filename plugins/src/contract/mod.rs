@@ -19,6 +19,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use gateway_model::schema::{Record, Schema};
 use gateway_model::{Document, EntityType, PluginSchema, Scopes, Violations};
+use pingora_http::RequestHeader;
 use serde::de::DeserializeOwned;
 
 pub use entry::{SessionLog, WORKSPACE, session_entry};
@@ -74,6 +75,12 @@ pub trait Handler: Send + Sync {
     /// once, when the instance is compiled.
     fn needs(&self) -> Needs {
         Needs::NOTHING
+    }
+
+    /// What of its [needs](Self::needs) it has for a request with this head. Asked for every request
+    /// of an instance that has any: a body that need not be read ahead streams to the upstream.
+    fn needs_of(&self, _: &RequestHeader) -> Needs {
+        self.needs()
     }
 
     /// Before routing; global instances only.

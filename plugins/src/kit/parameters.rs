@@ -14,7 +14,7 @@ impl Parameters {
     /// Those of the query, and over them those of the body of a POST, PUT or PATCH.
     pub(crate) fn of(request: &Request<'_>) -> Self {
         let mut all = Self::of_query(request).0;
-        if [Method::POST, Method::PUT, Method::PATCH].contains(&request.head.method) {
+        if has_body(&request.head.method) {
             all.extend(Self::of_body(request).0);
         }
         Self(all)
@@ -59,6 +59,11 @@ impl Parameters {
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()
     }
+}
+
+/// Whether bodies of requests with this method are looked at.
+pub(crate) fn has_body(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }
 
 fn add(all: &mut Map<String, Value>, name: String, value: Value) {

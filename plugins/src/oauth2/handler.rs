@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use gateway_model::{EntityType, Id, Scopes, Violations};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora_http::RequestHeader;
 use serde_json::json;
 
 use super::config::{Config, Pkce};
@@ -44,6 +45,14 @@ impl Plugin for OAuth2 {
 impl Handler for OAuth2 {
     fn needs(&self) -> Needs {
         Needs::BODY
+    }
+
+    /// What is asked of the plugin stands in the body, and a token may where none is in the header.
+    fn needs_of(&self, head: &RequestHeader) -> Needs {
+        let asks = Endpoint::of(head.uri.path()).is_some();
+        let looks = parameters::has_body(&head.method)
+            && (asks || !head.headers.contains_key(&self.token_header));
+        if looks { Needs::BODY } else { Needs::NOTHING }
     }
 
     fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {

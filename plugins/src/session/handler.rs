@@ -6,6 +6,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use gateway_model::entities::Consumer;
 use gateway_model::{Change, Entity, EntityType, Id, Item, Key, Scopes, Violations};
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora_http::RequestHeader;
 
 use super::config::{Config, LogoutMethod, Storage, Told};
 use super::cookie::Cookies;
@@ -73,6 +74,10 @@ impl Handler for SessionPlugin {
     fn needs(&self) -> Needs {
         let body = self.config.read_body_for_logout.unwrap_or_default();
         if body { Needs::BODY } else { Needs::NOTHING }
+    }
+
+    fn needs_of(&self, head: &RequestHeader) -> Needs {
+        if self.may_log_out(head) { self.needs() } else { Needs::NOTHING }
     }
 
     fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
@@ -155,14 +160,19 @@ impl SessionPlugin {
         self.config.storage.unwrap_or_default()
     }
 
-    fn is_logout(&self, request: &Request<'_>) -> bool {
-        let method = match request.head.method.as_str() {
+    /// Whether requests with this method may log out.
+    fn may_log_out(&self, head: &RequestHeader) -> bool {
+        let method = match head.method.as_str() {
             "GET" => LogoutMethod::Get,
             "POST" => LogoutMethod::Post,
             "DELETE" => LogoutMethod::Delete,
             _ => return false,
         };
-        if !self.config.logout_methods.iter().flatten().any(|one| *one == method) {
+        self.config.logout_methods.iter().flatten().any(|one| *one == method)
+    }
+
+    fn is_logout(&self, request: &Request<'_>) -> bool {
+        if !self.may_log_out(request.head) {
             return false;
         }
         let in_query = self.config.logout_query_arg.as_deref();
