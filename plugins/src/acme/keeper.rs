@@ -26,6 +26,9 @@ pub(super) struct Keeper {
 
 /// How often all names are looked at. Kong does it once a day.
 const ROUND: Duration = Duration::from_secs(3600);
+/// How long a name that failed waits at least: authorities count failures, and five an hour are too
+/// many for the best known one.
+const RETRY: Duration = Duration::from_secs(900);
 /// Seconds one node may be at work on a name before others think it died.
 const CLAIM: u64 = 300;
 /// What marks certificates as ours.
@@ -38,20 +41,33 @@ impl Keeper {
         if !self.is_served().await {
             return;
         }
-        let mut rounds = tokio::time::interval(ROUND);
+        let mut next = tokio::time::Instant::now();
         loop {
             tokio::select! {
-                _ = rounds.tick() => {
-                    for name in self.due() {
-                        self.see_to(&name).await;
-                    }
+                () = tokio::time::sleep_until(next) => {
+                    let wait = self.round().await;
+                    next = tokio::time::Instant::now() + wait;
                 }
                 name = asked.recv() => match name {
-                    Some(name) => self.see_to(&name).await,
+                    // Its client comes again; nobody waits for it here.
+                    Some(name) => drop(self.see_to(&name).await),
                     None => return,
                 },
             }
         }
+    }
+
+    /// Sees to all names; gives how long until the next round.
+    async fn round(&self) -> Duration {
+        let mut wait = ROUND;
+        for name in self.due() {
+            wait = wait.min(match self.see_to(&name).await {
+                Outcome::Done => ROUND,
+                Outcome::Busy => Duration::from_secs(CLAIM),
+                Outcome::Failed => RETRY.max(Duration::from_secs(self.backoff)),
+            });
+        }
+        wait
     }
 
     async fn is_served(&self) -> bool {
@@ -88,40 +104,44 @@ impl Keeper {
     }
 
     /// Gets a certificate for a name, unless another node is at it or it failed lately.
-    async fn see_to(&self, name: &str) {
+    async fn see_to(&self, name: &str) -> Outcome {
         let storage = &self.authority.storage;
         let failed = format!("kong_acme:fail_backoff:{name}");
         let claim = format!("kong_acme:update_lock:acme:{name}");
         if storage.get(&failed).is_some() {
-            return;
+            return Outcome::Failed;
         }
         match storage.claim(&claim, CLAIM).await {
             Ok(true) => {}
-            Ok(false) => return,
-            Err(why) => return tracing::error!(name, %why, "cannot see to a certificate: {why}"),
+            Ok(false) => return Outcome::Busy,
+            Err(why) => {
+                tracing::error!(name, %why, "cannot see to a certificate: {why}");
+                return Outcome::Failed;
+            }
         }
         let got = match self.authority.order(name).await {
             Ok(issued) => self.keep(name, &issued).await.map_err(|why| why.to_string()),
             Err(why) => Err(why.to_string()),
         };
-        let marked = match got {
+        let mut written = storage.remove(&claim).await;
+        let outcome = match got {
             Ok(()) => {
                 tracing::info!(name, "got a certificate for {name}");
-                Ok(())
+                Outcome::Done
             }
             Err(why) => {
                 tracing::error!(name, %why, "got no certificate for {name}: {why}");
-                match self.backoff {
-                    0 => Ok(()),
-                    seconds => storage.put(&failed, "placeholder", Some(seconds)).await,
+                if self.backoff > 0 {
+                    let marked = storage.put(&failed, "placeholder", Some(self.backoff)).await;
+                    written = written.and(marked);
                 }
+                Outcome::Failed
             }
         };
-        for written in [marked, storage.remove(&claim).await] {
-            if let Err(why) = written {
-                tracing::error!(name, %why, "cannot write: {why}");
-            }
+        if let Err(why) = written {
+            tracing::error!(name, %why, "cannot write: {why}");
         }
+        outcome
     }
 
     /// Shows a certificate for a name from now on. The one it follows goes, if it was ours alone.
@@ -147,6 +167,17 @@ impl Keeper {
             .extend(old.map(|old| Change::Delete { kind: Certificate::KIND, key: Key::Id(old) }));
         self.tools.entities.apply(changes).await.map(drop)
     }
+}
+
+/// What came of seeing to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It has its certificate.
+    Done,
+    /// Another node is at it.
+    Busy,
+    /// There is none, now or since a while ago.
+    Failed,
 }
 
 fn object(value: Value) -> Document {
