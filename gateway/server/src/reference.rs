@@ -42,7 +42,7 @@ pub(crate) fn one(plugin: &PluginType) -> String {
 
 /// The doc comment of a record, a sentence for readers: without the file it was taken from.
 fn about(record: &Record) -> String {
-    let text = record.doc.split(" (kong/").next().unwrap_or_default().trim_end_matches('.');
+    let text = record.doc.split("(kong/").next().unwrap_or_default().trim().trim_end_matches('.');
     format!("{text}.")
 }
 

@@ -18,7 +18,8 @@ impl Known for AwsLambda {
     type Config = Config;
 }
 
-/// Has a function at AWS answer requests (kong/plugins/aws-lambda/schema.lua).
+/// Has a function at AWS answer requests; known, and refused at use
+/// (kong/plugins/aws-lambda/schema.lua).
 #[derive(Deserialize, Record)]
 #[record(
     check = Check::MutuallyRequired(&["aws_key", "aws_secret"]),

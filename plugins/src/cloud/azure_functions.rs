@@ -18,7 +18,8 @@ impl Known for AzureFunctions {
     type Config = Config;
 }
 
-/// Has a function at Azure answer requests (kong/plugins/azure-functions/schema.lua).
+/// Has a function at Azure answer requests; known, and refused at use
+/// (kong/plugins/azure-functions/schema.lua).
 #[derive(Deserialize, Record)]
 #[expect(dead_code, reason = "known, not carried out")]
 pub(crate) struct Config {

@@ -37,7 +37,8 @@ impl Known for Guard {
     type Config = GuardConfig;
 }
 
-/// Lets clients fill in prompts by name (kong/plugins/ai-prompt-template/schema.lua).
+/// Lets clients fill in prompts by name; known, and refused at use
+/// (kong/plugins/ai-prompt-template/schema.lua).
 #[derive(Deserialize, Record)]
 #[expect(dead_code, reason = "known, not carried out")]
 pub(crate) struct TemplateConfig {
@@ -64,7 +65,8 @@ pub(crate) struct NamedTemplate {
     template: String,
 }
 
-/// Adds to prompts (kong/plugins/ai-prompt-decorator/schema.lua).
+/// Adds to prompts; known, and refused at use
+/// (kong/plugins/ai-prompt-decorator/schema.lua).
 #[derive(Deserialize, Record)]
 #[record(check = Check::AtLeastOneOf(&["prompts.prepend", "prompts.append"]))]
 #[expect(dead_code, reason = "known, not carried out")]
@@ -112,7 +114,8 @@ pub(crate) enum Role {
     User,
 }
 
-/// Refuses prompts (kong/plugins/ai-prompt-guard/schema.lua).
+/// Refuses prompts; known, and refused at use
+/// (kong/plugins/ai-prompt-guard/schema.lua).
 #[derive(Deserialize, Record)]
 #[record(check = Check::AtLeastOneOf(&["allow_patterns", "deny_patterns"]), check = one_way())]
 #[expect(dead_code, reason = "known, not carried out")]

@@ -16,7 +16,8 @@ impl Known for Proxy {
     type Config = Config;
 }
 
-/// Sends requests to a language model, whoever provides it (kong/plugins/ai-proxy/schema.lua).
+/// Sends requests to a language model, whoever provides it; known, and refused at use
+/// (kong/plugins/ai-proxy/schema.lua).
 #[derive(Deserialize, Record)]
 #[record(
     check = chat_only(), check = same_provider("bedrock"), check = same_provider("gemini"),

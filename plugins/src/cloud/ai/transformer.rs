@@ -28,7 +28,8 @@ impl Known for ResponseTransformer {
     type Config = ResponseConfig;
 }
 
-/// Has a language model rewrite requests (kong/plugins/ai-request-transformer/schema.lua).
+/// Has a language model rewrite requests; known, and refused at use
+/// (kong/plugins/ai-request-transformer/schema.lua).
 #[derive(Deserialize, Record)]
 #[record(check = chat_only(), check = http_proxy(), check = https_proxy())]
 #[expect(dead_code, reason = "known, not carried out")]
@@ -62,7 +63,8 @@ pub(crate) struct RequestConfig {
     llm: Llm,
 }
 
-/// Has a language model rewrite answers (kong/plugins/ai-response-transformer/schema.lua).
+/// Has a language model rewrite answers; known, and refused at use
+/// (kong/plugins/ai-response-transformer/schema.lua).
 #[derive(Deserialize, Record)]
 #[record(check = chat_only(), check = http_proxy(), check = https_proxy())]
 #[expect(dead_code, reason = "known, not carried out")]
