@@ -184,3 +184,22 @@ fn forms_of_the_header() {
         assert_eq!(Signature::read(bad), None, "{bad}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever a client sends, it gets an answer, and not what it has no key for.
+    #[test]
+    fn any_header_is_answered(value in "[ -~]{0,80}", quoted in "[^\"\\p{C}]{0,20}") {
+        let mut rig = bobs_rig();
+        let plugin = rig.plugin("hmac-auth", json!({}));
+        let formed = format!(
+            "hmac username=\"u\", algorithm=\"hmac-sha256\", headers=\"{quoted}\", signature=\"{quoted}\""
+        );
+        for header in [&value, &formed] {
+            let mut exchange = rig.get("/").header("Date", DATE);
+            if exchange.head.append_header("Authorization", header.as_bytes()).is_ok() {
+                let answer = exchange.access(&plugin).unwrap();
+                assert_eq!(answer.status, 401);
+            }
+        }
+    }
+}

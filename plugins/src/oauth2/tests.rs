@@ -6,6 +6,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use gateway_model::{Change, Id};
 use serde_json::{Value, json};
 
+use crate::contract::Needs;
 use crate::test_kit::{Answer, Exchange, Instance, Rig, rig};
 
 /// A service guarded by the plugin, and a consumer `bob` with two applications.
@@ -606,5 +607,53 @@ fn applications() {
     let refused = rig.try_apply(change).unwrap_err();
     for wanted in ["cannot parse 'nope'", "fragment not allowed in 'https://x/#f'", "'app:/x'"] {
         assert!(refused.contains(wanted), "{refused}");
+    }
+}
+
+#[test]
+fn bodies_are_read_where_something_may_stand_in_them() {
+    let stage = stage(json!({}));
+    let check = |exchange: Exchange, reads: bool| {
+        let needs = stage.plugin.handler.needs_of(&exchange.head);
+        let target = exchange.head.uri.to_string();
+        assert_eq!(needs == Needs::BODY, reads, "{} {target}", exchange.head.method);
+    };
+    check(stage.request("/any"), false);
+    check(stage.request("/any").method("POST"), true);
+    check(stage.request("/any").method("POST").bearer("t"), false);
+    check(stage.request("/oauth2/token").method("POST").bearer("t"), true);
+    check(stage.request("/oauth2/token"), false);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(32))]
+
+    /// Whatever is asked of the endpoints, there is an answer, and no token without a proof.
+    #[test]
+    fn any_request_is_answered(
+        body in "[ -~]{0,80}",
+        value in "\\PC{0,20}",
+        basic in proptest::collection::vec(proptest::num::u8::ANY, 0..20),
+    ) {
+        let mut stage = stage(json!({}));
+        let escaped: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(basic));
+        for form in [
+            body.clone(),
+            format!("grant_type=client_credentials&client_id=cid&client_secret={escaped}"),
+            format!("grant_type=authorization_code&{CLIENT}&code={escaped}&code_verifier={escaped}"),
+            format!("grant_type=refresh_token&{CLIENT}&refresh_token={escaped}"),
+        ] {
+            let mut exchange =
+                stage.post("/oauth2/token", &form).header("Authorization", &basic);
+            let answer = exchange.access(&stage.plugin).unwrap();
+            assert!([400, 401].contains(&answer.status), "{form}: {}", answer.body);
+        }
+        let form = format!(
+            "response_type=code&client_id=cid&scope={escaped}&redirect_uri={escaped}&state={escaped}\
+             &code_challenge={escaped}&code_challenge_method={escaped}"
+        );
+        let (status, _) = stage.authorize(&form);
+        assert_eq!(status, 400);
     }
 }
