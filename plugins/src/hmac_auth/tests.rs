@@ -61,12 +61,14 @@ fn what_is_signed() {
     let target = format!("date: {DATE}\n@request-target: get /a?b=%20");
     let absent = format!("x-none:\ndate: {DATE}");
     let host = format!("Host: gw.test\ndate: {DATE}");
+    let without_query = format!("date: {DATE}\nGET /a HTTP/1.1");
     for (headers, text) in [
         ("date", format!("date: {DATE}")),
         ("date request-line", line),
         ("date @request-target", target),
         ("x-none date", absent),
         ("Host date", host),
+        ("date request-line", without_query),
     ] {
         let proof = usual(headers, &text);
         let request =
@@ -83,6 +85,10 @@ fn what_is_signed() {
         move |rig: &Rig| rig.get("/").header("Date", DATE).header("Authorization", &date(&text))
     };
     check(json!({}), request("date: other".into()), DIFFERENT);
+    let other = usual("date request-line", &format!("date: {DATE}\nGET /a?b=1 HTTP/1.1"));
+    let request =
+        |rig: &Rig| rig.get("/a?b=2").header("Date", DATE).header("Authorization", &other);
+    check(json!({}), request, DIFFERENT);
 }
 
 #[test]
