@@ -3,6 +3,7 @@
 //! A new one is a line in [`ALL`], with a kind of its own when no [`Kind`] fits.
 
 mod mp1;
+mod plugin;
 mod proxied;
 mod writes;
 
@@ -26,6 +27,7 @@ pub(crate) struct Scenario {
 enum Kind {
     /// A GET of 1 KiB from the upstream.
     Proxied(Shape),
+    Plugins,
     Discover,
     Register,
     Writes,
@@ -53,6 +55,11 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "tls",
         about: "as jwt, over kept connections of TLS 1.3",
         kind: Kind::Proxied(Shape { tls: true, ..Shape::JWT }),
+    },
+    Scenario {
+        name: "plugins",
+        about: "as plain, with one plugin at a time: a row for each",
+        kind: Kind::Plugins,
     },
     Scenario {
         name: "writes",
@@ -112,6 +119,7 @@ impl Scenario {
     pub(crate) async fn run(&self, bench: &Bench) -> Result<Vec<Row>> {
         match &self.kind {
             Kind::Proxied(shape) => proxied::run(bench, self.name, shape).await,
+            Kind::Plugins => plugin::run(bench).await,
             Kind::Discover => mp1::discover(bench, self.name).await,
             Kind::Register => mp1::register(bench, self.name).await,
             Kind::Writes => writes::run(bench, self.name).await,

@@ -1,0 +1,95 @@
+//! What one plugin costs: the same request, with it alone before the upstream. A row is read against
+//! `plain`.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::take_turns;
+use crate::Bench;
+use crate::gateway::Gateway;
+use crate::load::{Get, Traffic};
+use crate::report::Row;
+use crate::upstream;
+
+/// One plugin, and a request it lets through.
+struct Case {
+    name: &'static str,
+    config: fn() -> Value,
+    path: &'static str,
+    token: Option<&'static str>,
+}
+
+const TOKEN: &str = "one-token-of-one-application";
+
+const fn case(name: &'static str, config: fn() -> Value) -> Case {
+    Case { name, config, path: "/one", token: None }
+}
+
+fn nothing() -> Value {
+    json!({})
+}
+
+/// Plugins that do their work with every request. Those of EdgeGallery are measured together, as
+/// `jwt`.
+const CASES: &[Case] = &[
+    Case { path: "/one?apikey=kk", ..case("key-auth", nothing) },
+    Case {
+        token: Some(TOKEN),
+        ..case("oauth2", || json!({"enable_client_credentials": true, "global_credentials": true}))
+    },
+    case("bot-detection", nothing),
+    case("cors", nothing),
+    case("ip-restriction", || json!({"allow": ["127.0.0.0/8"]})),
+    case("request-size-limiting", nothing),
+    case("correlation-id", nothing),
+    // A limit that is counted and never reached.
+    case("rate-limiting", || json!({"minute": 1_000_000_000, "policy": "local"})),
+    case("response-transformer", || json!({"remove": {"headers": ["server"]}})),
+    case(
+        "prometheus",
+        || json!({"status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true}),
+    ),
+];
+
+/// A row for each plugin.
+pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for case in CASES {
+        rows.extend(one(bench, case).await.with_context(|| case.name)?);
+    }
+    Ok(rows)
+}
+
+async fn one(bench: &Bench, case: &Case) -> Result<Vec<Row>> {
+    let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+    let url = format!("http://{}", bench.upstream.address);
+    gateway.create("/services", &json!({"name": "one", "url": url})).await?;
+    let plugin = json!({"name": case.name, "config": (case.config)()});
+    gateway.create("/services/one/plugins", &plugin).await?;
+    gateway.create("/services/one/routes", &json!({"paths": ["/one"]})).await?;
+    gateway.create("/consumers", &json!({"username": "bob"})).await?;
+    gateway.create("/consumers/bob/key-auth", &json!({"key": "kk"})).await?;
+    let application =
+        json!({"name": "app", "client_id": "cid", "redirect_uris": ["http://x.test"]});
+    gateway.create("/consumers/bob/oauth2", &application).await?;
+    let token = json!({
+        "credential": {"client_id": "cid"}, "expires_in": 0, "access_token": TOKEN,
+    });
+    gateway.create("/oauth2_tokens", &token).await?;
+
+    let request = Get { path: case.path.to_owned(), token: case.token.map(str::to_owned) };
+    let traffic = Traffic::plain(vec![request]);
+    check(&gateway, &traffic, case).await?;
+    take_turns(bench, case.name, gateway, &traffic).await
+}
+
+/// Sends one request to see that the plugin lets it through.
+async fn check(gateway: &Gateway, traffic: &Traffic, case: &Case) -> Result<()> {
+    let origin = gateway.origin("proxy", traffic.scheme)?;
+    let request = traffic.client()?.get(format!("{origin}{}", case.path));
+    let request = case.token.iter().fold(request, |request, token| request.bearer_auth(token));
+    let answer = request.send().await?;
+    ensure!(answer.status() == 200, "{}: {}", case.path, answer.status());
+    ensure!(answer.bytes().await?.len() == upstream::BODY, "{}: another body", case.path);
+    Ok(())
+}
