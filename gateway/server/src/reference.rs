@@ -142,6 +142,9 @@ fn fields(record: &Record, prefix: &str, rows: &mut String, notes: &mut Vec<Stri
 
 /// Type and rules of a field.
 fn described(field: &Field) -> String {
+    if field.expires {
+        return "seconds to live".to_owned();
+    }
     let mut parts = vec![kind(&field.kind)];
     parts.extend(field.rules.iter().filter_map(rule));
     if let Kind::Array(element) | Kind::Set(element) = &field.kind {

@@ -23,9 +23,10 @@ pub(crate) struct AcmeStorage {
     pub(super) value: Secret<String>,
     /// Unix seconds of creation.
     #[record(auto = Auto::CreatedAt)]
+    #[expect(dead_code, reason = "for operators")]
     created_at: u64,
-    /// Seconds after its creation at which it stops to be known; unset keeps it for ever.
-    #[record(between(0, 100_000_000))]
+    /// When it stops to be known, in Unix milliseconds; unset keeps it for ever.
+    #[record(expires)]
     ttl: Option<u64>,
 }
 
@@ -34,8 +35,8 @@ impl Entity for AcmeStorage {
 }
 
 impl AcmeStorage {
-    /// Whether it is not known any more.
+    /// Whether it is not known any more at `now`, in Unix milliseconds.
     pub(super) fn is_gone(&self, now: u64) -> bool {
-        self.ttl.is_some_and(|ttl| self.created_at.saturating_add(ttl) <= now)
+        self.ttl.is_some_and(|end| end <= now)
     }
 }

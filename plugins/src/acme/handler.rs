@@ -72,7 +72,7 @@ impl Handler for Acme {
         if token.is_empty() || !self.names.allow(&host(request)) {
             return Flow::Continue;
         }
-        let now = self.tools.clock.unix_seconds();
+        let now = self.tools.clock.unix_ms();
         let answer = request.facts.catalog.by::<AcmeStorage>("key", &challenge_name(token));
         let (status, text) = match answer.filter(|answer| !answer.is_gone(now)) {
             Some(answer) => (StatusCode::OK, format!("{}\n", answer.value.expose())),

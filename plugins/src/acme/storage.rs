@@ -15,7 +15,7 @@ impl Storage {
     /// A value that is there and not over.
     pub(super) fn get(&self, name: &str) -> Option<String> {
         let stored = self.0.entities.catalog()?.by::<AcmeStorage>("key", name)?;
-        let now = self.0.clock.unix_seconds();
+        let now = self.0.clock.unix_ms();
         (!stored.is_gone(now)).then(|| stored.value.expose().clone())
     }
 
@@ -36,7 +36,7 @@ impl Storage {
 
     /// Takes a name for itself for some seconds; false when somebody else has it.
     pub(super) async fn claim(&self, name: &str, ttl: u64) -> Result<bool, Rejection> {
-        let now = self.0.clock.unix_seconds();
+        let now = self.0.clock.unix_ms();
         let held = name.to_owned();
         let free = Condition::new(move |catalog| {
             match catalog.by::<AcmeStorage>("key", &held).filter(|one| !one.is_gone(now)) {
@@ -54,14 +54,11 @@ impl Storage {
     }
 }
 
-/// A value's time runs from its creation: it is made anew.
 fn replace(name: &str, value: &str, ttl: Option<u64>) -> Vec<Change> {
-    let document = Document::from_iter([
-        ("key".to_owned(), name.into()),
-        ("value".to_owned(), value.into()),
-        ("ttl".to_owned(), ttl.into()),
-    ]);
-    vec![delete(name), Change::Insert { kind: AcmeStorage::KIND, document }]
+    let document =
+        Document::from_iter([("value".to_owned(), value.into()), ("ttl".to_owned(), ttl.into())]);
+    let key = Key::Unique("key", name.to_owned());
+    vec![Change::Upsert { kind: AcmeStorage::KIND, key, document }]
 }
 
 fn delete(name: &str) -> Change {

@@ -192,9 +192,10 @@ fn what_is_refused() {
         json!({"http_endpoint": "ftp://h/"}),
         "schema violation (config.http_endpoint: only http and https are supported)",
     );
+    // A reference that leads nowhere.
     check(
         json!({"http_endpoint": "{vault://env/collector}"}),
-        "schema violation (config.http_endpoint: vault references are not available yet)",
+        "schema violation (config.http_endpoint: could not parse url)",
     );
     check(
         json!({"http_endpoint": "http://h/", "headers": {"host": "x"}}),

@@ -169,7 +169,7 @@ impl OAuth2 {
         let invalid = || Refusal::request("Invalid code");
         let code = asked.parameters.text("code");
         let code = code.and_then(|code| asked.catalog.by::<Code>("code", code));
-        let now = self.tools.clock.unix_seconds();
+        let now = self.tools.clock.unix_ms();
         let code = code.filter(|code| !code.is_gone(now)).ok_or_else(invalid)?;
         let elsewhere = asked.service.is_some() && same(code.service.as_ref()) != asked.service;
         if elsewhere || code.credential.id != client.id() {
@@ -245,7 +245,7 @@ impl OAuth2 {
         let invalid = || Refusal::request("Invalid refresh_token");
         let token = asked.parameters.text("refresh_token");
         let token = token.and_then(|token| asked.catalog.by::<Token>("refresh_token", token));
-        let now = self.tools.clock.unix_seconds();
+        let now = self.tools.clock.unix_ms();
         let token = token.filter(|token| !token.is_gone(now)).ok_or_else(invalid)?;
         if asked.service.is_some() && same(token.service.as_ref()) != asked.service {
             return Err(invalid().into());
@@ -298,12 +298,15 @@ impl OAuth2 {
     /// Gives a token anew in the place of the old one.
     async fn renew(&self, token: &Item<Token>) -> Result<Members, Rejection> {
         let seconds = self.lifetime();
+        let now = self.tools.clock.unix_ms();
+        // As it is stored: the time of the end, not seconds to live.
+        let end = self.kept_for(seconds).map(|ttl| now.saturating_add(ttl * 1000));
         let mut document = token.document().clone();
         for (name, value) in [
             ("access_token", Value::from(random_text())),
             ("expires_in", seconds.into()),
-            ("created_at", self.tools.clock.unix_seconds().into()),
-            ("ttl", self.kept_for(seconds).into()),
+            ("created_at", (now / 1000).into()),
+            ("ttl", end.into()),
         ] {
             document.insert(name.to_owned(), value);
         }

@@ -51,7 +51,7 @@ impl OAuth2 {
         let text = self.find(request).filter(|text| !text.is_empty()).ok_or_else(|| {
             self.challenged(StatusCode::UNAUTHORIZED, None, "The access token is missing")
         })?;
-        let now = self.tools.clock.unix_seconds();
+        let now = self.tools.clock.unix_ms();
         let catalog = &request.facts.catalog;
         let token = catalog.by::<Token>("access_token", &text);
         let token = token.filter(|token| !token.is_gone(now)).ok_or_else(|| invalid(INVALID))?;

@@ -46,9 +46,9 @@ pub(crate) struct Token {
     pub(super) authenticated_userid: Option<String>,
     /// What it may be used for, by spaces.
     pub(super) scope: Option<String>,
-    /// Seconds after its creation at which it stops to be known, the refresh token with it; unset
-    /// keeps it for ever.
-    #[record(between(0, 100_000_000))]
+    /// When it stops to be known, the refresh token with it, in Unix milliseconds; unset keeps it for
+    /// ever.
+    #[record(expires)]
     ttl: Option<u64>,
 }
 
@@ -64,15 +64,16 @@ impl Entity for Token {
 }
 
 impl Token {
-    /// Whether it does not let in any more. It may still be renewed.
+    /// Whether it does not let in any more at `now`, in Unix milliseconds. It may still be renewed.
     pub(super) fn is_expired(&self, now: u64) -> bool {
-        let age = i64::try_from(now.saturating_sub(self.created_at)).unwrap_or(i64::MAX);
+        let age = (now / 1000).saturating_sub(self.created_at);
+        let age = i64::try_from(age).unwrap_or(i64::MAX);
         self.expires_in > 0 && age > self.expires_in
     }
 
-    /// Whether it is not known any more.
+    /// Whether it is not known any more at `now`, in Unix milliseconds.
     pub(super) fn is_gone(&self, now: u64) -> bool {
-        is_gone(self.created_at, self.ttl, now)
+        self.ttl.is_some_and(|end| end <= now)
     }
 }
 
@@ -85,6 +86,7 @@ pub(crate) struct Code {
     id: Id,
     /// Unix seconds of creation.
     #[record(auto = Auto::CreatedAt)]
+    #[expect(dead_code, reason = "for operators")]
     created_at: u64,
     /// The service its token will be good for; unset for every one.
     #[record(cascade)]
@@ -107,8 +109,8 @@ pub(crate) struct Code {
     /// The instance that gave it.
     #[record(cascade)]
     pub(super) plugin: Option<Ref<PluginInstance>>,
-    /// Seconds after its creation at which it stops to be known.
-    #[record(between(0, 100_000_000))]
+    /// When it stops to be known, in Unix milliseconds.
+    #[record(expires)]
     ttl: Option<u64>,
 }
 
@@ -124,12 +126,8 @@ impl Entity for Code {
 }
 
 impl Code {
-    /// Whether it is not known any more.
+    /// Whether it is not known any more at `now`, in Unix milliseconds.
     pub(super) fn is_gone(&self, now: u64) -> bool {
-        is_gone(self.created_at, self.ttl, now)
+        self.ttl.is_some_and(|end| end <= now)
     }
-}
-
-fn is_gone(created_at: u64, ttl: Option<u64>, now: u64) -> bool {
-    ttl.is_some_and(|ttl| created_at.saturating_add(ttl) <= now)
 }
