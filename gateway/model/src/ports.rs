@@ -103,6 +103,35 @@ pub struct Caller {
     pub by_gateway: bool,
 }
 
+/// Counters that outlive a process, or that nodes share. What a key means is the caller's.
+pub trait CounterStore: Send + Sync {
+    /// Adds to counters, and gives what each then is, in the order of the steps. A step of 0 only
+    /// reads. Counters that are past their time are gone. `now` is in Unix seconds.
+    ///
+    /// All steps are done or none is known to be.
+    fn add(&self, steps: Vec<CounterStep>, now: u64) -> CounterFuture<'_>;
+}
+
+/// What [`CounterStore::add`] gives.
+pub type CounterFuture<'s> =
+    Pin<Box<dyn Future<Output = Result<Vec<u64>, CounterError>> + Send + 's>>;
+
+/// An addition to one counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterStep {
+    /// Which.
+    pub key: String,
+    /// How much.
+    pub by: u64,
+    /// When it is gone, Unix seconds.
+    pub expires: u64,
+}
+
+/// Why counters could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CounterError(pub String);
+
 /// Writes entities for whoever is not the control plane: the tokens, sessions and certificates of
 /// plugins. They are entities as any other, known to every node and kept over a restart.
 pub trait Entities: Send + Sync {

@@ -11,6 +11,7 @@ pub mod sealed;
 pub mod sqlite;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use gateway_model::{Document, Id, Revision, Write};
@@ -109,6 +110,30 @@ pub trait Store: Send + Sync + 'static {
     async fn moved(&self, known: Revision) {
         let _ = known;
         std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        (**self).load().await
+    }
+
+    async fn load_since(&self, known: Revision) -> Result<Delta, StoreError> {
+        (**self).load_since(known).await
+    }
+
+    async fn commit(
+        &self,
+        base: Revision,
+        next: Revision,
+        rows: &[Row<'_>],
+    ) -> Result<(), StoreError> {
+        (**self).commit(base, next, rows).await
+    }
+
+    async fn moved(&self, known: Revision) {
+        (**self).moved(known).await;
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gateway_model::ports::{CounterError, CounterFuture, CounterStep, CounterStore};
 use gateway_model::{Document, Revision};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -28,7 +29,8 @@ pub struct Sqlite {
 }
 
 /// One script a schema version, applied in order; the file's `user_version` counts them.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/sqlite/1.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/sqlite/1.sql"), include_str!("migrations/sqlite/2.sql")];
 
 /// Rows a statement; four parameters a row stay far below SQLite's limit of 32,766.
 const ROWS_PER_STATEMENT: usize = 500;
@@ -186,6 +188,50 @@ impl Store for Sqlite {
             put(&mut transaction, next, rows).await.map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
+    }
+}
+
+impl Sqlite {
+    async fn count(&self, steps: &[CounterStep], now: u64) -> Result<Vec<u64>, sqlx::Error> {
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query("DELETE FROM counters WHERE expires <= ?1")
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+        let mut values = Vec::with_capacity(steps.len());
+        for step in steps {
+            let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            let value: Option<i64> = if step.by == 0 {
+                sqlx::query_scalar("SELECT value FROM counters WHERE key = ?1")
+                    .bind(&step.key)
+                    .fetch_optional(&mut *transaction)
+                    .await?
+            } else {
+                sqlx::query_scalar(
+                    "INSERT INTO counters (key, value, expires) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT (key) DO UPDATE SET value = value + excluded.value \
+                     RETURNING value",
+                )
+                .bind(&step.key)
+                .bind(signed(step.by))
+                .bind(signed(step.expires))
+                .fetch_optional(&mut *transaction)
+                .await?
+            };
+            values.push(value.unwrap_or_default().unsigned_abs());
+        }
+        transaction.commit().await?;
+        Ok(values)
+    }
+}
+
+impl CounterStore for Sqlite {
+    fn add(&self, steps: Vec<CounterStep>, now: u64) -> CounterFuture<'_> {
+        Box::pin(async move {
+            let failed = |cause| CounterError(self.failed("counting", cause).in_full());
+            self.count(&steps, now).await.map_err(failed)
+        })
     }
 }
 

@@ -34,7 +34,10 @@ pub enum Status {
 }
 
 /// Name and script of each migration, in order of their versions.
-const ALL: &[(&str, &str)] = &[("documents", include_str!("../migrations/postgres/1.sql"))];
+const ALL: &[(&str, &str)] = &[
+    ("documents", include_str!("../migrations/postgres/1.sql")),
+    ("counters", include_str!("../migrations/postgres/2.sql")),
+];
 
 /// Creates the schema where it is missing, and does every migration. On a database that was
 /// bootstrapped before it does nothing. Gives what it did.
@@ -124,10 +127,12 @@ pub async fn reset(options: &Options) -> Result<bool, StoreError> {
     if !bootstrapped(&mut *transaction).await.map_err(work.failed())? {
         return Ok(false);
     }
-    sqlx::raw_sql("DROP TABLE documents, revision, gateway_migrations")
-        .execute(&mut *transaction)
-        .await
-        .map_err(work.failed())?;
+    sqlx::raw_sql(
+        "DROP TABLE IF EXISTS counters; DROP TABLE documents, revision, gateway_migrations",
+    )
+    .execute(&mut *transaction)
+    .await
+    .map_err(work.failed())?;
     transaction.commit().await.map_err(work.failed())?;
     Ok(true)
 }

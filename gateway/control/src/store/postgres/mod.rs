@@ -7,6 +7,7 @@
 //! Traffic never waits for the database. While it is away commits are refused at once, and what
 //! is served stays; once it is back everything goes on without being told to.
 
+mod counters;
 mod listen;
 pub mod migrations;
 mod options;
