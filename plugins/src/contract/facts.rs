@@ -254,3 +254,8 @@ impl Identity {
         self.credential = credential;
     }
 }
+
+/// Says that the answer a handler gives is one an upstream gave: it goes out with the headers such
+/// have (`Via`, latencies), and keeps its `Server`. A handler leaves it in [`Facts::notes`].
+#[derive(Clone, Copy, Debug)]
+pub struct Relayed;

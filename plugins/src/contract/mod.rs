@@ -8,6 +8,7 @@
 
 pub(crate) mod entry;
 mod facts;
+mod page;
 mod reply;
 mod request;
 mod response;
@@ -25,12 +26,13 @@ use serde::de::DeserializeOwned;
 pub use entry::{SessionLog, WORKSPACE, session_entry};
 pub use facts::{
     AuthenticatedGroups, BodyLimit, Captures, Client, Credential, Facts, ForwardedFor, Identity,
-    LogMembers, Overrides, RequestBody, Scheme, TlsFacts,
+    LogMembers, Overrides, Relayed, RequestBody, Scheme, TlsFacts,
 };
+pub use page::{AdminPage, PageAnswer, PageCall};
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;
 pub use response::{Chunk, Response, Source};
-pub use setup::{Entities, Setup, Tools};
+pub use setup::{Entities, Node, Setup, Tools, Tracing};
 pub use summary::{Latencies, Summary, Try};
 
 /// A kind of plugin: its name, place, schema, and how an instance becomes a handler.
@@ -51,6 +53,8 @@ pub trait Plugin: Handler + Sized + 'static {
     const DEFAULT_PROTOCOLS: &'static [&'static str] = HTTP;
     /// Credentials and the like; the Admin API serves them.
     const ENTITIES: &'static [&'static EntityType] = &[];
+    /// Paths of the Admin API it brings.
+    const PAGES: &'static [AdminPage] = &[];
     /// One struct: schema, defaults, documentation.
     type Config: Schema + DeserializeOwned;
 
@@ -184,6 +188,8 @@ pub struct PluginType {
     pub phases: Phases,
     /// The kinds it brings.
     pub entities: &'static [&'static EntityType],
+    /// Paths of the Admin API it brings.
+    pub pages: &'static [AdminPage],
     schema: fn() -> PluginSchema,
     build: Build,
 }
@@ -196,6 +202,7 @@ impl PluginType {
             priority: P::PRIORITY,
             phases: P::PHASES,
             entities: P::ENTITIES,
+            pages: P::PAGES,
             schema: schema::<P>,
             build: build::<P>,
         }

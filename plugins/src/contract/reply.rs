@@ -24,6 +24,8 @@ pub enum ReplyBody {
     Message(String),
     /// These bytes of this type.
     Bytes(HeaderValue, Bytes),
+    /// These bytes; what they are is not told.
+    Untyped(Bytes),
     /// None.
     Empty,
 }

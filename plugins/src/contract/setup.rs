@@ -1,12 +1,13 @@
-//! [`Setup`] and [`Tools`]: what a plugin is built with.
+//! [`Setup`] and [`Tools`]: what a plugin is built with; [`Node`]: where.
 
 use std::any::{Any, TypeId};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use gateway_model::entities::PluginInstance;
-use gateway_model::ports;
-use gateway_model::{Catalog, Change, Clock, Item, Rejection};
+use gateway_model::ports::{self, CounterStore};
+use gateway_model::{Catalog, Change, Clock, Id, Item, Rejection};
 
 /// What one instance is built with.
 pub struct Setup<'a> {
@@ -26,9 +27,59 @@ pub struct Tools {
     pub client: reqwest::Client,
     /// Where metric families are registered.
     pub metrics: prometheus::Registry,
+    /// The process and the machine.
+    pub node: Node,
+    /// Counters in the durable store, where there is one.
+    pub counters: Option<Arc<dyn CounterStore>>,
     /// Where tokens, sessions and certificates are written.
     pub entities: Entities,
     shared: DashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+/// The process and the machine, as plugins tell others of them.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Stays the same over restarts.
+    pub id: Id,
+    /// The machine's name.
+    pub hostname: String,
+    /// The socket of the machine's system log.
+    pub syslog: PathBuf,
+    /// What is traced.
+    pub tracing: Tracing,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            id: Id::random(),
+            hostname: "localhost".to_owned(),
+            syslog: "/dev/log".into(),
+            tracing: Tracing::default(),
+        }
+    }
+}
+
+/// What is traced (`tracing_instrumentations`, `tracing_sampling_rate`).
+#[derive(Clone, Debug)]
+pub struct Tracing {
+    /// `request`, `balancer`, `all` …; empty means nothing is.
+    pub instrumentations: Vec<String>,
+    /// The share of requests, from 0 to 1.
+    pub sampling_rate: f64,
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self { instrumentations: Vec::new(), sampling_rate: 0.01 }
+    }
+}
+
+impl Tracing {
+    /// Whether this part is traced.
+    pub fn has(&self, part: &str) -> bool {
+        self.instrumentations.iter().any(|one| one == part || one == "all")
+    }
 }
 
 impl Tools {
@@ -39,8 +90,30 @@ impl Tools {
         client: reqwest::Client,
         metrics: prometheus::Registry,
     ) -> Self {
-        let entities = Entities::default();
-        Self { clock, runtime, client, metrics, entities, shared: DashMap::new() }
+        Self {
+            clock,
+            runtime,
+            client,
+            metrics,
+            entities: Entities::default(),
+            node: Node::default(),
+            counters: None,
+            shared: DashMap::new(),
+        }
+    }
+
+    /// Says where nodes count together.
+    #[must_use]
+    pub fn counting_in(mut self, counters: Option<Arc<dyn CounterStore>>) -> Self {
+        self.counters = counters;
+        self
+    }
+
+    /// Says where this is.
+    #[must_use]
+    pub fn on(mut self, node: Node) -> Self {
+        self.node = node;
+        self
     }
 
     /// The one `T` of this process, made at first use. For what all instances of a plugin share:

@@ -55,7 +55,7 @@ impl From<Reply> for Answer {
                 .collect(),
             body: match reply.body {
                 ReplyBody::Message(text) => serde_json::json!({ "message": text }),
-                ReplyBody::Bytes(_, bytes) => {
+                ReplyBody::Bytes(_, bytes) | ReplyBody::Untyped(bytes) => {
                     let text = std::str::from_utf8(&bytes).unwrap();
                     serde_json::from_str(text).unwrap_or_else(|_| text.into())
                 }

@@ -7,7 +7,7 @@ use gateway_model::ports::{self, Applied, Applying};
 use gateway_model::{Catalog, Change, Clock, Id, Item, Key, Registry, Stored};
 use serde_json::Value;
 
-use crate::contract::{Handler, PluginType, Setup, Tools};
+use crate::contract::{Handler, Node, PluginType, Setup, Tools};
 use crate::test_kit::Exchange;
 
 /// 2026-01-01T00:00:30Z: the middle of a minute, so that windows do not turn by accident.
@@ -15,7 +15,12 @@ const NOW: u64 = 1_767_225_630_000;
 
 /// A rig with nothing configured, standing at half past midnight's minute of 2026.
 pub(crate) fn rig() -> Rig {
-    Rig::new()
+    rig_on(Node::default())
+}
+
+/// As [`rig`], in another place.
+pub(crate) fn rig_on(node: Node) -> Rig {
+    Rig::new(node)
 }
 
 /// A catalog and the tools of a process.
@@ -57,7 +62,7 @@ pub(crate) struct Instance {
 }
 
 impl Rig {
-    fn new() -> Self {
+    fn new(node: Node) -> Self {
         static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
         let runtime = tokio::runtime::Handle::try_current().unwrap_or_else(|_| {
             RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().unwrap()).handle().clone()
@@ -66,7 +71,8 @@ impl Rig {
         crate::register(&mut registry);
         let clock = Clock::fixed(NOW);
         let client = crate::kit::http::client(std::time::Duration::from_secs(60)).unwrap();
-        let tools = Tools::new(clock.clone(), runtime, client, prometheus::Registry::new());
+        let tools =
+            Tools::new(clock.clone(), runtime, client, prometheus::Registry::new()).on(node);
         let catalog = Arc::new(Catalog::empty(Arc::new(registry)));
         let served = Mutex::new(Arc::clone(&catalog));
         let writer = Arc::new(Writer { clock: clock.clone(), served });
