@@ -12,7 +12,7 @@ pub(crate) struct Config {
     /// Whether the file is opened for each write: needed when others move it away.
     #[record(default = false)]
     pub(super) reopen: bool,
-    /// Members computed by Lua code. Not available yet: must be empty.
+    /// Members by dotted path, of Lua code. Of that there are constants only: `return 'v'`.
     #[record(keys(|k| k.len_min(1)), values(|v| v.len_min(1)))]
     pub(super) custom_fields_by_lua: Option<BTreeMap<String, String>>,
 }

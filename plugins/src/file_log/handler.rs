@@ -10,12 +10,13 @@ use tokio::sync::Mutex;
 
 use super::config::Config;
 use crate::contract::{ANY, Handler, Phases, Plugin, Setup, Summary};
-use crate::kit::entries;
+use crate::kit::entries::{self, CustomMembers};
 use crate::kit::queue::{Deliver, Queue, Queues};
 
 /// One instance (kong/plugins/file-log/handler.lua).
 pub(crate) struct FileLog {
     queue: Arc<Queue>,
+    members: CustomMembers,
 }
 
 impl Plugin for FileLog {
@@ -26,18 +27,18 @@ impl Plugin for FileLog {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        entries::no_lua(config.custom_fields_by_lua.as_ref())?;
+        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?;
         let appender = || {
             let Config { path, reopen, .. } = config;
             Ok(Appender { path, reopen, open: Mutex::new(None) }.deliver())
         };
-        Ok(Self { queue: Queues::of(setup, entries::AT_ONCE, appender)? })
+        Ok(Self { queue: Queues::of(setup, entries::AT_ONCE, appender)?, members })
     }
 }
 
 impl Handler for FileLog {
     fn log(&self, summary: &Summary<'_>) {
-        entries::push(&self.queue, summary);
+        entries::push(&self.queue, summary, &self.members);
     }
 }
 

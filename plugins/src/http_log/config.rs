@@ -40,7 +40,7 @@ pub(crate) struct Config {
     pub(super) headers: Option<BTreeMap<String, Secret<String>>>,
     /// How entries wait and are delivered.
     pub(super) queue: QueueConfig,
-    /// Members computed by Lua code. Not available yet: must be empty.
+    /// Members by dotted path, of Lua code. Of that there are constants only: `return 'v'`.
     #[record(keys(|k| k.len_min(1)), values(|v| v.len_min(1)))]
     pub(super) custom_fields_by_lua: Option<BTreeMap<String, String>>,
 }

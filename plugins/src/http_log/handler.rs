@@ -9,12 +9,14 @@ use reqwest::Url;
 
 use super::config::Config;
 use crate::contract::{ANY, Handler, Phases, Plugin, Setup, Summary};
-use crate::kit::entries;
-use crate::kit::queue::{Deliver, Parameters, Queue, Queues};
+use crate::kit::entries::{self, CustomMembers};
+use crate::kit::http::{NO_VAULT, endpoint, finish, reason};
+use crate::kit::queue::{Deliver, Queue, Queues, milliseconds};
 
 /// One instance (kong/plugins/http-log/handler.lua).
 pub(crate) struct HttpLog {
     queue: Arc<Queue>,
+    members: CustomMembers,
 }
 
 impl Plugin for HttpLog {
@@ -25,31 +27,19 @@ impl Plugin for HttpLog {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        entries::no_lua(config.custom_fields_by_lua.as_ref())?;
-        let parameters = parameters(&config);
+        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?;
+        let mut parameters = config.queue.parameters();
+        parameters.deprecated(config.queue_size, config.flush_timeout);
         let one_by_one = parameters.max_batch_size == 1;
         let collector = || Collector::new(&config, one_by_one).map(Collector::deliver);
-        Ok(Self { queue: Queues::of(setup, parameters, collector)? })
+        Ok(Self { queue: Queues::of(setup, parameters, collector)?, members })
     }
 }
 
 impl Handler for HttpLog {
     fn log(&self, summary: &Summary<'_>) {
-        entries::push(&self.queue, summary);
+        entries::push(&self.queue, summary, &self.members);
     }
-}
-
-/// The queue's parameters; the deprecated names count where they say something else than their old
-/// defaults (kong/tools/queue.lua, get_plugin_params).
-fn parameters(config: &Config) -> Parameters {
-    let mut parameters = config.queue.parameters();
-    if let Some(size) = config.queue_size.filter(|size| *size != 1) {
-        parameters.max_batch_size = size.max(1);
-    }
-    if let Some(delay) = config.flush_timeout.filter(|delay| *delay != 2.0) {
-        parameters.max_coalescing_delay = crate::kit::queue::seconds(Some(delay), 2.0);
-    }
-    parameters
 }
 
 /// Where entries go, and how.
@@ -65,15 +55,8 @@ struct Collector {
 impl Collector {
     fn new(config: &Config, one_by_one: bool) -> Result<Self, Violations> {
         let refuse = |field: &str, text: &str| Violations::one(field, text);
-        let endpoint = config.http_endpoint.expose();
-        if endpoint.starts_with("{vault://") {
-            return Err(refuse("http_endpoint", NO_VAULT));
-        }
-        let mut url: Url =
-            endpoint.parse().map_err(|_| refuse("http_endpoint", "could not parse url"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(refuse("http_endpoint", "only http and https are supported"));
-        }
+        let url = endpoint(config.http_endpoint.expose());
+        let mut url = url.map_err(|text| refuse("http_endpoint", text))?;
         url.set_query(None);
         let content_type = config.content_type.as_deref().unwrap_or("application/json");
         let mut headers = HeaderMap::new();
@@ -141,36 +124,4 @@ impl Collector {
         body.put_u8(b']');
         body.freeze()
     }
-}
-
-/// Reads an answer to its end, so that its connection can be used again; a long one is not worth
-/// that and is cut off. What it says does not matter.
-async fn finish(mut answer: reqwest::Response) {
-    let mut left = LONGEST_ANSWER;
-    while let Ok(Some(piece)) = answer.chunk().await {
-        match left.checked_sub(piece.len()) {
-            Some(fewer) => left = fewer,
-            None => return,
-        }
-    }
-}
-
-/// Bytes.
-const LONGEST_ANSWER: usize = 64 * 1024;
-
-const NO_VAULT: &str = "vault references are not available yet";
-
-/// What went wrong, down to the cause: `error sending request: connection refused`.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(why) = cause {
-        text = format!("{text}: {why}");
-        cause = why.source();
-    }
-    text
-}
-
-fn milliseconds(value: Option<f64>, default: f64) -> Duration {
-    crate::kit::queue::seconds(Some(value.unwrap_or(default) / 1000.0), 0.0)
 }

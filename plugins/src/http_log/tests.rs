@@ -207,9 +207,8 @@ fn what_is_refused() {
          'http_endpoint' is not allowed)",
     );
     check(
-        json!({"http_endpoint": "http://h/", "custom_fields_by_lua": {"my": "return 'v'"}}),
-        "schema violation (config.custom_fields_by_lua: Lua is not available yet; leave \
-         custom_fields_by_lua empty)",
+        json!({"http_endpoint": "http://h/", "custom_fields_by_lua": {"my": "return f()"}}),
+        "schema violation (config.custom_fields_by_lua: {\n  my = \"Lua is not available yet; only 'return' of a constant can be had\"\n})",
     );
     check(
         json!({"http_endpoint": "http://h/", "queue": {"concurrency_limit": 2}}),

@@ -30,6 +30,18 @@ impl Period {
     pub(crate) const ALL: [Self; 6] =
         [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Month, Self::Year];
 
+    /// As configurations and counters spell it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+
     /// Nominal seconds: a month counts as 30 days, a year as 365.
     pub(crate) const fn seconds(self) -> u64 {
         match self {
@@ -72,6 +84,10 @@ impl Moment {
         Self { unix_seconds }
     }
 
+    pub(crate) const fn unix_seconds(self) -> u64 {
+        self.unix_seconds
+    }
+
     /// The number of the window this moment is in: one more than that of the window before.
     fn window(self, period: Period) -> u64 {
         match period {
@@ -83,11 +99,19 @@ impl Moment {
 
     /// Seconds until the window ends, at least one.
     pub(crate) fn seconds_left(self, period: Period) -> u64 {
-        let into = match period {
+        period.seconds().saturating_sub(self.into(period)).max(1)
+    }
+
+    /// When the window began, Unix seconds.
+    pub(crate) fn window_start(self, period: Period) -> u64 {
+        self.unix_seconds - self.into(period)
+    }
+
+    fn into(self, period: Period) -> u64 {
+        match period {
             Period::Month | Period::Year => self.seconds_into(period).unwrap_or_default(),
             _ => self.unix_seconds % period.seconds(),
-        };
-        period.seconds().saturating_sub(into).max(1)
+        }
     }
 
     fn date(self) -> Option<Date> {
@@ -149,6 +173,35 @@ pub(crate) struct Limit {
     pub(crate) uses: u64,
 }
 
+impl Limit {
+    /// Uses are whole: a limit of 2.5 stops the fourth use, as 3 does.
+    pub(crate) fn whole(period: Period, limit: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let uses = limit.ceil() as u64;
+        Self { period, uses: uses.min(period.largest()) }
+    }
+}
+
+/// A longer period may not have the lower limit; members are those of a configuration.
+///
+/// # Errors
+///
+/// The first that has, in Kong's words.
+pub(crate) fn ascending(limits: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
+    let limit = |period: &Period| Some((period.name(), limits.get(period.name())?.as_f64()?));
+    let limits: Vec<(&str, f64)> = Period::ALL.iter().filter_map(limit).collect();
+    for pair in limits.windows(2) {
+        let [(lower, less), (upper, more)] = pair else { continue };
+        if more < less {
+            return Err(format!(
+                "The limit for {upper}({more:.1}) cannot be lower than the limit for \
+                 {lower}({less:.1})"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// What became of an attempt to take one use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
@@ -207,6 +260,21 @@ impl Cells {
             }
         }
         Taken { granted, left }
+    }
+
+    /// Uses in the window that is now.
+    pub(crate) fn used(&self, period: Period, now: Moment) -> u64 {
+        count(self.cell(period).load(Ordering::Relaxed), period, now).1
+    }
+
+    /// Counts uses, however many there are already.
+    pub(crate) fn add(&self, period: Period, uses: u64, now: Moment) {
+        let bits = period.count_bits();
+        // Always stored: the closure never says no.
+        let _ = self.cell(period).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |cell| {
+            let (window, used) = count(cell, period, now);
+            Some((window << bits) | used.saturating_add(uses).min(period.largest()))
+        });
     }
 
     fn cell(&self, period: Period) -> &AtomicU64 {

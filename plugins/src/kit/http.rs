@@ -1,8 +1,11 @@
-//! HTTP odds and ends: the client that log plugins send with, statuses of configurations.
+//! HTTP odds and ends: the client that log plugins send with, what they do with answers, statuses of
+//! configurations.
 
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use reqwest::Url;
 use reqwest::redirect::Policy;
 
 /// A client that keeps idle connections this long.
@@ -20,6 +23,75 @@ pub(crate) fn client(keep_alive: Duration) -> reqwest::Result<reqwest::Client> {
         .no_proxy()
         .pool_idle_timeout(keep_alive)
         .build()
+}
+
+/// Where collectors of traces take their entries.
+pub(crate) struct Collector {
+    pub(crate) client: reqwest::Client,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    /// For a request, its answer included.
+    pub(crate) timeout: Duration,
+}
+
+impl Collector {
+    /// Posts a body.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong; a status that is no success is.
+    pub(crate) async fn post(&self, body: Bytes) -> Result<(), String> {
+        let request = self.client.post(self.url.clone()).headers(self.headers.clone());
+        let answer = request.timeout(self.timeout).body(body).send().await;
+        // The address may hold a password.
+        let answer = answer.map_err(|why| reason(&why.without_url()))?;
+        let status = answer.status();
+        finish(answer).await;
+        if status.is_success() { Ok(()) } else { Err(format!("the collector says {status}")) }
+    }
+}
+
+/// An address of a configuration.
+///
+/// # Errors
+///
+/// A text that says what is wrong with it.
+pub(crate) fn endpoint(text: &str) -> Result<Url, &'static str> {
+    if text.starts_with("{vault://") {
+        return Err(NO_VAULT);
+    }
+    let url: Url = text.parse().map_err(|_| "could not parse url")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("only http and https are supported");
+    }
+    Ok(url)
+}
+
+/// What is said of references nobody can follow yet.
+pub(crate) const NO_VAULT: &str = "vault references are not available yet";
+
+/// Reads an answer to its end, so that its connection can be used again; a long one is not worth
+/// that and is cut off. What it says does not matter.
+pub(crate) async fn finish(mut answer: reqwest::Response) {
+    const LONGEST: usize = 64 * 1024;
+    let mut left = LONGEST;
+    while let Ok(Some(piece)) = answer.chunk().await {
+        match left.checked_sub(piece.len()) {
+            Some(fewer) => left = fewer,
+            None => return,
+        }
+    }
+}
+
+/// What went wrong, down to the cause: `error sending request: connection refused`.
+pub(crate) fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(why) = cause {
+        text = format!("{text}: {why}");
+        cause = why.source();
+    }
+    text
 }
 
 /// The status a configuration asks for.

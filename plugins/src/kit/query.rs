@@ -1,8 +1,18 @@
-//! Changes of a request's query.
+//! Arguments of a request's query, and changes of it.
+
+use std::borrow::Cow;
 
 use http::Uri;
 use http::uri::PathAndQuery;
 use pingora_http::RequestHeader;
+
+/// The arguments of a query, decoded, in order; one without `=` has no value.
+pub(crate) fn arguments(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Option<Cow<'_, str>>)> {
+    query.split('&').filter_map(|part| {
+        let (name, value) = url::form_urlencoded::parse(part.as_bytes()).next()?;
+        Some((name, part.contains('=').then_some(value)))
+    })
+}
 
 /// Takes every argument of this name away. The others keep their place and spelling.
 pub(crate) fn remove(head: &mut RequestHeader, name: &str) {

@@ -15,7 +15,7 @@ pub(crate) struct Config {
     /// Milliseconds sending may take, finding the address included.
     #[record(default = 10_000)]
     pub(super) timeout: Option<f64>,
-    /// Members computed by Lua code. Not available yet: must be empty.
+    /// Members by dotted path, of Lua code. Of that there are constants only: `return 'v'`.
     #[record(keys(|k| k.len_min(1)), values(|v| v.len_min(1)))]
     pub(super) custom_fields_by_lua: Option<BTreeMap<String, String>>,
 }

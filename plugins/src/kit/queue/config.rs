@@ -48,8 +48,26 @@ impl QueueConfig {
     }
 }
 
+impl Parameters {
+    /// Takes the names of Kong 2 in, where they say something else than their old defaults
+    /// (kong/tools/queue.lua, get_plugin_params).
+    pub(crate) fn deprecated(&mut self, queue_size: Option<usize>, flush_timeout: Option<f64>) {
+        if let Some(size) = queue_size.filter(|size| *size != 1) {
+            self.max_batch_size = size.max(1);
+        }
+        if let Some(delay) = flush_timeout.filter(|delay| *delay != 2.0) {
+            self.max_coalescing_delay = seconds(Some(delay), 2.0);
+        }
+    }
+}
+
 /// Less than nothing is nothing.
-pub(crate) fn seconds(value: Option<f64>, default: f64) -> Duration {
+fn seconds(value: Option<f64>, default: f64) -> Duration {
     let value = value.unwrap_or(default).clamp(0.0, 1e9);
     Duration::try_from_secs_f64(value).unwrap_or_default()
+}
+
+/// Milliseconds of a configuration.
+pub(crate) fn milliseconds(value: Option<f64>, default: f64) -> Duration {
+    seconds(Some(value.unwrap_or(default) / 1000.0), 0.0)
 }

@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use config::{QueueConfig, seconds};
+pub(crate) use config::{QueueConfig, milliseconds};
 pub(crate) use registry::Queues;
 pub use registry::drain;
 
