@@ -1,9 +1,9 @@
-use gateway_model::Secret;
 use gateway_model::schema::{Check, Record, Rule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::kit::counter::Period;
+use crate::kit::counter::{Period, ascending};
+use crate::kit::redis::RedisConfig;
 
 /// So many requests in a second, minute, hour, day, month or year
 /// (kong/plugins/rate-limiting/schema.lua).
@@ -50,16 +50,14 @@ pub(crate) struct Config {
     #[record(rule = Rule::match_none(&[("//", "must not have empty segments")]))]
     #[record(starts_with("/"), is("path", types::path))]
     pub(super) path: Option<String>,
-    /// Where uses are counted. Only `local`, in this process, is available yet.
+    /// Where uses are counted.
     #[record(default = "local", len_min(0))]
     pub(super) policy: Option<Policy>,
     /// Whether requests pass when uses cannot be counted. Counting locally cannot fail.
     #[record(default = true)]
-    #[expect(dead_code, reason = "for the policies to come")]
-    fault_tolerant: bool,
+    pub(super) fault_tolerant: bool,
     /// The Redis of policy `redis`.
-    #[expect(dead_code, reason = "for the policies to come")]
-    redis: Redis,
+    pub(super) redis: RedisConfig,
     /// Whether the headers that tell limits and uses are left out.
     #[record(default = false)]
     pub(super) hide_client_headers: bool,
@@ -71,8 +69,7 @@ pub(crate) struct Config {
     pub(super) error_message: Option<String>,
     /// Seconds between two exchanges of counts with Redis; -1 counts there at once.
     #[record(default = -1)]
-    #[expect(dead_code, reason = "for the policies to come")]
-    sync_rate: f64,
+    pub(super) sync_rate: f64,
 }
 
 /// Whose requests are counted together.
@@ -104,61 +101,14 @@ pub(crate) enum Policy {
     /// In this process.
     #[default]
     Local,
-    /// In the database.
+    /// In the store, which nodes may share; counts are exchanged five times a second.
     Cluster,
     /// In Redis.
     Redis,
 }
 
-/// How to reach a Redis (kong/tools/redis/schema.lua).
-#[derive(Deserialize, Record)]
-#[expect(dead_code, reason = "for the policies to come")]
-pub(crate) struct Redis {
-    /// Host name or address.
-    #[record(is("host", types::host))]
-    host: Option<String>,
-    /// TCP port.
-    #[record(default = 6379, between(0, 65535))]
-    port: Option<u16>,
-    /// Milliseconds to connect, send and receive.
-    #[record(default = 2000, between(0, 2_147_483_646))]
-    timeout: Option<u64>,
-    /// User name.
-    #[record(referenceable)]
-    username: Option<String>,
-    /// Password.
-    #[record(len_min(0), referenceable, encrypted)]
-    password: Option<Secret<String>>,
-    /// Number of the database.
-    #[record(default = 0)]
-    database: Option<i64>,
-    /// Whether to speak TLS.
-    #[record(default = false)]
-    ssl: Option<bool>,
-    /// Whether its certificate is verified.
-    #[record(default = false)]
-    ssl_verify: Option<bool>,
-    /// The server name asked for.
-    #[record(is("sni", types::sni))]
-    server_name: Option<String>,
-}
-
 fn needs(if_field: &'static str, value: &'static str, then_field: &'static str) -> Check {
     Check::conditional(if_field, Rule::Eq(value.into()), then_field, Rule::Required)
-}
-
-impl Period {
-    /// The field its limit is given in.
-    pub(super) const fn field(self) -> &'static str {
-        match self {
-            Self::Second => "second",
-            Self::Minute => "minute",
-            Self::Hour => "hour",
-            Self::Day => "day",
-            Self::Month => "month",
-            Self::Year => "year",
-        }
-    }
 }
 
 impl Config {
@@ -177,17 +127,7 @@ impl Config {
 
 /// A longer period may not have the lower limit, and counts are synchronised with Redis only.
 fn periods_and_sync_rate(config: &Map<String, Value>) -> Result<(), String> {
-    let limit = |period: &Period| Some((period.field(), config.get(period.field())?.as_f64()?));
-    let limits: Vec<(&str, f64)> = Period::ALL.iter().filter_map(limit).collect();
-    for pair in limits.windows(2) {
-        let [(lower, less), (upper, more)] = pair else { continue };
-        if more < less {
-            return Err(format!(
-                "The limit for {upper}({more:.1}) cannot be lower than the limit for \
-                 {lower}({less:.1})"
-            ));
-        }
-    }
+    ascending(config)?;
     let rate = config.get("sync_rate").and_then(Value::as_f64).unwrap_or(-1.0);
     let redis = config.get("policy").and_then(Value::as_str) == Some("redis");
     match rate {

@@ -1,12 +1,13 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use gateway_model::{Clock, Id, Violations};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::Value;
 
 use super::config::{Config, LimitBy, Policy};
 use crate::contract::{Facts, Flow, Handler, Phases, Plugin, Reply, Request, Setup};
 use crate::kit::counter::{Counters, Identifier, Key, Limit, Moment, Period, Taken};
+use crate::kit::counting::{Shared, Sharing, Window, counter_name, expiry, window_name};
 use crate::kit::http::status;
 
 /// One instance (kong/plugins/rate-limiting/handler.lua).
@@ -21,8 +22,15 @@ pub(crate) struct RateLimiting {
     /// The scope of the instance: every scope has counters of its own.
     route: Option<Id>,
     service: Option<Id>,
-    counters: Arc<Counters>,
+    counts: Counts,
+    fault_tolerant: bool,
     clock: Clock,
+}
+
+/// Where uses are counted.
+enum Counts {
+    Local(Arc<Counters>),
+    Shared(Shared),
 }
 
 /// [`LimitBy`] with what it needs.
@@ -44,11 +52,6 @@ impl Plugin for RateLimiting {
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
         let mut violations = Violations::new();
-        match config.policy.unwrap_or_default() {
-            Policy::Local => {}
-            Policy::Cluster => violations.add("policy", not_available("cluster")),
-            Policy::Redis => violations.add("policy", not_available("redis")),
-        }
         let status = config.error_code.map_or(Ok(StatusCode::TOO_MANY_REQUESTS), status);
         let status = status.unwrap_or_else(|text| {
             violations.add("error_code", text.into());
@@ -61,12 +64,23 @@ impl Plugin for RateLimiting {
         if !violations.is_empty() {
             return Err(violations);
         }
+        let limits = Period::ALL.map(|period| config.limit(period));
+        let counts = match config.policy.unwrap_or_default() {
+            Policy::Local => Counts::Local(setup.tools.shared(|_| Counters::new())),
+            Policy::Redis => {
+                Counts::Shared(Sharing::in_redis(setup.tools, config.redis, config.sync_rate)?)
+            }
+            Policy::Cluster => {
+                let refused = || Violations::one("policy", "expected one of: local, redis");
+                Counts::Shared(Sharing::in_store(setup.tools).ok_or_else(refused)?)
+            }
+        };
         let given: Vec<(Period, f64)> = Period::ALL
             .into_iter()
-            .filter_map(|period| Some((period, config.limit(period)?)))
+            .filter_map(|period| Some((period, limits[period as usize]?)))
             .collect();
         Ok(Self {
-            limits: given.iter().map(|(period, limit)| whole(*period, *limit)).collect(),
+            limits: given.iter().map(|(period, limit)| Limit::whole(*period, *limit)).collect(),
             shown: given
                 .iter()
                 .map(|(_, limit)| HeaderValue::try_from(limit.to_string()))
@@ -78,14 +92,11 @@ impl Plugin for RateLimiting {
             message: config.error_message.unwrap_or_else(|| "API rate limit exceeded".into()),
             route: setup.instance.route.map(|route| route.id),
             service: setup.instance.service.map(|service| service.id),
-            counters: setup.tools.shared(|_| Counters::new()),
+            counts,
+            fault_tolerant: config.fault_tolerant,
             clock: setup.tools.clock.clone(),
         })
     }
-}
-
-fn not_available(policy: &str) -> Value {
-    format!("policy '{policy}' is not available yet; use 'local'").into()
 }
 
 fn by(config: &Config) -> Result<By, (&'static str, &'static str)> {
@@ -104,57 +115,104 @@ fn by(config: &Config) -> Result<By, (&'static str, &'static str)> {
     })
 }
 
-/// Uses are whole: a limit of 2.5 stops the fourth request, as 3 does.
-fn whole(period: Period, limit: f64) -> Limit {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-    let uses = limit.ceil() as u64;
-    Limit { period, uses: uses.min(period.largest()) }
-}
-
 impl Handler for RateLimiting {
     fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
-        let key =
-            Key { route: self.route, service: self.service, identifier: self.identifier(request) };
         let now = Moment::new(self.clock.unix_seconds());
-        let taken = self.counters.cells(&key).take(&self.limits, now);
+        let counters = match &self.counts {
+            Counts::Local(counters) => counters,
+            Counts::Shared(shared) => {
+                let windows = self.windows(request, now);
+                return Flow::Wait(Box::pin(async move {
+                    match shared.take(&windows, now.unix_seconds()).await {
+                        Ok(taken) => self.decide(&taken, now, request.facts),
+                        Err(why) => self.uncounted(&why, request.facts),
+                    }
+                }));
+            }
+        };
+        let identifier = match self.who(request) {
+            Who::Id(id) => Identifier::Id(id),
+            Who::Text(text) => counters.text(&text),
+            Who::Client => Identifier::Ip(request.facts.client.ip.to_canonical()),
+        };
+        let key = Key { route: self.route, service: self.service, identifier };
+        let taken = counters.cells(&key).take(&self.limits, now);
+        self.decide(&taken, now, request.facts)
+    }
+}
+
+/// Whose use it is.
+enum Who<'r> {
+    Id(Id),
+    Text(Cow<'r, [u8]>),
+    /// The client's address.
+    Client,
+}
+
+impl RateLimiting {
+    /// Lets a request pass or refuses it, and tells how much is left.
+    fn decide(&self, taken: &Taken, now: Moment, facts: &mut Facts) -> Flow<'static> {
         if taken.granted {
             if !self.hide_headers {
-                self.tell(&taken, now, &mut request.facts.response_headers);
+                self.tell(taken, now, &mut facts.response_headers);
             }
             return Flow::Continue;
         }
         let mut reply = Reply::message(self.status, self.message.as_str());
         if !self.hide_headers {
-            let reset = self.tell(&taken, now, &mut reply.headers);
+            let reset = self.tell(taken, now, &mut reply.headers);
             reply.headers.push((header::RETRY_AFTER, reset.into()));
         }
         Flow::reply(reply)
     }
-}
 
-impl RateLimiting {
-    fn identifier(&self, request: &Request<'_>) -> Identifier {
+    /// Where nobody knows how many uses there were.
+    fn uncounted(&self, why: &str, facts: &Facts) -> Flow<'static> {
+        tracing::error!(request.id = &*facts.request_id, why, "rate-limiting cannot count: {why}");
+        if self.fault_tolerant {
+            return Flow::Continue;
+        }
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Flow::reply(Reply::message(status, "An unexpected error occurred"))
+    }
+
+    /// The counters of a request that other nodes count in too.
+    fn windows(&self, request: &Request<'_>, now: Moment) -> Vec<Window> {
+        let who = match self.who(request) {
+            Who::Id(id) => id.to_string(),
+            Who::Text(text) => String::from_utf8_lossy(&text).into_owned(),
+            Who::Client => request.facts.client.ip.to_canonical().to_string(),
+        };
+        let window = |limit: &Limit| {
+            let window = window_name(limit.period, now);
+            Window {
+                key: counter_name("ratelimit", self.route, self.service, &who, &window),
+                uses: limit.uses,
+                expires: expiry(limit.period, now.unix_seconds()),
+            }
+        };
+        self.limits.iter().map(window).collect()
+    }
+
+    fn who<'r>(&self, request: &'r Request<'_>) -> Who<'r> {
         let facts = &*request.facts;
         let identity = &facts.identity;
-        let consumer = || identity.consumer.as_ref().map(|consumer| Identifier::Id(consumer.id()));
-        let credential =
-            || identity.credential.as_ref().map(|credential| Identifier::Id(credential.id));
+        let consumer = || identity.consumer.as_ref().map(|consumer| Who::Id(consumer.id()));
+        let credential = || identity.credential.as_ref().map(|credential| Who::Id(credential.id));
+        let text = |text: &'r [u8]| Who::Text(Cow::Borrowed(text));
         let found = match &self.by {
             By::Ip => None,
             By::Consumer => consumer().or_else(credential),
             By::Credential => credential(),
-            By::Service => facts.service.as_ref().map(|service| Identifier::Id(service.id())),
-            By::Header(name) => {
-                request.head.headers.get(name).map(|value| self.counters.text(value.as_bytes()))
-            }
+            By::Service => facts.service.as_ref().map(|service| Who::Id(service.id())),
+            By::Header(name) => request.head.headers.get(name).map(|value| text(value.as_bytes())),
             By::Path(path) => {
-                (request.head.uri.path() == path).then(|| self.counters.text(path.as_bytes()))
+                let here = request.head.uri.path();
+                (here == path).then(|| text(here.as_bytes()))
             }
-            By::Subject => {
-                subject(facts).map(|text| self.counters.text(text.as_bytes())).or_else(consumer)
-            }
+            By::Subject => subject(facts).map(|sub| text(sub.as_bytes())).or_else(consumer),
         };
-        found.unwrap_or_else(|| Identifier::Ip(facts.client.ip.to_canonical()))
+        found.unwrap_or(Who::Client)
     }
 
     /// Adds the headers that tell limits and uses; gives the seconds until the tightest window ends.
