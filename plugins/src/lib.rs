@@ -12,6 +12,7 @@ mod cloud;
 pub mod contract;
 mod correlation_id;
 mod cors;
+mod datadog;
 mod file_log;
 mod hmac_auth;
 mod http_log;
@@ -20,16 +21,26 @@ pub mod jwt;
 mod key_auth;
 mod kit;
 mod ldap_auth;
+mod loggly;
 mod oauth2;
+mod opentelemetry;
 mod pre_function;
 mod prometheus;
+mod proxy_cache;
 mod rate_limiting;
 mod redirect;
 mod request_size_limiting;
 mod request_termination;
+mod request_transformer;
+mod response_ratelimiting;
 mod response_transformer;
 mod session;
+mod standard_webhooks;
+mod statsd;
+mod syslog;
+mod tcp_log;
 mod udp_log;
+mod zipkin;
 
 #[cfg(test)]
 mod golden;
@@ -49,6 +60,7 @@ pub const KONG_VERSION: &str = "3.10.0";
 pub static ALL: &[PluginType] = &[
     PluginType::of::<pre_function::PreFunction>(),
     PluginType::of::<correlation_id::CorrelationId>(),
+    PluginType::of::<zipkin::Zipkin>(),
     PluginType::of::<bot_detection::BotDetection>(),
     PluginType::of::<cors::Cors>(),
     PluginType::of::<session::SessionPlugin>(),
@@ -63,6 +75,8 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<request_size_limiting::RequestSizeLimiting>(),
     PluginType::of::<acl::Acl>(),
     PluginType::of::<rate_limiting::RateLimiting>(),
+    PluginType::of::<response_ratelimiting::ResponseRateLimiting>(),
+    PluginType::of::<request_transformer::RequestTransformer>(),
     PluginType::of::<response_transformer::ResponseTransformer>(),
     PluginType::of::<redirect::Redirect>(),
     PluginType::of::<cloud::Refusing<cloud::RequestTransformer>>(),
@@ -71,13 +85,21 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<cloud::Refusing<cloud::Guard>>(),
     PluginType::of::<cloud::Refusing<cloud::Proxy>>(),
     PluginType::of::<cloud::Refusing<cloud::ResponseTransformer>>(),
+    PluginType::of::<standard_webhooks::StandardWebhooks>(),
     PluginType::of::<cloud::Refusing<cloud::AwsLambda>>(),
     PluginType::of::<cloud::Refusing<cloud::AzureFunctions>>(),
+    PluginType::of::<proxy_cache::ProxyCache>(),
+    PluginType::of::<opentelemetry::OpenTelemetry>(),
     PluginType::of::<prometheus::Prometheus>(),
     PluginType::of::<http_log::HttpLog>(),
+    PluginType::of::<statsd::Statsd>(),
     PluginType::of::<appid_header::AppIdHeader>(),
+    PluginType::of::<datadog::Datadog>(),
     PluginType::of::<file_log::FileLog>(),
     PluginType::of::<udp_log::UdpLog>(),
+    PluginType::of::<tcp_log::TcpLog>(),
+    PluginType::of::<loggly::Loggly>(),
+    PluginType::of::<syslog::Syslog>(),
     PluginType::of::<request_termination::RequestTermination>(),
 ];
 

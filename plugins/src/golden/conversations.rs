@@ -26,7 +26,7 @@ const DIFFERENT: &[(&str, usize, &str)] = &[
     ("acl", 15, "Kong tells groups in the order of random ids; here they are sorted"),
     ("cors", 31, "the recording leaves Access-Control-Allow-Private-Network out"),
     ("cors", 34, "the recording leaves Access-Control-Allow-Private-Network out"),
-    ("request-termination", 18, "bodies and captures are not known, so not echoed"),
+    ("request-termination", 18, "the echo tells names and ids of machine and process"),
     ("jwt", 39, "two Authorization lines are refused by the proxy, before any plugin"),
 ];
 
