@@ -53,9 +53,7 @@ impl Handler for Redirect {
         let Some(location) = location else {
             return Flow::reply(Reply::message(StatusCode::BAD_REQUEST, ""));
         };
-        // Kong tells no type; a text is what it is.
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-        let body = ReplyBody::Bytes(kind, Bytes::from_static(b"redirecting"));
+        let body = ReplyBody::Untyped(Bytes::from_static(b"redirecting"));
         let reply = Reply { status: self.status, headers: Vec::new(), body };
         Flow::reply(reply.header(header::LOCATION, location))
     }

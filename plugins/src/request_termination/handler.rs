@@ -3,7 +3,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::config::Config;
-use crate::contract::{Flow, Handler, Phases, Plugin, Reply, ReplyBody, Request, Setup, entry};
+use crate::contract::{
+    Flow, Handler, Needs, Node, Phases, Plugin, Reply, ReplyBody, Request, Setup, entry,
+};
 
 /// One instance (kong/plugins/request-termination/handler.lua).
 pub(crate) struct RequestTermination {
@@ -11,6 +13,7 @@ pub(crate) struct RequestTermination {
     message: Option<String>,
     echo: bool,
     trigger: Option<String>,
+    node: Node,
 }
 
 impl Plugin for RequestTermination {
@@ -19,27 +22,36 @@ impl Plugin for RequestTermination {
     const PHASES: Phases = Phases::ACCESS;
     type Config = Config;
 
-    fn build(config: Config, _: &Setup<'_>) -> Result<Self, Violations> {
+    fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
         let status = StatusCode::from_u16(config.status_code)
             .map_err(|why| Violations::one("status_code", why.to_string()))?;
         let message = config.message.or_else(|| default_text(status).map(str::to_owned));
         let answer = match (config.body, &message) {
             (Some(body), _) => {
-                let kind =
-                    config.content_type.as_deref().unwrap_or("application/json; charset=utf-8");
-                let kind = HeaderValue::try_from(kind)
-                    .map_err(|_| Violations::one("content_type", "not usable in a header"))?;
-                let body = ReplyBody::Bytes(kind, body.into());
+                let body = match config.content_type {
+                    None => ReplyBody::Untyped(body.into()),
+                    Some(kind) => {
+                        let kind = HeaderValue::try_from(kind).map_err(|_| {
+                            Violations::one("content_type", "not usable in a header")
+                        })?;
+                        ReplyBody::Bytes(kind, body.into())
+                    }
+                };
                 Reply { status, headers: Vec::new(), body }
             }
             (None, Some(message)) => Reply::table(status, message),
             (None, None) => Reply::empty(status),
         };
-        Ok(Self { answer, message, echo: config.echo, trigger: config.trigger })
+        let node = setup.tools.node.clone();
+        Ok(Self { answer, message, echo: config.echo, trigger: config.trigger, node })
     }
 }
 
 impl Handler for RequestTermination {
+    fn needs(&self) -> Needs {
+        if self.echo { Needs::BODY.and(Needs::CAPTURES) } else { Needs::NOTHING }
+    }
+
     fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
         if let Some(trigger) = &self.trigger
             && !request.head.headers.contains_key(trigger)
@@ -55,7 +67,7 @@ impl Handler for RequestTermination {
 }
 
 impl RequestTermination {
-    /// Less than Kong's: no captures of the path, no body, no name of the host.
+    /// A body too large to be read ahead is told empty.
     fn echoed(&self, request: &Request<'_>) -> Value {
         let facts = &request.facts;
         let host = request.header(header::HOST.as_str());
@@ -64,7 +76,22 @@ impl RequestTermination {
         if let Some(message) = &self.message {
             echoed.insert("message".into(), message.as_str().into());
         }
-        echoed.insert("kong".into(), json!({ "worker_pid": std::process::id() }));
+        echoed.insert(
+            "kong".into(),
+            json!({
+                "worker_pid": std::process::id(),
+                "hostname": self.node.hostname,
+                "node_id": self.node.id,
+            }),
+        );
+        let body = facts.body.bytes().map(|body| String::from_utf8_lossy(body));
+        let captures = &facts.captures;
+        let named: Map<String, Value> = captures
+            .named
+            .iter()
+            .map(|(name, text)| (name.to_string(), Value::from(text.to_string())))
+            .collect();
+        let unnamed: Vec<&str> = captures.numbered.iter().skip(1).map(|text| &**text).collect();
         let target = request.head.uri.path_and_query().map_or("", |target| target.as_str());
         echoed.insert(
             "request".into(),
@@ -76,6 +103,8 @@ impl RequestTermination {
                 "query": entry::query(target),
                 "method": request.head.method.as_str(),
                 "path": request.head.uri.path(),
+                "raw_body": body.unwrap_or_default(),
+                "uri_captures": {"named": named, "unnamed": unnamed},
             }),
         );
         if let Some(route) = &facts.route {

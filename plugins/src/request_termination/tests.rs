@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::contract::Captures;
 use crate::test_kit::rig;
 
 #[test]
@@ -33,13 +34,21 @@ fn the_echo_tells_what_was_asked() {
     let service = rig.insert("services", json!({"host": "h", "name": "s"})).id();
     let route = rig.insert("routes", json!({"paths": ["/e"], "service": {"id": service}})).id();
     let plugin = rig.plugin("request-termination", json!({"echo": true}));
-    let answer = rig.get("/e?x=1").header("X-A", "1").on(route).access(&plugin).unwrap();
+    let mut exchange = rig.get("/e?x=1").header("X-A", "1").on(route).body("text/plain", "hello");
+    exchange.facts.captures = Captures {
+        numbered: vec!["/e/7".into(), "7".into()],
+        named: vec![("id".into(), "7".into())],
+    };
+    let answer = exchange.access(&plugin).unwrap();
+    assert_eq!(answer.body["kong"]["hostname"], "localhost");
     assert_eq!(answer.body["message"], "Service unavailable");
     assert_eq!(
         answer.body["request"],
         json!({
             "scheme": "http", "host": "gw.test", "port": 28000, "method": "GET", "path": "/e",
-            "query": {"x": "1"}, "headers": {"host": "gw.test", "x-a": "1"},
+            "query": {"x": "1"}, "raw_body": "hello",
+            "headers": {"host": "gw.test", "x-a": "1", "content-type": "text/plain"},
+            "uri_captures": {"named": {"id": "7"}, "unnamed": ["7"]},
         })
     );
     assert_eq!(answer.body["matched_route"]["id"], route.to_string());
