@@ -17,7 +17,9 @@ use percent_encoding::percent_decode_str;
 use crate::answer::Answer;
 use crate::body::Payload;
 use crate::nested::{Page, Resource};
-use crate::{Admin, Ports, Served, Writes, collection, config, debug, health, info, schemas, tags};
+use crate::{
+    Admin, Ports, Served, Writes, collection, config, debug, extra, health, info, schemas, tags,
+};
 
 /// One request, as the operations see it.
 pub(crate) struct Call<'a> {
@@ -83,9 +85,10 @@ async fn answer(served: &Served, parts: &Parts, body: Body) -> Result<Answer, An
     let Served { admin, ports } = served;
     let catalog = admin.control.catalog();
     let path = parts.uri.path().trim_end_matches('/');
-    let resource = segments(path)
-        .and_then(|segments| Resource::find(catalog.registry(), &segments))
-        .ok_or_else(Answer::not_found)?;
+    let segments = segments(path).ok_or_else(Answer::not_found)?;
+    let resource = Resource::find(catalog.registry(), &segments);
+    let resource = resource.or_else(|| extra::find(&ports.pages, &segments));
+    let resource = resource.ok_or_else(Answer::not_found)?;
     let methods = resource.methods();
     if parts.method == Method::OPTIONS {
         return Ok(Answer::options(methods));
@@ -153,6 +156,7 @@ async fn show(call: &Call<'_>, page: Page, payload: &Payload) -> Result<Answer, 
         Page::Cache { .. } if *call.method == Method::DELETE => Ok(Answer::no_content()),
         Page::Cache { .. } => Err(Answer::not_found()),
         Page::Unavailable(why) => Err(Answer::bad_request(why)),
+        Page::Extra(page, parameters) => Ok(extra::serve(call, &page, &parameters)),
     }
 }
 

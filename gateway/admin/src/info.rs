@@ -128,7 +128,7 @@ pub(crate) fn timers() -> Answer {
 
 /// `GET /endpoints`
 pub(crate) fn endpoints(call: &Call<'_>) -> Answer {
-    Answer::ok(json!({ "data": nested::endpoints(call.registry()) }))
+    Answer::ok(json!({ "data": nested::endpoints(call.registry(), &call.ports.pages) }))
 }
 
 /// `GET /plugins/enabled`

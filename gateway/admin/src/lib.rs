@@ -18,6 +18,7 @@ mod config;
 mod debug;
 mod dispatch;
 mod error;
+mod extra;
 mod form;
 mod health;
 mod info;
@@ -34,6 +35,8 @@ use gateway_control::Control;
 use gateway_control::declarative::DeclarativeError;
 use gateway_model::ports::TargetHealth;
 use gateway_model::{Catalog, Document, Id, Rejection, Stored};
+use http::Method;
+use serde_json::Value;
 
 /// What the Admin API is made of.
 #[derive(Clone)]
@@ -146,6 +149,46 @@ pub struct Ports {
     /// The declarative configuration of a node without a database. Without it `POST /config` is
     /// not there.
     pub declared: Option<Arc<dyn Declared>>,
+    /// Paths of parts this crate does not know, besides its own.
+    pub pages: Arc<[ExtraPage]>,
+}
+
+/// A path of a part this crate does not know.
+#[derive(Clone)]
+pub struct ExtraPage {
+    /// `/proxy-cache/{cache_key}`; a part in braces takes anything.
+    pub path: &'static str,
+    /// What may be asked, sorted, as `Allow` lists it.
+    pub methods: &'static str,
+    /// Answers.
+    pub serve: Arc<dyn Fn(ExtraCall<'_>) -> ExtraAnswer + Send + Sync>,
+}
+
+/// What was asked of an [`ExtraPage`].
+pub struct ExtraCall<'a> {
+    /// The catalog of the moment.
+    pub catalog: &'a Catalog,
+    /// One of the page's; `GET` also for `HEAD`.
+    pub method: &'a Method,
+    /// What stands in the place of each part in braces, decoded.
+    pub parameters: &'a [String],
+}
+
+impl std::fmt::Debug for ExtraPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.path)
+    }
+}
+
+/// What an [`ExtraPage`] says.
+#[derive(Clone, Debug)]
+pub enum ExtraAnswer {
+    /// 200 with this.
+    Json(Value),
+    /// 204.
+    NoContent,
+    /// 404.
+    NotFound,
 }
 
 /// The declarative configuration of a node without a database.

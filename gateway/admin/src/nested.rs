@@ -2,6 +2,8 @@
 
 use gateway_model::{EntityType, Registry};
 
+use crate::ExtraPage;
+
 /// What a path names.
 #[derive(Debug)]
 pub(crate) enum Resource {
@@ -96,6 +98,8 @@ pub(crate) enum Page {
     },
     /// Parts of Kong this gateway does not run; the text says so.
     Unavailable(&'static str),
+    /// A path of a part this crate does not know, and what stands in its braces.
+    Extra(ExtraPage, Vec<String>),
 }
 
 /// Which target is said to get traffic, or none.
@@ -186,6 +190,7 @@ impl Resource {
             Self::Page(Page::Mark(_) | Page::SetLogLevel(_)) => "OPTIONS, PUT",
             Self::Page(Page::Cache { key: true }) => "DELETE, GET, HEAD, OPTIONS",
             Self::Page(Page::Cache { key: false }) => "DELETE, OPTIONS",
+            Self::Page(Page::Extra(page, _)) => page.methods,
             Self::Page(_) => "GET, HEAD, OPTIONS",
         }
     }
@@ -242,8 +247,9 @@ impl Page {
 }
 
 /// Every path of the registry's kinds and of the pages, sorted.
-pub(crate) fn endpoints(registry: &Registry) -> Vec<String> {
-    let mut paths: Vec<String> = PAGES.iter().map(|path| (*path).to_owned()).collect();
+pub(crate) fn endpoints(registry: &Registry, extra: &[ExtraPage]) -> Vec<String> {
+    let own = PAGES.iter().copied().chain(extra.iter().map(|page| page.path));
+    let mut paths: Vec<String> = own.map(str::to_owned).collect();
     for kind in registry.kinds() {
         // What is served below a parent only is listed there.
         let Some(segment) = kind.collection else { continue };

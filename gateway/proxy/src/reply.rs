@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use plugins::contract::{Reply, ReplyBody, RequestBody, Source};
+use plugins::contract::{Relayed, Reply, ReplyBody, RequestBody, Source};
 
 use crate::body::expects_continue;
 use crate::embed::{Embedded, EmbeddedBody};
@@ -33,8 +33,9 @@ pub(crate) async fn send(
     exchange.source = Source::Gateway;
     let mut status = reply.status;
     let mut headers = reply.headers;
-    let body = match reply.body {
-        ReplyBody::Bytes(kind, bytes) => Some((kind, bytes)),
+    let (kind, bytes) = match reply.body {
+        ReplyBody::Bytes(kind, bytes) => (Some(kind), bytes),
+        ReplyBody::Untyped(bytes) => (None, bytes),
         ReplyBody::Message(message) => {
             let ErrorBody { content_type, bytes, grpc } = error_body(
                 session.req_header(),
@@ -51,21 +52,17 @@ pub(crate) async fn send(
                     headers.push((header::HeaderName::from_static("grpc-message"), message));
                 }
             }
-            Some((content_type, bytes))
+            (Some(content_type), bytes)
         }
-        _ => None,
+        _ => (None, Bytes::new()),
     };
     let mut head = ResponseHeader::build(status, Some(headers.len() + 8))?;
     for (name, value) in headers {
         head.append_header(name, value)?;
     }
-    let bytes = match body {
-        Some((kind, bytes)) => {
-            head.insert_header(header::CONTENT_TYPE, kind)?;
-            bytes
-        }
-        None => Bytes::new(),
-    };
+    if let Some(kind) = kind {
+        head.insert_header(header::CONTENT_TYPE, kind)?;
+    }
     head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()))?;
     close_if_unread(session);
     write_head(session, exchange, options, &mut head, bytes.is_empty()).await?;
@@ -255,7 +252,8 @@ pub(crate) fn own_headers(
     }
     let own = options.headers;
     let latencies = exchange.latencies();
-    let proxied = exchange.source == Source::Upstream;
+    let proxied =
+        exchange.source == Source::Upstream || exchange.facts.notes.get::<Relayed>().is_some();
     if proxied || !exchange.tries.is_empty() {
         if own.upstream_latency {
             let waited = latencies.upstream.unwrap_or(0);

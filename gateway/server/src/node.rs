@@ -11,11 +11,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use gateway_admin::{Admin, Connections as Counted, Headers, NodeStatus, Source, Writes};
+use gateway_admin::{
+    Admin, Connections as Counted, ExtraAnswer, ExtraCall, ExtraPage, Headers, NodeStatus, Source,
+    Writes,
+};
 use gateway_control::Control;
 use gateway_model::{Document, Id};
 use gateway_proxy::Traffic;
-use plugins::contract::Tools;
+use plugins::contract::{AdminPage, PageAnswer, PageCall, Tools};
 use plugins::{NodeMetrics, Timers};
 use prometheus::TextEncoder;
 use serde_json::json;
@@ -201,6 +204,24 @@ pub(crate) fn admin(
             .admin_max_body
             .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
     }
+}
+
+/// The paths of the Admin API that plugins bring.
+pub(crate) fn pages(tools: &Arc<Tools>) -> Arc<[ExtraPage]> {
+    let brought = plugins::ALL.iter().flat_map(|plugin| plugin.pages);
+    let page = |page: &'static AdminPage| {
+        let tools = Arc::clone(tools);
+        let serve = move |call: ExtraCall<'_>| {
+            let ExtraCall { catalog, method, parameters } = call;
+            match (page.serve)(&PageCall { tools: &tools, catalog, method, parameters }) {
+                PageAnswer::Json(value) => ExtraAnswer::Json(value),
+                PageAnswer::NoContent => ExtraAnswer::NoContent,
+                PageAnswer::NotFound => ExtraAnswer::NotFound,
+            }
+        };
+        ExtraPage { path: page.path, methods: page.methods, serve: Arc::new(serve) }
+    };
+    brought.map(page).collect()
 }
 
 /// The status API: `/status`, `/status/ready` and `/metrics`, GET only

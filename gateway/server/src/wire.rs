@@ -102,15 +102,18 @@ async fn serve(
     let metrics = prometheus::Registry::new();
     let client = options::http_client(settings)?;
     let trusted = Trusted::load(settings)?;
-    let tools =
-        Arc::new(Tools::new(clock.clone(), runtime.handle().clone(), client, metrics.clone()));
     let registry = Arc::new(registry(settings)?);
+    let store::Opened { store, counters } = store::open(settings, &registry, &sealing).await?;
+    let node_id = startup::node_id(settings)?;
+    let tools = Tools::new(clock.clone(), runtime.handle().clone(), client, metrics.clone())
+        .on(options::node(settings, node_id))
+        .counting_in(counters);
+    let tools = Arc::new(tools);
 
     let flavour = options::flavour(settings);
     let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
     let plane =
         Arc::new(ProxyPlane::new(plugins::ALL, Arc::clone(&tools), current.clone(), flavour));
-    let store = store::open(settings, &registry, &sealing).await?;
     let planes: Vec<Arc<dyn DataPlane>> = vec![plane];
     let control = Control::start(Arc::clone(&registry), store, planes, clock.clone())
         .await
@@ -155,7 +158,6 @@ async fn serve(
     );
     let node = Node::new(settings, &connections, proxy.traffic(), &declared);
     let proxy = pingora(proxy, settings, &trusted);
-    let node_id = startup::node_id(settings)?;
     node.register(&tools, node_id)?;
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
     let in_memory = settings.store.database == Database::Off;
@@ -163,6 +165,7 @@ async fn serve(
         declared: in_memory.then(|| Arc::clone(&declared) as Arc<dyn gateway_admin::Declared>),
         targets: Some(Arc::new(current)),
         log_level: Some(Arc::new(telemetry::Steered(level))),
+        pages: node::pages(&tools),
     };
     let status = node::status_router(admin.clone(), shutdown.clone());
 

@@ -20,6 +20,7 @@ pub(crate) mod logs;
 pub(crate) mod mep;
 pub(crate) mod names;
 pub(crate) mod network;
+pub(crate) mod observing;
 pub(crate) mod original;
 mod place;
 pub(crate) mod process;
@@ -47,6 +48,7 @@ use values::Values;
 pub(crate) struct Settings {
     pub(crate) process: process::Process,
     pub(crate) logs: logs::Logs,
+    pub(crate) observing: observing::Observing,
     pub(crate) listeners: Listeners,
     pub(crate) client_address: proxying::ClientAddress,
     pub(crate) tls: tls::Tls,
@@ -137,6 +139,7 @@ impl Settings {
 
         let process = process::Process::read(&mut reader);
         let logs = logs::Logs::read(&mut reader, &process.prefix);
+        let observing = observing::Observing::read(&mut reader);
         let listeners = Listeners::read(&mut reader);
         let client_address = proxying::ClientAddress::read(&mut reader);
         let tls = tls::Tls::read(&mut reader);
@@ -159,6 +162,7 @@ impl Settings {
         let settings = Self {
             process,
             logs,
+            observing,
             listeners,
             client_address,
             tls,

@@ -50,7 +50,7 @@ pub(crate) fn import(settings: &Settings, file: &Path) -> Result<()> {
         startup::folders(settings)?;
         let sealing = startup::sealing_key(settings)?;
         let registry = Arc::new(registry(settings)?);
-        let store = store::open(settings, &registry, &sealing).await?;
+        let store = store::open(settings, &registry, &sealing).await?.store;
         let control = control(settings, store).await?;
         println!("parse successful, beginning import");
         apply(&control, &text, true).await.map_err(failed_parsing)?;
@@ -102,7 +102,7 @@ async fn stored(settings: &Settings) -> Result<Catalog> {
     startup::folders(settings)?;
     let sealing = startup::sealing_key(settings)?;
     let registry = Arc::new(registry(settings)?);
-    let loaded = store::open(settings, &registry, &sealing).await?.load().await?;
+    let loaded = store::open(settings, &registry, &sealing).await?.store.load().await?;
     Ok(Catalog::load(registry, loaded.revision, loaded.documents)?)
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use gateway_model::Id;
 use gateway_proxy::router::Flavour;
 use gateway_proxy::tls::{Defaults, client_pair};
 use gateway_proxy::{ErrorType, Options, OwnHeaders, RealIp, Trust};
@@ -69,6 +70,20 @@ pub(super) fn proxy(settings: &Settings, tls: Defaults) -> Options {
         tls,
         upstream_idle_seconds: proxying.upstream_pool.idle_timeout.map_or(0, |idle| idle.as_secs()),
         ..Options::default()
+    }
+}
+
+/// Where plugins are.
+pub(super) fn node(settings: &Settings, id: Id) -> plugins::contract::Node {
+    let observing = &settings.observing;
+    plugins::contract::Node {
+        id,
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        syslog: observing.syslog.clone(),
+        tracing: plugins::contract::Tracing {
+            instrumentations: observing.instrumentations.clone(),
+            sampling_rate: observing.sampling_rate,
+        },
     }
 }
 

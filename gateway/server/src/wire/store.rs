@@ -12,6 +12,7 @@ use gateway_control::store::postgres::migrations::{self, Status};
 use gateway_control::store::postgres::{Options, Postgres};
 use gateway_control::store::sqlite::Sqlite;
 use gateway_control::{Control, Sealed, Store};
+use gateway_model::ports::CounterStore;
 use gateway_model::{Catalog, Change, Key, Registry, Stored};
 use md5::{Digest as _, Md5};
 use mep::auth::sealing::SealingKey;
@@ -20,6 +21,14 @@ use crate::settings::Settings;
 use crate::settings::store::{Database, Declarative};
 use crate::settings::tls;
 use crate::startup;
+
+/// What a store keeps.
+pub(super) struct Opened {
+    /// The catalog.
+    pub(super) store: Arc<dyn Store>,
+    /// Counters of plugins; none where nothing is durable.
+    pub(super) counters: Option<Arc<dyn CounterStore>>,
+}
 
 /// Opens the store; secrets in it are sealed.
 ///
@@ -30,24 +39,28 @@ pub(super) async fn open(
     settings: &Settings,
     registry: &Arc<Registry>,
     sealing: &Arc<SealingKey>,
-) -> Result<Arc<dyn Store>> {
+) -> Result<Opened> {
     Ok(match settings.store.database {
-        Database::Off => Arc::new(Memory::new()),
+        Database::Off => Opened { store: Arc::new(Memory::new()), counters: None },
         Database::Sqlite => {
             let path = startup::database_file(settings);
             let file =
                 Sqlite::open(&path).await.with_context(|| format!("opening {}", path.display()))?;
             let sealer = Arc::new(startup::StoreSealer(Arc::clone(sealing)));
-            Arc::new(Sealed::new(file, Arc::clone(registry), sealer))
+            let counters = Arc::new(file.clone());
+            let store = Arc::new(Sealed::new(file, Arc::clone(registry), sealer));
+            Opened { store, counters: Some(counters) }
         }
         Database::Postgres => {
             let options = postgres(settings);
             if migrations::status(&options).await? == Status::Empty {
                 bail!(UNBOOTSTRAPPED);
             }
-            let shared = Postgres::open(options).await?;
+            let shared = Arc::new(Postgres::open(options).await?);
             let sealer = Arc::new(startup::StoreSealer(Arc::clone(sealing)));
-            Arc::new(Sealed::new(shared, Arc::clone(registry), sealer))
+            let counters = Arc::clone(&shared);
+            let store = Arc::new(Sealed::new(shared, Arc::clone(registry), sealer));
+            Opened { store, counters: Some(counters) }
         }
     })
 }

@@ -91,6 +91,25 @@ pub(super) const LOGS: Group = Group {
     ],
 };
 
+pub(super) const OBSERVING: Group = Group {
+    title: "What plugins tell others",
+    keys: &[
+        list(
+            "tracing_instrumentations",
+            "off",
+            "What is traced for the plugin opentelemetry: `off`, `all`, or some of `request`, `router`, `balancer`, `plugin_rewrite`, `plugin_access`, `plugin_header_filter`.",
+        )
+        .also(&["opentelemetry_tracing"]),
+        number("tracing_sampling_rate", "0.01", "Share of requests that are traced, from 0 to 1.")
+            .also(&["opentelemetry_tracing_sampling_rate"]),
+        text(
+            "mep_syslog_socket",
+            "/dev/log",
+            "Socket of the system log that the plugin syslog writes to.",
+        ),
+    ],
+};
+
 pub(super) const LISTENERS: Group = Group {
     title: "Listeners: `ip:port flags, …` or `off`; flags ssl http2 proxy_protocol reuseport backlog=N …",
     keys: &[

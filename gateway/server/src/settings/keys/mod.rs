@@ -15,6 +15,7 @@ pub(crate) use accepted::ACCEPTED;
 pub(crate) static GROUPS: &[Group] = &[
     gateway::PROCESS,
     gateway::LOGS,
+    gateway::OBSERVING,
     gateway::LISTENERS,
     gateway::CLIENT_ADDRESS,
     gateway::TLS,
