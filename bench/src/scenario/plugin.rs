@@ -44,6 +44,20 @@ const CASES: &[Case] = &[
     case("correlation-id", nothing),
     // A limit that is counted and never reached.
     case("rate-limiting", || json!({"minute": 1_000_000_000, "policy": "local"})),
+    case("response-ratelimiting", || json!({"limits": {"video": {"minute": 1_000_000_000}}})),
+    case("request-transformer", || {
+        json!({
+            "remove": {"headers": ["x-none"]},
+            "add": {"headers": ["X-A:1", "X-B:$(headers.host or 'none')"], "querystring": ["q:1"]},
+        })
+    }),
+    case("proxy-cache", || {
+        json!({"strategy": "memory", "content_type": ["application/octet-stream"]})
+    }),
+    case("zipkin", || json!({"sample_ratio": 0.001})),
+    case("opentelemetry", || json!({"traces_endpoint": "http://127.0.0.1:9/"})),
+    case("statsd", || json!({"host": "127.0.0.1", "port": 9})),
+    case("udp-log", || json!({"host": "127.0.0.1", "port": 9})),
     case("response-transformer", || json!({"remove": {"headers": ["server"]}})),
     case(
         "prometheus",

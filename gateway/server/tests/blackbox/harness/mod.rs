@@ -11,6 +11,7 @@ pub(crate) mod http1;
 mod nginx;
 mod openssl;
 mod pki;
+mod redis;
 /// The plugin's own tests start a directory too.
 #[path = "../../../../../plugins/src/ldap_auth/slapd.rs"]
 pub(crate) mod slapd;
@@ -24,6 +25,7 @@ pub(crate) use gateway::{Gateway, Options};
 pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{openssl, s_client};
 pub(crate) use pki::{Authority, Issued, any_certificate, handshake, shown};
+pub(crate) use redis::Redis;
 pub(crate) use upstream::{Received, Upstream};
 
 /// The longest wait for anything that should happen soon, on a busy machine.
