@@ -76,6 +76,140 @@ async fn versions_and_usage() {
     assert!(error.contains("no-such-command"), "{error}");
 }
 
+/// Kong's flags stand before and after the command; what only NGINX would know is noticed.
+#[tokio::test]
+async fn flags_stand_anywhere() {
+    let options = Options::new();
+    let conf = options.file("kong.conf", "pg_port = x\n");
+    let conf = conf.to_str().unwrap();
+    for words in [
+        &["-c", conf, "config", "parse", "kong.yml"][..],
+        &["config", "-c", conf, "parse", "kong.yml"],
+        &["config", "parse", "kong.yml", "--conf", conf, "--v"],
+        &["migrations", "--vv", "list", "-c", conf],
+        &["check", conf],
+    ] {
+        let (code, _, error) = options.run(words).await;
+        assert_eq!(code, Some(1), "{words:?}");
+        let told = "pg_port is not a number: 'x'";
+        assert!(error.starts_with("Error: ") && error.contains(told), "{words:?} {error}");
+        assert!(
+            error.ends_with("\n\n  Run with --v (verbose) or --vv (debug) for more details\n"),
+            "{error}"
+        );
+    }
+    let (code, _, error) = options.run(&["check", "/no/such/file"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no file at: /no/such/file"), "{error}");
+    let good = options.file("good.conf", "log_level = info\n");
+    let good = good.to_str().unwrap();
+    let (code, out, error) = options.run(&["check", good, "--nginx-conf", "x.template"]).await;
+    assert_eq!((code, out), (Some(0), format!("configuration at {good} is valid\n")), "{error}");
+    assert!(error.contains("--nginx-conf has no effect"), "{error}");
+    let (code, out, _) = options.run(&["version", "-a"]).await;
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("Kong: 3.10.0\n"), "{out}");
+    let (code, out, _) = options.run(&["completions", "bash"]).await;
+    assert_eq!(code, Some(0));
+    assert!(out.contains("migrations"), "{out}");
+}
+
+/// Unit files and containers call it `kong`.
+#[tokio::test]
+async fn as_kong_it_explains_itself() {
+    let options = Options::new();
+    let kong = options.prefix().join("kong");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_gateway"), &kong).unwrap();
+    let run = async |words: &[&str]| {
+        let mut command = tokio::process::Command::new(&kong);
+        command.env_clear().env("KONG_PREFIX", options.prefix()).args(words);
+        let output = command.output().await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, _) = run(&[]).await;
+    assert_eq!(code, Some(1));
+    assert!(out.contains("Usage: kong"), "{out}");
+    let (code, _, error) = run(&["bogus"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("No such command: bogus"), "{error}");
+    assert_eq!(run(&["version"]).await, (Some(0), "3.10.0\n".to_owned(), String::new()));
+    let (code, _, error) = run(&["stop"]).await;
+    assert_eq!(code, Some(1));
+    let prefix = options.prefix().display();
+    assert!(
+        error.starts_with(&format!("Error: nginx not running in prefix: {prefix}\n")),
+        "{error}"
+    );
+}
+
+/// `quit` waits for requests in flight as long as it was told, then no longer; log files can be
+/// moved away while they are written.
+#[tokio::test]
+async fn quitting_and_rotating() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let options =
+        Options::new().set("admin_listen", free.to_string()).set("proxy_error_log", "logs/e.log");
+    assert_eq!(options.run(&["restart"]).await.0, Some(0), "nothing to stop is fine");
+    let guard = Background::of(&options);
+    let log = options.prefix().join("logs/e.log");
+    let moved = options.prefix().join("logs/e.log.1");
+    std::fs::rename(&log, &moved).unwrap();
+    kill_process(guard.0, Signal::USR1).unwrap();
+    eventually("the file is there again", async || log.exists().then_some(())).await;
+    plain()
+        .post(format!("http://{free}/services"))
+        .json(&serde_json::json!({"host": "h"}))
+        .answer()
+        .await
+        .expect(201);
+    eventually("and is written", async || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("published")).then_some(())
+    })
+    .await;
+    let (code, out, error) = options.run(&["restart"]).await;
+    assert_eq!((code, &*out), (Some(0), "Kong stopped\nKong started\n"), "{error}");
+    let guard = Background::of(&options);
+    let (code, out, error) = options.run(&["quit", "-t", "5"]).await;
+    assert_eq!((code, &*out), (Some(0), "Kong stopped (gracefully)\n"), "{error}");
+    assert!(!guard.lives());
+    let (code, out, error) = options.run(&["quit"]).await;
+    assert_eq!((code, &*out), (Some(1), ""), "{error}");
+}
+
+/// What is exported is imported to the same.
+#[tokio::test]
+async fn files_in_and_out_of_a_store() {
+    let options = Options::new();
+    let said = async |words: &[&str]| options.run(words).await;
+    let file = options.file("kong.yml", "_format_version: '3.0'\nservices:\n- {name: s, host: h}\nconsumers:\n- {username: c, keyauth_credentials: [{key: k}]}\n");
+    let file = file.to_str().unwrap();
+    assert_eq!(said(&["config", "parse", file]).await.1, "parse successful\n");
+    let (code, out, error) = said(&["config", "db_import", file]).await;
+    assert_eq!(
+        (code, &*out),
+        (Some(0), "parse successful, beginning import\nimport successful\n"),
+        "{error}"
+    );
+    assert_eq!(said(&["config", "db_export", "one.yml"]).await.0, Some(0));
+    let (code, _, error) = said(&["config", "export", "one.yml"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("one.yml already exists. Will not overwrite it."), "{error}");
+    assert_eq!(said(&["config", "import", "one.yml"]).await.0, Some(0));
+    assert_eq!(said(&["config", "db_export", "two.yml"]).await.0, Some(0));
+    let read = |name: &str| std::fs::read_to_string(options.prefix().join(name)).unwrap();
+    assert_eq!(read("one.yml"), read("two.yml"));
+    assert!(read("one.yml").contains("keyauth_credentials"));
+    let bad = options.file("bad.yml", "_format_version: '3.0'\nservices:\n- {name: s}\n");
+    let (code, _, error) = said(&["config", "parse", bad.to_str().unwrap()]).await;
+    assert_eq!(code, Some(1));
+    let tree = "Error: Failed parsing:\nin 'services':\n  - in entry 1 of 'services':\n    in 'host': required field missing (line 3, column 3)\n";
+    assert!(error.starts_with(tree), "{error}");
+    let (code, _, error) = said(&["config", "init", "one.yml"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("one.yml already exists in the current directory"), "{error}");
+}
+
 /// The summary a person reads after the first start, and how long it takes to appear.
 #[tokio::test]
 async fn the_start_up_summary() {

@@ -16,6 +16,8 @@ mod balancing;
 mod bodies;
 mod certificates;
 mod cli;
+mod cluster;
+mod control;
 mod durability;
 mod installer;
 mod limits;

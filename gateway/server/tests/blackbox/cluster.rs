@@ -1,0 +1,184 @@
+//! Two nodes on one PostgreSQL, with TLS to it.
+
+#[path = "../../../control/tests/server/mod.rs"]
+mod server;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use server::Server;
+
+use crate::harness::{Answered as _, Gateway, Options, Upstream, eventually, plain};
+
+/// A write on one node is served by the other within this time.
+const PROMPT: Duration = Duration::from_millis(500);
+
+/// The settings of a node of this database. Nodes share the folder of their keys.
+fn node(server: &Server, keys: &std::path::Path) -> Options {
+    let given = server.options();
+    Options::new()
+        .set("database", "postgres")
+        .set("pg_host", "localhost")
+        .set("pg_port", given.port.to_string())
+        .set("pg_user", given.user)
+        .set("pg_password", given.password.unwrap().expose())
+        .set("pg_database", given.database)
+        .set("pg_ssl", "on")
+        .set("pg_ssl_verify", "on")
+        .set("lua_ssl_trusted_certificate", server.certificate().to_str().unwrap())
+        .set("pg_timeout", "2000")
+        .set("mep_key_dir", keys.to_str().unwrap())
+}
+
+struct Pair {
+    nodes: [Gateway; 2],
+    server: Server,
+    _keys: tempfile::TempDir,
+}
+
+impl Pair {
+    /// Two nodes; `None` where there is no PostgreSQL.
+    async fn start() -> Option<Self> {
+        let server = Server::start().await?;
+        let keys = tempfile::tempdir().unwrap();
+        let options = node(&server, keys.path());
+        let (code, out, error) = options.run(&["migrations", "list"]).await;
+        assert_eq!(code, Some(3), "{out} {error}");
+        let (code, _, error) = options.run(&["start"]).await;
+        assert_eq!(code, Some(1));
+        assert!(error.contains("Database needs bootstrapping"), "{error}");
+        let (code, out, error) = options.run(&["migrations", "bootstrap"]).await;
+        assert_eq!(code, Some(0), "{error}");
+        assert!(
+            out.starts_with("Bootstrapping database...")
+                && out.ends_with("Database is up-to-date\n"),
+            "{out}"
+        );
+        let again = options.run(&["migrations", "-q", "bootstrap"]).await;
+        assert_eq!((again.0, &*again.1), (Some(0), ""), "idempotent, and quiet when asked");
+        let first = options.start().await;
+        let second = node(&server, keys.path()).start().await;
+        Some(Self { nodes: [first, second], server, _keys: keys })
+    }
+}
+
+async fn post(node: &Gateway, path: &str, body: Value) -> (u16, Value) {
+    let answer = plain().post(node.url("admin", path)).json(&body).answer().await;
+    (answer.status, answer.json())
+}
+
+async fn made(node: &Gateway, path: &str, body: Value) {
+    let (status, answer) = post(node, path, body).await;
+    assert_eq!(status, 201, "{path}: {answer}");
+}
+
+/// The status a path gets at the proxy of a node.
+async fn status(node: &Gateway, path: &str) -> u16 {
+    plain().get(node.url("proxy", path)).answer().await.status
+}
+
+#[tokio::test]
+async fn two_nodes_are_one_gateway() {
+    let Some(pair) = Pair::start().await else { return };
+    let [a, b] = &pair.nodes;
+    let upstream = Upstream::start().await;
+    let service = json!({"name": "s", "url": format!("http://{}", upstream.addr())});
+    made(a, "/services", service).await;
+
+    // Served by the other node in time.
+    for n in 0..5 {
+        let route = json!({"paths": [format!("/p{n}")]});
+        let (writer, reader) = if n % 2 == 0 { (a, b) } else { (b, a) };
+        made(writer, "/services/s/routes", route).await;
+        let written = Instant::now();
+        while status(reader, &format!("/p{n}")).await != 200 {
+            assert!(written.elapsed() < PROMPT, "not served after {:?}", written.elapsed());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    // Both writing at once lose nothing, and unique values stay so.
+    let write = async |node: &Gateway, from: &str| {
+        let mut wins = 0;
+        for n in 0..40 {
+            let own = json!({"username": format!("{from}{n}")});
+            made(node, "/consumers", own).await;
+            let (status, answer) =
+                post(node, "/consumers", json!({"username": format!("c{n}")})).await;
+            assert!(status == 201 || status == 409, "{status} {answer}");
+            wins += usize::from(status == 201);
+        }
+        wins
+    };
+    let (mine, yours) = tokio::join!(write(a, "a"), write(b, "b"));
+    assert_eq!(mine + yours, 40, "every shared name has one owner");
+    for node in [a, b] {
+        eventually("both have everything", async || {
+            let list = plain().get(node.url("admin", "/consumers?size=1000")).answer().await.json();
+            let names = list["data"].as_array().unwrap();
+            let ours = names.iter().filter(|row| row["username"] != "mepauth.jwt").count();
+            (ours == 120).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn nodes_outlive_their_database() {
+    let Some(mut pair) = Pair::start().await else { return };
+    let [a, b] = &pair.nodes;
+    let upstream = Upstream::start().await;
+    let service = json!({"name": "s", "url": format!("http://{}", upstream.addr())});
+    made(a, "/services", service).await;
+    made(a, "/services/s/routes", json!({"paths": ["/r"]})).await;
+    for node in [a, b] {
+        eventually("it is served", async || (status(node, "/r").await == 200).then_some(())).await;
+    }
+
+    pair.server.kill();
+    for node in [a, b] {
+        let (code, body) = post(node, "/consumers", json!({"username": "late"})).await;
+        assert_eq!(code, 503, "{body}");
+        let told = body["message"].as_str().unwrap();
+        assert!(told.starts_with("the store failed: ") && !told.contains("secret"), "{told}");
+        assert_eq!(status(node, "/r").await, 200, "traffic goes on");
+        plain().get(node.url("admin", "/services/s")).answer().await.expect(200);
+    }
+
+    pair.server.restart().await;
+    eventually("writes are taken again", async || {
+        let (code, _) = post(a, "/services/s/routes", json!({"paths": ["/again"]})).await;
+        (code == 201).then_some(())
+    })
+    .await;
+    eventually("and are served by the other", async || {
+        (status(b, "/again").await == 200).then_some(())
+    })
+    .await;
+    made(b, "/consumers", json!({"username": "late"})).await;
+}
+
+/// A certificate for another name is not believed.
+#[tokio::test]
+async fn the_database_must_show_its_certificate() {
+    let Some(server) = Server::start().await else { return };
+    let keys = tempfile::tempdir().unwrap();
+    let options = node(&server, keys.path()).set("pg_host", "127.0.0.1");
+    let (code, _, error) = options.run(&["migrations", "bootstrap"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.to_lowercase().contains("certificate"), "{error}");
+    let unverified = options.set("pg_ssl_verify", "off");
+    let (code, _, error) = unverified.run(&["migrations", "bootstrap"]).await;
+    assert_eq!(code, Some(0), "{error}");
+    let (code, out, error) = unverified.run(&["migrations", "reset", "--yes"]).await;
+    assert_eq!(
+        (code, &*out),
+        (Some(0), "Resetting database...\nDatabase successfully reset\n"),
+        "{error}"
+    );
+    let nobody: PathBuf = keys.path().join("none.yml");
+    let (code, _, error) = unverified.run(&["config", "db_import", nobody.to_str().unwrap()]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("none.yml"), "{error}");
+}
