@@ -18,6 +18,7 @@ use pingora_proxy::HttpProxy;
 use plugins::contract::TlsFacts;
 use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::UnixTime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
@@ -192,6 +193,10 @@ impl Accept {
             let connection = Connection::new(Transport::Plain(stream), facts, http2).ok()?;
             return Some((connection, client));
         };
+        if speaks_plainly(&stream).await? {
+            refuse_plain(&mut stream).await;
+            return None;
+        }
         let failed = |why: &std::io::Error| {
             tracing::debug!(client.ip = %client, "a handshake failed: {why}");
         };
@@ -261,6 +266,31 @@ pub(super) fn agreed(session: &ServerConnection, sni: Option<String>) -> TlsFact
 /// Waits for the stop; a sender that is gone means the same.
 pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+/// Whether a client of a listener with TLS begins as HTTP does; `None` when it leaves at once.
+async fn speaks_plainly(stream: &TcpStream) -> Option<bool> {
+    let mut first = [0];
+    let count = stream.peek(&mut first).await.ok()?;
+    (count > 0).then(|| first[0].is_ascii_uppercase())
+}
+
+/// Tells such a client what it did wrong, as nginx does.
+async fn refuse_plain(stream: &mut TcpStream) {
+    const PAGE: &str = "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port\
+                        </title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n\
+                        <center>The plain HTTP request was sent to HTTPS port</center>\r\n\
+                        </body>\r\n</html>\r\n";
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{PAGE}",
+        PAGE.len()
+    );
+    // What is left unread would make the system reset the connection before the answer is read.
+    let mut unread = [0; 16 * 1024];
+    let _ = stream.read(&mut unread).await;
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

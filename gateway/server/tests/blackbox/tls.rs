@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::{Answered as _, Gateway, Options, openssl, s_client, trusting};
+use crate::harness::{Answered as _, Gateway, Options, openssl, raw, s_client, trusting};
 
 const GO_SUITES: &str = "-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384";
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: edgegallery\r\nConnection: close\r\n\r\n";
@@ -84,6 +84,18 @@ async fn the_certificates_made_on_first_start() {
         let file = gateway.prefix().join(name);
         let mode = std::fs::metadata(&file).unwrap_or_else(|why| panic!("{name}: {why}"));
         assert_eq!(mode.permissions().mode() & 0o077, 0, "{name} is readable by others");
+    }
+}
+
+/// A client that forgot the `s` is told so.
+#[tokio::test]
+async fn plain_requests_on_a_listener_with_tls() {
+    let gateway = Gateway::start().await;
+    for listener in ["proxy", "admin"] {
+        let (head, body) = raw(gateway.tls_addr(listener), HEALTH.as_bytes()).await;
+        assert_eq!(head.status(), 400);
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains("The plain HTTP request was sent to HTTPS port"), "{body}");
     }
 }
 
