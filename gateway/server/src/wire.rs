@@ -16,7 +16,7 @@ use gateway_proxy::{AccessLog, EmbeddedServices, Proxy};
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
-use plugins::contract::Tools;
+use plugins::contract::{Tools, UnservedNames};
 use rustls::server::ResolvesServerCert;
 use signals::Signals;
 use tokio::runtime::Runtime;
@@ -147,8 +147,11 @@ async fn serve(
     };
     let streams =
         StreamProxy::new(current.clone(), proxy_options.clone(), stream_log, clock.clone());
-    let shown: Arc<dyn ResolvesServerCert> =
-        SniResolver::new(current.clone(), Arc::clone(&certificates.proxy) as _);
+    let shown: Arc<dyn ResolvesServerCert> = SniResolver::new(
+        current.clone(),
+        Arc::clone(&certificates.proxy) as _,
+        tools.shared(|_| UnservedNames::default()),
+    );
     let proxy = Proxy::new(
         current.clone(),
         proxy_options,

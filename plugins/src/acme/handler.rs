@@ -8,25 +8,28 @@ use tokio::task::AbortHandle;
 
 use super::config::Config;
 use super::entity::{ACME_STORAGE, AcmeStorage};
-use super::keeper::{self, Keeper};
+use super::keeper::Keeper;
 use super::names::Names;
 use super::order::{Authority, challenge_name};
 use super::storage::Storage;
-use crate::contract::{Flow, Handler, Phases, Plugin, Reply, ReplyBody, Request, Setup, Tools};
+use crate::contract::{
+    Flow, Handler, Phases, Plugin, Reply, ReplyBody, Request, Setup, Tools, UnservedNames,
+};
 
 /// One instance (kong/plugins/acme/handler.lua, client.lua).
 pub(crate) struct Acme {
     names: Names,
-    /// Names clients asked for that have no certificate.
-    asked: mpsc::Sender<String>,
     work: AbortHandle,
+    /// Tells the work what names clients ask for.
+    unserved: Arc<UnservedNames>,
+    listener: u64,
     tools: Arc<Tools>,
 }
 
 impl Plugin for Acme {
     const NAME: &'static str = "acme";
     const PRIORITY: i32 = 1705;
-    const PHASES: Phases = Phases::REWRITE.and(Phases::ACCESS);
+    const PHASES: Phases = Phases::REWRITE;
     const SCOPES: Scopes = Scopes { service: false, route: false, consumer: false, global: true };
     const ENTITIES: &'static [&'static EntityType] = &[&ACME_STORAGE];
     type Config = Config;
@@ -44,7 +47,9 @@ impl Plugin for Acme {
             tools: Arc::clone(tools),
         };
         let work = tools.runtime.spawn(keeper.run(queue)).abort_handle();
-        Ok(Self { names, asked, work, tools: Arc::clone(tools) })
+        let unserved = tools.shared(|_| UnservedNames::default());
+        let listener = unserved.listen(asked);
+        Ok(Self { names, work, unserved, listener, tools: Arc::clone(tools) })
     }
 }
 
@@ -55,6 +60,7 @@ fn seconds(number: f64) -> u64 {
 
 impl Drop for Acme {
     fn drop(&mut self) {
+        self.unserved.leave(self.listener);
         self.work.abort();
     }
 }
@@ -81,20 +87,6 @@ impl Handler for Acme {
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");
         let body = ReplyBody::Bytes(kind, text.into());
         Flow::reply(Reply { status, headers: Vec::new(), body })
-    }
-
-    /// Notes names that clients asked for and that have no certificate.
-    fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
-        let facts = &request.facts;
-        let name = facts.client.tls.as_ref().and_then(|tls| tls.sni.as_deref());
-        if let Some(name) = name
-            && self.names.allow(name)
-            && !keeper::is_served(&facts.catalog, name)
-        {
-            // A full queue is asked again by the next client.
-            let _ = self.asked.try_send(name.to_owned());
-        }
-        Flow::Continue
     }
 }
 

@@ -49,8 +49,11 @@ impl Keeper {
                     next = tokio::time::Instant::now() + wait;
                 }
                 name = asked.recv() => match name {
-                    // Its client comes again; nobody waits for it here.
-                    Some(name) => drop(self.see_to(&name).await),
+                    Some(name) if self.is_wanted(&name) => {
+                        // Its client comes again; nobody waits for it here.
+                        self.see_to(&name).await;
+                    }
+                    Some(_) => {}
                     None => return,
                 },
             }
@@ -68,6 +71,12 @@ impl Keeper {
             });
         }
         wait
+    }
+
+    /// Whether a name clients ask for is one to get a certificate for.
+    fn is_wanted(&self, name: &str) -> bool {
+        let catalog = self.tools.entities.catalog();
+        self.names.allow(name) && catalog.is_some_and(|catalog| !is_served(&catalog, name))
     }
 
     async fn is_served(&self) -> bool {
@@ -190,7 +199,7 @@ fn is_ours(certificate: &Certificate) -> bool {
 }
 
 /// Whether a name has a certificate, whoever got it.
-pub(super) fn is_served(catalog: &Catalog, name: &str) -> bool {
+fn is_served(catalog: &Catalog, name: &str) -> bool {
     let known = |name: &str| catalog.by::<Sni>("name", name).is_some();
     known(name) || name.split_once('.').is_some_and(|(_, rest)| known(&format!("*.{rest}")))
 }

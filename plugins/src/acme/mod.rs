@@ -5,8 +5,10 @@
 //! `managed-by-acme`, and is shown to clients as any other. What must be known to every node (the
 //! account, challenges, who is at work on a name) is kept beside, as `acme_storage`.
 //!
-//! Different from Kong's: names listed in `domains` are ordered at once, not at their first
-//! handshake, which would fail; challenges are answered without a route; and `storage` is our store
+//! Names that fit a wildcard of `domains` are ordered when the first client asks for them in a
+//! handshake, which still fails.
+//!
+//! Different from Kong's: names listed in full are ordered at once; challenges are answered without a route; and `storage` is our store
 //! whether it is called `shm` or `kong`. Not here: `redis`, `consul` and `vault`, keys of accounts
 //! from elsewhere, and the Admin API's `/acme`.
 

@@ -14,6 +14,7 @@ mod request;
 mod response;
 mod setup;
 mod summary;
+mod unserved;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub use request::Request;
 pub use response::{Chunk, Response, Source};
 pub use setup::{Entities, Node, Setup, Tools, Tracing};
 pub use summary::{Latencies, Summary, Try};
+pub use unserved::UnservedNames;
 
 /// A kind of plugin: its name, place, schema, and how an instance becomes a handler.
 pub trait Plugin: Handler + Sized + 'static {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use plugins::contract::UnservedNames;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
@@ -13,13 +14,18 @@ use crate::snapshot::Current;
 pub struct SniResolver {
     current: Current,
     default: Arc<dyn ResolvesServerCert>,
+    unserved: Arc<UnservedNames>,
 }
 
 impl SniResolver {
     /// Picks from whatever `current` holds; `default` is for clients that name nothing, or
-    /// something no certificate is for.
-    pub fn new(current: Current, default: Arc<dyn ResolvesServerCert>) -> Arc<Self> {
-        Arc::new(Self { current, default })
+    /// something no certificate is for, which is told to `unserved`.
+    pub fn new(
+        current: Current,
+        default: Arc<dyn ResolvesServerCert>,
+        unserved: Arc<UnservedNames>,
+    ) -> Arc<Self> {
+        Arc::new(Self { current, default, unserved })
     }
 }
 
@@ -35,7 +41,12 @@ impl ResolvesServerCert for SniResolver {
         let shown = hello.server_name().and_then(|name| snapshot.keyring.shown(name));
         match shown {
             Some(shown) => shown.for_client(hello.signature_schemes()),
-            None => self.default.resolve(hello),
+            None => {
+                if let Some(name) = hello.server_name() {
+                    self.unserved.report(name);
+                }
+                self.default.resolve(hello)
+            }
         }
     }
 }

@@ -84,36 +84,31 @@ async fn names_clients_ask_for_and_names_that_are_not_ours() {
     let authority = Authority::start(gateway.addr("proxy")).await;
     let config = json!({"domains": ["*.w.test"], "rsa_key_size": 2048, "fail_backoff_minutes": 5});
     configure(&gateway, &authority, config).await;
-    let service = json!({"name": "s", "url": "http://127.0.0.1:1"});
-    plain().post(gateway.url("admin", "/services")).json(&service).answer().await.expect(201);
-    let route = json!({"paths": ["/"]});
-    let url = gateway.url("admin", "/services/s/routes");
-    plain().post(url).json(&route).answer().await.expect(201);
-
     let proxy = gateway.tls_addr("proxy");
+    // Clients that believe the authority and nobody else: a name without a certificate is refused
+    // by them, and asked for all the same.
+    let root = reqwest::Certificate::from_pem(authority.root().as_bytes()).expect("a certificate");
     let ask = async |name: &str| {
-        let client = reqwest::Client::builder()
-            .tls_danger_accept_invalid_certs(true)
-            .resolve(name, proxy)
-            .no_proxy()
-            .build()
-            .expect("a client");
-        client.get(format!("https://{name}:{}/", proxy.port())).answer().await
+        let client = reqwest::Client::builder().tls_certs_only([root.clone()]).no_proxy();
+        let client = client.resolve(name, proxy).build().expect("a client");
+        client.get(format!("https://{name}:{}/", proxy.port())).send().await
     };
-    ask("other.test").await;
-    ask("x.w.test").await;
+    ask("other.test").await.expect_err("the default certificate");
+    ask("X.w.test").await.expect_err("the default certificate");
     let got = eventually("a certificate", async || shown(&gateway, "x.w.test").await).await;
     let (_, pem) =
         x509_parser::pem::parse_x509_pem(got.1["cert"].as_str().unwrap().as_bytes()).unwrap();
     let leaf = pem.parse_x509().unwrap();
     assert_eq!(leaf.public_key().parsed().map(|key| key.key_size()).ok(), Some(2048));
     assert_eq!(authority.issued(), ["x.w.test"]);
+    let answer = ask("x.w.test").await.expect("a connection with its own certificate");
+    assert_eq!(answer.status(), 404, "there is no route");
 
     // A name that leads elsewhere: it is tried once, and not again for a while.
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     authority.move_names(nowhere.local_addr().unwrap());
     drop(nowhere);
-    ask("y.w.test").await;
+    ask("y.w.test").await.expect_err("the default certificate");
     let failed = async || {
         let kept = read(&gateway, "/acme_storage").await;
         let kept = kept["data"].as_array().cloned().unwrap_or_default();
@@ -122,7 +117,7 @@ async fn names_clients_ask_for_and_names_that_are_not_ours() {
     };
     eventually("a failure", failed).await;
     let orders = authority.orders();
-    ask("y.w.test").await;
+    ask("y.w.test").await.expect_err("the default certificate");
     assert_eq!(shown(&gateway, "y.w.test").await, None);
     assert_eq!(authority.orders(), orders);
     assert!(gateway.log_file().contains("got no certificate for y.w.test"));
