@@ -51,9 +51,10 @@ const CASES: &[Case] = &[
             "add": {"headers": ["X-A:1", "X-B:$(headers.host or 'none')"], "querystring": ["q:1"]},
         })
     }),
-    case("proxy-cache", || {
-        json!({"strategy": "memory", "content_type": ["application/octet-stream"]})
-    }),
+    case(
+        "proxy-cache",
+        || json!({"strategy": "memory", "content_type": ["application/octet-stream"]}),
+    ),
     case("zipkin", || json!({"sample_ratio": 0.001})),
     case("opentelemetry", || json!({"traces_endpoint": "http://127.0.0.1:9/"})),
     case("statsd", || json!({"host": "127.0.0.1", "port": 9})),

@@ -185,7 +185,7 @@ impl Stage {
                 superfluous(&step.response, &reply, &mut lines);
             }
             if let Some(expected) = &line.upstream[at] {
-                upstream(&names, expected, &arrived, &mut lines);
+                upstream(&names, &sent, expected, &arrived, &mut lines);
             }
             if !lines.is_empty() {
                 lines.insert(0, format!("{} {}", sent.method, sent.path));
@@ -246,7 +246,13 @@ fn superfluous(recorded: &recorded::Recorded, reply: &Reply, lines: &mut Vec<Str
 
 /// What reached the upstreams. The order of headers is not compared, and neither is `keep-alive`,
 /// which is HTTP/1.1's default, said or not.
-fn upstream(names: &Names, expected: &[Arrived], found: &[Received], lines: &mut Vec<String>) {
+fn upstream(
+    names: &Names,
+    sent: &Sent,
+    expected: &[Arrived],
+    found: &[Received],
+    lines: &mut Vec<String>,
+) {
     if expected.len() != found.len() {
         let uris: Vec<_> = found.iter().map(|one| one.uri.as_str()).collect();
         lines.push(format!("{} upstream requests {uris:?}, not {}", found.len(), expected.len()));
@@ -261,8 +267,9 @@ fn upstream(names: &Names, expected: &[Arrived], found: &[Received], lines: &mut
         same("method", &expected.method, &found.method, lines);
         same("uri", &expected.uri, &found.uri, lines);
         same("body", &expected.body, &found.body, lines);
-        let mut left = told(&found.headers);
-        for (name, value) in told(&expected.headers) {
+        let ids = NewIds::beside(sent);
+        let mut left = ids.blank(told(&found.headers));
+        for (name, value) in ids.blank(told(&expected.headers)) {
             let value = names.fill(&value);
             let position = left.iter().position(|(one, found)| {
                 one.eq_ignore_ascii_case(&name) && recorded::matches_text(&value, found)
@@ -274,6 +281,36 @@ fn upstream(names: &Names, expected: &[Arrived], found: &[Received], lines: &mut
         }
         let more = left.into_iter().map(|(name, value)| format!("upstream got {name}: {value}"));
         lines.extend(more);
+    }
+}
+
+/// Ids of traces and spans the gateway drew: those in tracing headers that the client did not send.
+struct NewIds {
+    sent: String,
+    id: regex::Regex,
+}
+
+impl NewIds {
+    fn beside(sent: &Sent) -> Self {
+        let values = sent.headers.values().flat_map(|values| values.all());
+        let sent = values.map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        Self { sent, id: regex::Regex::new("[0-9a-f]{16,32}").unwrap() }
+    }
+
+    /// Puts in the place of each how long it is.
+    fn blank(&self, mut headers: Vec<(String, String)>) -> Vec<(String, String)> {
+        let tracing = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            name == "traceparent" || name == "b3" || name.starts_with("x-b3-")
+        };
+        for (_, value) in headers.iter_mut().filter(|(name, _)| tracing(name)) {
+            let blanked = self.id.replace_all(value, |found: &regex::Captures<'_>| {
+                let id = &found[0];
+                if self.sent.contains(id) { id.to_owned() } else { format!("({} hex)", id.len()) }
+            });
+            *value = blanked.into_owned();
+        }
+        headers
     }
 }
 
