@@ -5,6 +5,7 @@
 
 mod acl;
 mod acme;
+mod app_revocation;
 mod appid_header;
 mod basic_auth;
 mod bot_detection;
@@ -25,6 +26,7 @@ mod loggly;
 mod oauth2;
 mod opentelemetry;
 mod pre_function;
+mod problem_details;
 mod prometheus;
 mod proxy_cache;
 mod rate_limiting;
@@ -66,6 +68,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<session::SessionPlugin>(),
     PluginType::of::<acme::Acme>(),
     PluginType::of::<jwt::Jwt>(),
+    PluginType::of::<app_revocation::AppRevocation>(),
     PluginType::of::<oauth2::OAuth2>(),
     PluginType::of::<key_auth::KeyAuth>(),
     PluginType::of::<ldap_auth::LdapAuth>(),
@@ -99,6 +102,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<udp_log::UdpLog>(),
     PluginType::of::<tcp_log::TcpLog>(),
     PluginType::of::<loggly::Loggly>(),
+    PluginType::of::<problem_details::ProblemDetails>(),
     PluginType::of::<syslog::Syslog>(),
     PluginType::of::<request_termination::RequestTermination>(),
 ];
