@@ -157,3 +157,24 @@ pub struct Applied {
     /// For each change the entity it ended as; `None` for deletes and conditions.
     pub entities: Vec<Option<Arc<Stored>>>,
 }
+
+/// One call the proxy has answered, or refused, on its way to a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Host of the service.
+    pub service_host: &'a str,
+    /// Its name; empty when it has none.
+    pub service_name: &'a str,
+    /// Its tags.
+    pub tags: &'a [String],
+    /// Method of the request.
+    pub method: &'a str,
+    /// Path of the request as the client sent it, without its query.
+    pub path: &'a str,
+}
+
+/// Told of every call to a service, once it is over.
+pub trait Calls: Send + Sync {
+    /// Runs on the request path: it must return at once.
+    fn called(&self, call: &Call<'_>);
+}

@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use gateway_model::Clock;
 use gateway_model::entities::Service;
+use gateway_model::ports::{Call, Calls};
 use http::{StatusCode, header};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -50,6 +51,7 @@ pub struct Proxy {
     embedded: EmbeddedServices,
     resolver: Resolver,
     access_log: Option<AccessLog>,
+    calls: Option<Arc<dyn Calls>>,
     traffic: Arc<Traffic>,
     clock: Clock,
 }
@@ -100,7 +102,25 @@ impl Proxy {
     ) -> Self {
         let resolver = Resolver::new(clock.clone());
         let traffic = Arc::default();
-        Self { current, options, embedded, resolver, access_log, traffic, clock }
+        Self { current, options, embedded, resolver, access_log, calls: None, traffic, clock }
+    }
+
+    /// Tells `calls` of every call to a service, once it is over.
+    #[must_use]
+    pub fn telling(mut self, calls: Arc<dyn Calls>) -> Self {
+        self.calls = Some(calls);
+        self
+    }
+
+    fn tell(&self, session: &Session, exchange: &Exchange) {
+        let (Some(calls), Some(service)) = (&self.calls, &exchange.facts.service) else { return };
+        calls.called(&Call {
+            service_host: &service.host,
+            service_name: service.name.as_deref().unwrap_or_default(),
+            tags: service.tags.as_deref().unwrap_or_default(),
+            method: session.req_header().method.as_str(),
+            path: exchange.path(),
+        });
     }
 
     /// How much it has done and is doing.
@@ -384,6 +404,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        self.tell(session, exchange);
         if !exchange.is_logged() && self.access_log.is_none() {
             return;
         }
