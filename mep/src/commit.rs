@@ -5,25 +5,27 @@ use std::sync::Arc;
 use gateway_control::Control;
 use gateway_model::{Catalog, Change, Condition, Entity, Item, Rejection};
 
-use crate::problem::Problem;
-
 /// Plans changes on the current catalog, applies them, and gives what the plan promised.
 ///
 /// Conditions of the plan ([`unchanged`] and the like) are checked again in the writer's turn. When
 /// one fails there, or the changes collide with what came in between, the plan is made again on
-/// the newer catalog, where it finds out by itself what to answer.
+/// the newer catalog, where it finds out by itself what to answer. A plan without changes writes
+/// nothing.
 ///
 /// # Errors
 ///
 /// What the plan says, or the rejection of changes that still fail after several rounds.
-pub(crate) async fn commit<T>(
+pub(crate) async fn commit<T, E>(
     control: &Control,
-    mut plan: impl FnMut(&Arc<Catalog>) -> Result<(Vec<Change>, T), Problem>,
-) -> Result<T, Refused> {
+    mut plan: impl FnMut(&Arc<Catalog>) -> Result<(Vec<Change>, T), E>,
+) -> Result<T, Refused<E>> {
     let mut rounds = 0;
     loop {
         rounds += 1;
-        let (changes, promised) = plan(&control.catalog()).map_err(Refused::Problem)?;
+        let (changes, promised) = plan(&control.catalog()).map_err(Refused::Plan)?;
+        if changes.is_empty() {
+            return Ok(promised);
+        }
         match control.apply(changes).await {
             Ok(_) => return Ok(promised),
             Err(rejection) if rounds < ROUNDS && may_pass_later(&rejection) => {}
@@ -37,19 +39,19 @@ const ROUNDS: u32 = 16;
 
 /// Why nothing was written.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum Refused<E> {
     /// The plan says so.
-    Problem(Problem),
+    Plan(E),
     /// The catalog or the store says so.
     Rejection(Rejection),
 }
 
-impl Refused {
-    /// The problem to answer with; `otherwise` when the plan had no objection. The operator reads
+impl<E> Refused<E> {
+    /// The fault to answer with; `otherwise` when the plan had no objection. The operator reads
     /// the rejection in the log.
-    pub(crate) fn or(self, otherwise: Problem) -> Problem {
+    pub(crate) fn or(self, otherwise: E) -> E {
         match self {
-            Self::Problem(problem) => problem,
+            Self::Plan(fault) => fault,
             Self::Rejection(rejection) => {
                 tracing::error!(%rejection, "a change of the platform was refused");
                 otherwise
@@ -73,6 +75,11 @@ fn may_pass_later(rejection: &Rejection) -> bool {
 pub(crate) fn unchanged<T: Entity>(item: &Item<T>) -> Change {
     let item = item.clone();
     require(move |catalog| catalog.get::<T>(item.id()).is_some_and(|now| now.same(&item)))
+}
+
+/// Holds as long as there is no entity of this id.
+pub(crate) fn absent<T: Entity>(id: gateway_model::Id) -> Change {
+    require(move |catalog| catalog.get::<T>(id).is_none())
 }
 
 /// Holds as long as `holds` does.

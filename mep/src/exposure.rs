@@ -123,7 +123,11 @@ pub fn plan(
 pub fn name_of(ser_name: &str) -> String {
     // The node does not show in the first 20 digits.
     let uuid = uuid::Uuid::now_v1(&[0; 6]).simple().to_string();
-    format!("{ser_name}{}", &uuid[..20])
+    // The gateway's names are narrower than those of services.
+    let plain = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+    let name: String = ser_name.chars().filter(plain).collect();
+    let name = if name.is_empty() { "service" } else { &name };
+    format!("{name}{}", &uuid[..20])
 }
 
 fn publish(url: &Url, name: &str) -> [Change; 3] {

@@ -8,32 +8,43 @@
 //!
 //! Deliberately absent: the proxy, plugins, sockets, files.
 
+mod applications;
 pub mod auth;
 mod auth_api;
 mod commit;
 pub mod dialect;
 pub mod entities;
+mod etag;
 pub mod exposure;
+pub mod face;
 pub mod guard;
+mod life;
 mod liveness;
 mod metrics;
+mod mm5;
 mod mp1;
 mod notification;
 mod platform;
 mod problem;
+mod rules;
 mod seed;
+mod services;
 mod settings;
+mod standard;
+mod statistics;
+mod subscriptions;
 #[cfg(test)]
 mod test_kit;
 pub mod timing;
 pub mod traffic;
+mod transports;
 
 pub use entities::ALL as ENTITIES;
 pub use platform::{Platform, PlatformError, Ports};
 pub use problem::{Code, Problem};
 pub use seed::{SeedError, Seeded};
 pub use settings::{
-    Bootstrap, Delivery, Destinations, PlatformSettings, Published, RateLimits, loopback,
+    Bootstrap, Delivery, Destinations, DnsAgent, PlatformSettings, Published, RateLimits, loopback,
 };
 
 /// The host that stands for mepserver in gateway services: requests to it end in

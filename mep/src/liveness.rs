@@ -16,6 +16,7 @@ use gateway_model::{Change, Clock, Document, Entity, Id, Item, Key};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+use crate::Platform;
 use crate::commit::{require, unchanged};
 use crate::entities::{ServiceInstance, State};
 use crate::metrics::Metrics;
@@ -80,6 +81,44 @@ pub(crate) async fn turn(
         tracing::debug!(service.id = service, state = state.as_str(), %why, "did not turn");
     }
     turned.is_ok()
+}
+
+/// Why a heartbeat did not renew anything.
+#[derive(Debug)]
+pub(crate) enum Renewal<E> {
+    /// There is no service it could renew.
+    Refused(E),
+    /// Its app says it cannot be used.
+    Inactive,
+    /// It turned again and again.
+    Failed,
+}
+
+/// Notes a heartbeat of the service `find` gives, and turns it back when it was suspended. Nothing
+/// is written as long as it is active.
+pub(crate) async fn renewed<E>(
+    platform: &Platform,
+    find: impl Fn() -> Result<Item<ServiceInstance>, E>,
+) -> Result<Item<ServiceInstance>, Renewal<E>> {
+    // A service that turns in between is looked at again; one that turns more often than this
+    // is not kept alive by one heartbeat.
+    for _ in 0..4 {
+        let instance = find().map_err(Renewal::Refused)?;
+        if instance.state == State::Inactive {
+            return Err(Renewal::Inactive);
+        }
+        let id = instance.id();
+        platform.heartbeats.beat(id, platform.clock.unix_ms(), &platform.control);
+        let kept = instance.state == State::Active
+            || turn(&platform.control, &platform.clock, &instance, State::Active, None).await;
+        // A suspension under way when the heartbeat was noted is undone in the next round.
+        let now = platform.control.catalog().get::<ServiceInstance>(id);
+        if kept && let Some(now) = now.filter(|now| now.state == State::Active) {
+            platform.metrics.heartbeats.inc();
+            return Ok(now);
+        }
+    }
+    Err(Renewal::Failed)
 }
 
 /// Watches over the services that send heartbeats.

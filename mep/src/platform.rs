@@ -4,8 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
+use dashmap::DashMap;
 use gateway_control::Control;
-use gateway_model::Clock;
+use gateway_model::ports::Calls;
+use gateway_model::{Clock, Id};
 use tokio::sync::watch;
 
 use crate::auth::sealing::SealingKey;
@@ -14,12 +16,16 @@ use crate::auth::token::TokenIssuer;
 use crate::auth_api::{self, KeyPairs};
 use crate::entities::{RuleState, TrafficRule};
 use crate::guard::Guard;
+use crate::life;
 use crate::liveness::{Heartbeats, Watchman};
 use crate::metrics::Metrics;
+use crate::mm5::abandoned;
 use crate::mp1;
-use crate::notification::Notifier;
+use crate::notification::{Notifier, Outbound};
+use crate::rules::Turns;
 use crate::seed::{self, SeedError, Seeded};
 use crate::settings::PlatformSettings;
+use crate::statistics::Statistics;
 use crate::timing::{NoSource, TimeSource};
 use crate::traffic::{Idle, TrafficDriver};
 
@@ -51,7 +57,13 @@ pub struct Platform {
     pub(crate) heartbeats: Arc<Heartbeats>,
     pub(crate) metrics: Metrics,
     pub(crate) ports: Ports,
-    notifier: Arc<Notifier>,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) statistics: Arc<Statistics>,
+    /// Whose turn it is to change rules.
+    pub(crate) turns: Turns,
+    /// How far tasks have come, percent.
+    pub(crate) progress: DashMap<Id, u32>,
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 impl Platform {
@@ -81,14 +93,16 @@ impl Platform {
             own: settings.own_listeners.clone(),
             published: Some((settings.published.host.clone(), settings.published.port)),
         });
+        let outbound = Outbound::new(&settings.delivery, settings.own_address, Arc::clone(&guard))
+            .map_err(PlatformError::Client)?;
+        let outbound = Arc::new(outbound);
         let notifier = Notifier::new(
             settings.delivery.clone(),
-            settings.own_address,
+            Arc::clone(&outbound),
+            settings.published.clone(),
             control.clone(),
-            Arc::clone(&guard),
             metrics.clone(),
-        )
-        .map_err(PlatformError::Client)?;
+        );
         let tokens = TokenService::new(
             KeyPairs(control.clone()),
             Arc::clone(&sealing),
@@ -96,6 +110,7 @@ impl Platform {
             settings.freshness.clone(),
         );
         let heartbeats = Arc::new(Heartbeats::new(clock.unix_ms()));
+        let statistics = Arc::new(Statistics::new(clock.clone()));
         Ok(Arc::new(Self {
             settings,
             control,
@@ -107,15 +122,24 @@ impl Platform {
             heartbeats,
             metrics,
             ports,
+            outbound,
+            statistics,
+            turns: Turns::new(),
+            progress: DashMap::new(),
             notifier: Arc::new(notifier),
         }))
     }
 
-    /// What answers for [`crate::MEPSERVER_HOST`] and on the direct listener: Mp1.
+    /// What answers for [`crate::MEPSERVER_HOST`] and on the direct listener: Mp1 and Mm5.
     ///
     /// Requests carry a [`gateway_model::ports::Caller`]; one without is taken as direct.
     pub fn mepserver_router(self: &Arc<Self>) -> Router {
         mp1::router(Arc::clone(self))
+    }
+
+    /// Who counts calls of services: the proxy is to tell it.
+    pub fn calls(&self) -> Arc<dyn Calls> {
+        Arc::clone(&self.statistics) as Arc<dyn Calls>
     }
 
     /// What answers for [`crate::MEPAUTH_HOST`] and on the direct listener: the token API and the
@@ -152,7 +176,8 @@ impl Platform {
             self.metrics.clone(),
         );
         let watching = watchman.run(self.control.feed(), shutdown.clone());
-        let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown);
+        let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown.clone());
+        let platform = Arc::clone(self);
         let traffic = Arc::clone(&self.ports.traffic);
         let active: Vec<TrafficRule> = self
             .control
@@ -165,7 +190,10 @@ impl Platform {
             if let Err(why) = traffic.reconcile(&active).await {
                 tracing::error!(driver = traffic.name(), %why, "traffic rules are not in effect");
             }
-            tokio::join!(watching, notifying);
+            abandoned(&platform).await;
+            life::resume(&platform);
+            let counting = platform.statistics.run(platform.control.clone(), shutdown);
+            tokio::join!(watching, notifying, counting);
             traffic.stop().await;
         }
     }

@@ -25,6 +25,11 @@ impl Problem {
     pub const fn new(code: Code, detail: &'static str) -> Self {
         Self { code, detail: Cow::Borrowed(detail) }
     }
+
+    /// The same with a text made for the case.
+    pub(crate) fn with(code: Code, detail: String) -> Self {
+        Self { code, detail: Cow::Owned(detail) }
+    }
 }
 
 /// The original's kinds of failure, by their numbers.
@@ -48,6 +53,10 @@ pub enum Code {
     DeleteFailed = 7,
     /// It could not be changed.
     UpdateFailed = 8,
+    /// The name server or the data plane did not do it.
+    RemoteFailed = 9,
+    /// The state is not the one the client asked for.
+    Precondition = 10,
     /// The caller is not the app it speaks for.
     Unauthorized = 11,
     /// A service could not be registered.
@@ -60,6 +69,14 @@ pub enum Code {
     NoHeartbeat = 17,
     /// The service is in a state that does not allow it.
     Inactive = 18,
+    /// Another has it already.
+    Duplicate = 19,
+    /// Something else is under way.
+    NotAllowed = 20,
+    /// No time server answered.
+    NoTime = 21,
+    /// A callback is no URI that may be called.
+    Callback = 22,
 }
 
 impl Code {
@@ -69,6 +86,9 @@ impl Code {
             Self::NoService | Self::NotFound | Self::NoHeartbeat => StatusCode::NOT_FOUND,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Inactive => StatusCode::CONFLICT,
+            Self::Precondition => StatusCode::PRECONDITION_FAILED,
+            Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::RemoteFailed => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -80,7 +100,9 @@ impl Code {
             | Self::Unreadable
             | Self::StoreFailed
             | Self::DeleteFailed
-            | Self::UpdateFailed => "Bad Request",
+            | Self::UpdateFailed
+            | Self::NoTime
+            | Self::Callback => "Bad Request",
             Self::NoInstance | Self::NoService | Self::NotFound | Self::NoHeartbeat => {
                 "Can not found resource"
             }
@@ -89,6 +111,10 @@ impl Code {
             Self::Parameter => "Request parameter error",
             Self::SubscriptionFailed => "App subscription error",
             Self::Inactive => "Service is in INACTIVE state",
+            Self::RemoteFailed => "Remote server error",
+            Self::Precondition => "Precondition failed",
+            Self::Duplicate => "Duplicate request error",
+            Self::NotAllowed => "Operation Not Allowed",
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use gateway_model::Secret;
@@ -41,6 +42,18 @@ pub struct PlatformSettings {
     pub delivery: Delivery,
     /// Seconds between heartbeats of services that want to send some.
     pub liveness_interval: NonZeroU32,
+    /// Seconds between heartbeats a client of the standard may propose.
+    pub liveness_range: RangeInclusive<u32>,
+    /// How long an application may take to end.
+    pub graceful_timeout: Duration,
+    /// Who is told of DNS rules.
+    pub dns_agent: DnsAgent,
+    /// Who may use mepserver's direct listeners.
+    pub direct_trusted: Vec<IpNet>,
+    /// Whether Mm5 is there by the gateway as well.
+    pub management_by_gateway: bool,
+    /// Whether applications may register themselves.
+    pub registrations: bool,
     /// The bootstrap app, written on every start.
     pub bootstrap: Option<Bootstrap>,
     /// Reproduce oddities of the original that clients might rely on.
@@ -63,6 +76,12 @@ impl Default for PlatformSettings {
             own_address: None,
             delivery: Delivery::default(),
             liveness_interval: NonZeroU32::new(60).unwrap_or(NonZeroU32::MIN),
+            liveness_range: 5..=3600,
+            graceful_timeout: Duration::from_secs(5),
+            dns_agent: DnsAgent::All,
+            direct_trusted: loopback(),
+            management_by_gateway: false,
+            registrations: true,
             bootstrap: None,
             strict_original: false,
         }
@@ -101,6 +120,29 @@ impl Published {
     }
 }
 
+/// Who is told of DNS rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsAgent {
+    /// Our name server, which follows the catalog.
+    Local,
+    /// The data plane; our name server answers none of them.
+    DataPlane,
+    /// Both.
+    All,
+}
+
+impl DnsAgent {
+    /// Whether the data plane is told.
+    pub const fn asks_data_plane(self) -> bool {
+        matches!(self, Self::DataPlane | Self::All)
+    }
+
+    /// Whether our name server answers.
+    pub const fn answers_itself(self) -> bool {
+        matches!(self, Self::Local | Self::All)
+    }
+}
+
 /// Requests a minute; `None` for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
@@ -134,7 +176,10 @@ pub struct Delivery {
     pub timeout: Duration,
     /// Attempts after the first.
     pub retries: usize,
-    /// The pause before the first retry; each later one is twice as long.
+    /// PEM text of the only authorities the certificates of notified apps are verified against;
+    /// `None` for those of this machine.
+    pub roots: Option<Vec<u8>>,
+    /// The pause before the first retry; each later one is four times as long.
     pub pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
@@ -152,11 +197,12 @@ impl Default for Delivery {
     fn default() -> Self {
         Self {
             verify_certificates: true,
-            timeout: Duration::from_secs(10),
-            retries: 5,
-            pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(30),
-            queue: 256,
+            timeout: Duration::from_secs(5),
+            roots: None,
+            retries: 3,
+            pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(16),
+            queue: 1000,
             concurrency: 64,
             state_changed: false,
         }

@@ -35,6 +35,7 @@ pub(crate) fn instance(name: &str) -> ServiceInstance {
         publications: Vec::new(),
         renewed_at_ms: 0,
         shown: OnceLock::new(),
+        shown_by_standard: OnceLock::new(),
     }
 }
 
@@ -57,6 +58,8 @@ pub(crate) fn subscription(number: u16, callback: &str, criteria: &str) -> Subsc
         callback_reference: callback.to_owned(),
         criteria: Some(criteria),
         app_instance_id: None,
+        face: crate::face::Face::Dialect,
+        events: None,
     }
 }
 

@@ -158,7 +158,8 @@ async fn serve(
         embedded,
         access_log(&settings.logs.proxy.access, logs)?,
         clock.clone(),
-    );
+    )
+    .telling(platform.calls());
     let node = Node::new(settings, &connections, proxy.traffic(), &declared);
     let proxy = pingora(proxy, settings, &trusted);
     node.register(&tools, node_id)?;

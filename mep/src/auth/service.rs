@@ -134,7 +134,7 @@ impl<C: Credentials> TokenService<C> {
 
         let access_token = self
             .issuer
-            .issue(&credential.app_instance, client, now_ms / 1000)
+            .issue(&credential.app_instance, client, now_ms)
             .map_err(|_| TokenRefusal::SigningFailed)?;
         let expires_in = self.issuer.lifetime_seconds();
         Ok(TokenReply { access_token, token_type: "Bearer", expires_in })

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 use super::credential::AppInstanceId;
 use super::keyfile::{KeyFileError, RsaPrivateKey, RsaPublicKey};
@@ -54,7 +55,8 @@ impl TokenIssuer {
     }
 
     /// A token for the app instance `subject`, called from `client`, that expires so many seconds
-    /// after `now_seconds` (since the Unix epoch).
+    /// after `now_ms` (since the Unix epoch). The moment has a fraction of milliseconds, as the
+    /// original's had: tokens from before and after an application went are told apart by it.
     ///
     /// One RSA signature, about a quarter of a millisecond with a 2048-bit key.
     ///
@@ -65,10 +67,10 @@ impl TokenIssuer {
         &self,
         subject: &AppInstanceId,
         client: IpAddr,
-        now_seconds: u64,
+        now_ms: u64,
     ) -> Result<String, SigningFailed> {
         let claims = serde_json::to_vec(&IssuedClaims {
-            exp: now_seconds.saturating_add(self.lifetime_seconds),
+            exp: seconds(now_ms.saturating_add(self.lifetime_seconds.saturating_mul(1000))),
             iss: ISSUER,
             sub: subject,
             clientip: client,
@@ -164,10 +166,18 @@ pub struct InvalidToken;
 /// Serialized in this order, which is the original's.
 #[derive(Serialize)]
 struct IssuedClaims<'a> {
-    exp: u64,
+    exp: Number,
     iss: &'a str,
     sub: &'a AppInstanceId,
     clientip: IpAddr,
+}
+
+/// Milliseconds as seconds, with a fraction where there is one.
+fn seconds(ms: u64) -> Number {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds are far below 2^53")]
+    let fractional = || Number::from_f64(ms as f64 / 1000.0);
+    let whole = ms.is_multiple_of(1000).then(|| Number::from(ms / 1000));
+    whole.or_else(fractional).unwrap_or_else(|| Number::from(ms / 1000))
 }
 
 /// Byte for byte the original's.
@@ -194,7 +204,7 @@ mod tests {
 
     fn issue(client: &str) -> String {
         let subject = AppInstanceId::parse("5abe4782-2c70-4e47-9a4e-0ee3a1a0fd1f").unwrap();
-        ISSUER_UNDER_TEST.issue(&subject, client.parse().unwrap(), NOW).unwrap()
+        ISSUER_UNDER_TEST.issue(&subject, client.parse().unwrap(), NOW * 1000).unwrap()
     }
 
     /// A token of the library's making, with any header and claims, signed by our key.
@@ -274,7 +284,7 @@ mod tests {
 
         let stranger = TokenIssuer::from(RsaPrivateKey::generate().unwrap());
         let subject = AppInstanceId::random();
-        check(stranger.issue(&subject, [10, 1, 2, 3].into(), NOW).unwrap());
+        check(stranger.issue(&subject, [10, 1, 2, 3].into(), NOW * 1000).unwrap());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod app_credential;
 mod app_instance;
+mod application;
 mod dns_rule;
 mod seed;
 mod service_info;
@@ -16,6 +17,10 @@ mod traffic_rule;
 
 pub use app_credential::{AppCredential, Visibility};
 pub use app_instance::AppInstance;
+pub use application::{
+    AppConfiguration, AppOperation, AppRegistration, AppTask, AppTermination, CallCount,
+    OperationAction, TaskResult,
+};
 pub use dns_rule::{DnsRule, IpAddressType, RuleState};
 pub use seed::Seed;
 pub use service_info::{
@@ -23,7 +28,7 @@ pub use service_info::{
 };
 pub use service_instance::{Publication, ServiceInstance, State, service_id};
 pub use service_name::ServiceName;
-pub use subscription::{Criteria, Store, Subscription};
+pub use subscription::{Criteria, Events, Store, Subscription};
 pub use traffic_rule::{
     Action, DestinationInterface, FilterType, InterfaceType, TrafficFilter, TrafficRule,
     TunnelInfo, TunnelType,
@@ -33,7 +38,7 @@ use gateway_model::{Change, Document, Entity, EntityType, Id, Key};
 use serde::Serialize;
 
 /// The platform's kinds; a kind comes after those it refers to.
-pub static ALL: [&EntityType; 8] = [
+pub static ALL: [&EntityType; 14] = [
     &APP_INSTANCES,
     &SERVICE_NAMES,
     &SERVICE_INSTANCES,
@@ -41,6 +46,12 @@ pub static ALL: [&EntityType; 8] = [
     &APP_CREDENTIALS,
     &DNS_RULES,
     &TRAFFIC_RULES,
+    &APP_CONFIGURATIONS,
+    &APP_OPERATIONS,
+    &APP_TASKS,
+    &APP_TERMINATIONS,
+    &APP_REGISTRATIONS,
+    &CALL_COUNTS,
     &SEEDS,
 ];
 
@@ -51,6 +62,12 @@ static SUBSCRIPTIONS: EntityType = EntityType::of::<Subscription>();
 static APP_CREDENTIALS: EntityType = EntityType::of::<AppCredential>();
 static DNS_RULES: EntityType = EntityType::of::<DnsRule>();
 static TRAFFIC_RULES: EntityType = EntityType::of::<TrafficRule>();
+static APP_CONFIGURATIONS: EntityType = EntityType::of::<AppConfiguration>();
+static APP_OPERATIONS: EntityType = EntityType::of::<AppOperation>();
+static APP_TASKS: EntityType = EntityType::of::<AppTask>();
+static APP_TERMINATIONS: EntityType = EntityType::of::<AppTermination>();
+static APP_REGISTRATIONS: EntityType = EntityType::of::<AppRegistration>();
+static CALL_COUNTS: EntityType = EntityType::of::<CallCount>();
 static SEEDS: EntityType = EntityType::of::<Seed>();
 
 /// Creates or replaces an entity of ours.

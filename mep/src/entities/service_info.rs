@@ -37,6 +37,9 @@ pub struct ServiceInfo {
     /// Seconds between heartbeats; 0 for none. Signed, because a negative one is a broken rule and
     /// not a broken body.
     pub liveness_interval: i64,
+    /// What a client of the CAPIF profile wrote about it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub capif_description: String,
     /// Links the client sent; they are echoed, not kept.
     #[serde(rename = "_links", skip_serializing)]
     pub links: Links,
@@ -56,6 +59,7 @@ impl Default for ServiceInfo {
             consumed_local_only: true,
             is_local: true,
             liveness_interval: 0,
+            capif_description: String::new(),
             links: Links::default(),
         }
     }
@@ -144,8 +148,8 @@ pub struct TransportInfo {
     pub endpoint: Endpoint,
     /// How callers prove who they are.
     pub security: Security,
-    /// Anything; echoed, not kept.
-    #[serde(skip_serializing)]
+    /// Anything. The dialect echoes it and does not show it afterwards.
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub impl_specific_info: Value,
 }
 

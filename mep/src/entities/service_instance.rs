@@ -31,6 +31,10 @@ pub struct ServiceInstance {
     #[serde(skip)]
     #[record(skip)]
     pub(crate) shown: OnceLock<Box<str>>,
+    /// The same in the standard's own form.
+    #[serde(skip)]
+    #[record(skip)]
+    pub(crate) shown_by_standard: OnceLock<Box<str>>,
 }
 
 impl Entity for ServiceInstance {
@@ -123,6 +127,7 @@ mod tests {
                 publications: Vec::new(),
                 renewed_at_ms: 0,
                 shown: OnceLock::new(),
+                shown_by_standard: OnceLock::new(),
             };
             assert_eq!(instance.patience_ms(), patience, "{interval}");
         }

@@ -5,6 +5,7 @@ use gateway_model::{Entity, Id, Ref};
 use serde::{Deserialize, Serialize};
 
 use super::{AppInstance, Category};
+use crate::face::Face;
 
 /// Who wants to be told, at which URI, of what.
 #[derive(Clone, Debug, Serialize, Deserialize, Record)]
@@ -21,8 +22,14 @@ pub struct Subscription {
     pub callback_reference: String,
     /// Which services it is about; null in the termination store.
     pub criteria: Option<Criteria>,
-    /// The `appInstanceId` of the request; null in the availability store.
+    /// The `appInstanceId` of the request; null in the other stores.
     pub app_instance_id: Option<String>,
+    /// Where it was made, which decides how its notifications are written.
+    #[record(default = "dialect")]
+    #[serde(default)]
+    pub face: Face,
+    /// What a subscriber of CAPIF events asked for; null in the other stores.
+    pub events: Option<Events>,
 }
 
 impl Entity for Subscription {
@@ -37,6 +44,8 @@ pub enum Store {
     Availability,
     /// The end of the application; `mec_app_support`.
     Termination,
+    /// Events of the CAPIF profile; `capif-events`.
+    Events,
 }
 
 impl Store {
@@ -45,6 +54,7 @@ impl Store {
         match self {
             Self::Availability => "SerAvailabilityNotificationSubscription",
             Self::Termination => "AppTerminationNotificationSubscription",
+            Self::Events => "EventSubscription",
         }
     }
 
@@ -53,6 +63,7 @@ impl Store {
         match self {
             Self::Availability => "mec_service_mgmt",
             Self::Termination => "mec_app_support",
+            Self::Events => "capif-events",
         }
     }
 }
@@ -71,9 +82,26 @@ pub struct Criteria {
     pub ser_categories: Option<Vec<Category>>,
     /// States, as they stand on the wire.
     pub states: Option<Vec<String>>,
-    /// Only services local to the subscriber.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub is_local: bool,
+    /// Only services local to the subscriber, or only others. The dialect has no word for the
+    /// latter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_local: Option<bool>,
 }
 
-super::service_info::any_schema!(Criteria);
+/// What a subscriber of CAPIF events asked for (3GPP TS 29.222, clause 8.3).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Events {
+    /// Names of events.
+    pub events: Vec<String>,
+    /// Ids of services; empty for all.
+    pub api_ids: Vec<String>,
+    /// Ids of transports; empty for all.
+    pub aef_ids: Vec<String>,
+    /// Whether bodies have the platform's own members.
+    pub extensions: bool,
+    /// The members a client gets back.
+    pub shown: gateway_model::Document,
+}
+
+super::service_info::any_schema!(Criteria, Events);

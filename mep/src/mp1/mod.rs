@@ -1,12 +1,12 @@
-//! Mp1: what applications ask of the platform, in EdgeGallery's dialect.
+//! Mp1: what applications ask of the platform, in EdgeGallery's dialect; [`standard`] has the other.
 //!
 //! [`router`] lists the requests. This module owns what they share: who calls, how a body is read,
 //! and what is put around every reply. Who may reach these routes at all is the gateway's.
 
-mod service_mgmt;
+pub(crate) mod app_support;
+pub(crate) mod rule_bodies;
+pub(crate) mod service_mgmt;
 mod subscriptions;
-
-pub(crate) use subscriptions::href;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,15 +20,16 @@ use axum::routing::get;
 use bytes::Bytes;
 use gateway_model::Id;
 use gateway_model::ports::Caller;
-use http::{HeaderValue, Method, StatusCode, header, request};
+use http::{HeaderValue, Method, StatusCode, Uri, header, request};
 use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 
-use crate::Platform;
 use crate::auth::credential::AppInstanceId;
 use crate::dialect::casefold;
 use crate::entities::Store;
-use crate::problem::{Code, IsProblem, Problem};
+use crate::guard::contains;
+use crate::problem::{Code, IsProblem, Problem, json_reply};
+use crate::{Platform, standard};
 
 /// Everything that answers at the platform's own address.
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
@@ -36,11 +37,19 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         .merge(service_mgmt::router())
         .merge(subscriptions::router(Store::Availability))
         .merge(subscriptions::router(Store::Termination))
+        .merge(app_support::router())
+        .merge(crate::mm5::router(&platform))
         .route("/health", get(async || "ok"))
         .route("/healthcheck", get(async || "ok"))
-        .fallback(async || (StatusCode::NOT_FOUND, "404 page not found\n"))
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+        })
+        .merge(standard::router())
+        .fallback(async |uri: Uri| {
+            if standard::owns(uri.path()) {
+                return standard::unknown();
+            }
+            (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&platform), dress))
         .with_state(platform)
@@ -48,6 +57,16 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
 
 /// Puts around every reply what the original's server put there.
 async fn dress(State(platform): State<Arc<Platform>>, request: Request, next: Next) -> Response {
+    if !is_admitted(&platform, &request) {
+        return not_allowed();
+    }
+    if standard::owns(request.uri().path()) {
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        if target > standard::LONGEST_TARGET {
+            return standard::too_long();
+        }
+        return next.run(request).await;
+    }
     let cross_origin = request.headers().contains_key(header::ORIGIN);
     let mut response = match cleaned(request.uri().path()) {
         Some(path) => moved(&path, request.uri().query()),
@@ -67,6 +86,23 @@ async fn dress(State(platform): State<Arc<Platform>>, request: Request, next: Ne
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     response
+}
+
+/// Whether the caller may be here: whoever came by the gateway, and directly who is on the list.
+/// Everybody may ask whether we are well.
+fn is_admitted(platform: &Platform, request: &Request) -> bool {
+    if matches!(request.uri().path(), "/health" | "/healthcheck") {
+        return true;
+    }
+    request.extensions().get::<Caller>().is_some_and(|caller| {
+        caller.by_gateway || contains(&platform.settings.direct_trusted, caller.client)
+    })
+}
+
+/// What the gateway's own plugin answers to an address that is not on a list.
+fn not_allowed() -> Response {
+    let body = serde_json::json!({"message": "Your IP address is not allowed"});
+    json_reply(StatusCode::FORBIDDEN, &body)
 }
 
 /// The path without empty segments, when it has some.
@@ -92,14 +128,18 @@ fn moved(path: &str, query: Option<&str>) -> Response {
 
 /// Who calls: the subject of the verified token when the call came by the gateway, and only then
 /// the word of a header.
-pub(crate) struct Call(Option<String>);
+pub(crate) struct Call {
+    identity: Option<String>,
+    pub(crate) by_gateway: bool,
+}
 
 impl<S: Sync> FromRequestParts<S> for Call {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut request::Parts, _: &S) -> Result<Self, Infallible> {
         let caller = parts.extensions.get::<Caller>();
-        let identity = match caller.filter(|caller| caller.by_gateway) {
+        let by_gateway = caller.is_some_and(|caller| caller.by_gateway);
+        let identity = match caller.filter(|_| by_gateway) {
             Some(caller) => caller.subject.as_deref().map(str::to_owned),
             None => parts
                 .headers
@@ -107,25 +147,31 @@ impl<S: Sync> FromRequestParts<S> for Call {
                 .and_then(|value| value.to_str().ok())
                 .map(str::to_owned),
         };
-        Ok(Self(identity))
+        Ok(Self { identity, by_gateway })
     }
 }
 
 impl Call {
     /// The app instance in the path, which must be the caller.
     pub(crate) fn app(&self, path: &str) -> Result<Id, Problem> {
-        if self.0.as_deref() != Some(path) {
-            return Err(Problem::new(Code::Unauthorized, "UnAuthorization to access the resource"));
-        }
+        self.speaks_for(path)?;
         AppInstanceId::parse(path)
             .ok()
             .and_then(|app| Id::parse(app.as_str()))
             .ok_or(Problem::new(Code::Parameter, "app Instance ID validation failed, invalid uuid"))
     }
 
+    /// Refuses who is not the app instance in the path.
+    pub(crate) fn speaks_for(&self, path: &str) -> Result<(), Problem> {
+        if self.identity.as_deref() == Some(path) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Unauthorized, "UnAuthorization to access the resource"))
+    }
+
     /// The app instance that calls, if it says which.
     pub(crate) fn identity(&self) -> Option<Id> {
-        let app = AppInstanceId::parse(self.0.as_deref()?).ok()?;
+        let app = AppInstanceId::parse(self.identity.as_deref()?).ok()?;
         Id::parse(app.as_str())
     }
 }
@@ -139,12 +185,20 @@ pub(crate) const BROKEN_RULE: Problem =
     Problem::new(Code::Parameter, "request param validation failed");
 pub(crate) const WRONG_TYPES: Problem =
     Problem::new(Code::Unreadable, "unmarshal request body error");
+pub(crate) const STALE: Problem = Problem::new(Code::Precondition, "e-tag miss-match");
+pub(crate) const ENDING: Problem =
+    Problem::new(Code::Inactive, "the application is being terminated");
 
 /// The bytes of a body.
 pub(crate) async fn bytes(body: Body) -> Result<Bytes, Problem> {
+    bytes_up_to(body, ACCEPTED).await
+}
+
+/// The bytes of a body of which more than `most` are refused.
+pub(crate) async fn bytes_up_to(body: Body, most: usize) -> Result<Bytes, Problem> {
     let unreadable = |_| Problem::new(Code::BadRequest, "read request body error");
     let bytes = Limited::new(body, READABLE).collect().await.map_err(unreadable)?.to_bytes();
-    if bytes.len() > ACCEPTED {
+    if bytes.len() > most {
         return Err(Problem::new(Code::Parameter, "request body too large"));
     }
     Ok(bytes)

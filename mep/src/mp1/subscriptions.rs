@@ -8,23 +8,20 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
-use gateway_model::{Catalog, Id, Item, Ref};
+use gateway_model::{Id, Ref};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
-use super::{BROKEN_RULE, Call, object};
-use crate::Platform;
+use super::{BROKEN_RULE, Call, ENDING, object};
 use crate::auth::credential::AppInstanceId;
-use crate::commit::{commit, require};
 use crate::dialect::rules::{is_id, is_name, is_uri, length};
-use crate::entities::{self, AppInstance, Criteria, Store, Subscription};
+use crate::entities::{Criteria, Store, Subscription};
+use crate::face::{self, Face};
 use crate::problem::{Code, Problem, json_reply};
-
-/// Subscriptions one app may have in one store.
-const MOST_SUBSCRIPTIONS: usize = 50;
+use crate::subscriptions::{self, SubscriptionFault, find, of_app};
+use crate::{Platform, etag};
 
 const UNKNOWN: Problem = Problem::new(Code::NotFound, "subscription not exist");
 
@@ -60,30 +57,33 @@ async fn subscribe(
     if !request.is_valid(store) || !may_be_called(&platform, &request.callback_reference) {
         return Err(BROKEN_RULE);
     }
+    let mut criteria = request.filtering_criteria;
+    // The dialect cannot tell "not local" from nothing.
+    criteria.is_local = criteria.is_local.filter(|local| *local);
     let subscription = Subscription {
         id: Id::random(),
         app: Ref::new(app),
         store,
         callback_reference: request.callback_reference,
-        criteria: (store == Store::Availability).then_some(request.filtering_criteria),
+        criteria: (store == Store::Availability).then_some(criteria),
         app_instance_id: (store == Store::Termination).then_some(request.app_instance_id),
+        face: Face::Dialect,
+        events: None,
     };
-    commit(&platform.control, |catalog| {
-        if is_full(catalog, store, app) {
-            let limit = "subscription has over the limit";
-            return Err(Problem::new(Code::SubscriptionFailed, limit));
+    subscriptions::create(&platform, &subscription).await.map_err(|fault| match fault {
+        SubscriptionFault::Full => {
+            Problem::new(Code::SubscriptionFailed, "subscription has over the limit")
         }
-        let mut changes = vec![require(move |catalog| !is_full(catalog, store, app))];
-        if catalog.get::<AppInstance>(app).is_none() {
-            changes.push(entities::put(app, &AppInstance { id: app }));
-        }
-        changes.push(entities::put(subscription.id, &subscription));
-        Ok((changes, ()))
-    })
-    .await
-    .map_err(|refused| refused.or(Problem::new(Code::StoreFailed, "subscription not stored")))?;
+        SubscriptionFault::Ending => ENDING,
+        _ => Problem::new(Code::StoreFailed, "subscription not stored"),
+    })?;
     let reply = json_reply(StatusCode::CREATED, &View::of(&subscription));
-    Ok(([(header::LOCATION, href(&subscription))], reply).into_response())
+    let location = (header::LOCATION, face::subscription(&subscription));
+    Ok((AppendHeaders([location, tag(&subscription)]), reply).into_response())
+}
+
+fn tag(subscription: &Subscription) -> (header::HeaderName, String) {
+    (header::ETAG, etag::of_subscription(subscription))
 }
 
 async fn show(
@@ -95,7 +95,7 @@ async fn show(
     let app = call.app(&path)?;
     let id = id(&subscription)?;
     let found = find(&platform.control.catalog(), store, app, id).ok_or(UNKNOWN)?;
-    Ok(json_reply(StatusCode::OK, &View::of(&found)))
+    Ok(([tag(&found)], json_reply(StatusCode::OK, &View::of(&found))).into_response())
 }
 
 async fn list(
@@ -106,13 +106,15 @@ async fn list(
 ) -> Result<Response, Problem> {
     let app = call.app(&path)?;
     let catalog = platform.control.catalog();
-    let hrefs: Vec<String> = of_app(&catalog, store, app).map(|one| href(&one)).collect();
+    let hrefs: Vec<String> =
+        of_app(&catalog, store, app).map(|one| face::subscription(&one)).collect();
     if hrefs.is_empty() {
         let none = "get subscription failed, subscription not exist";
         return Err(Problem::new(Code::NotFound, none));
     }
     let rel = store.type_name();
-    let subscriptions = hrefs.iter().map(|href| serde_json::json!({"href": href, "rel": rel}));
+    let link = |href| serde_json::json!({"href": href, "rel": rel, "subscriptionType": rel});
+    let subscriptions = hrefs.iter().map(link);
     let own = format!("/{}/v1/applications/{path}/subscriptions", store.api());
     let body = serde_json::json!({
         "_links": {
@@ -131,13 +133,10 @@ async fn unsubscribe(
 ) -> Result<StatusCode, Problem> {
     let app = call.app(&path)?;
     let id = id(&subscription)?;
-    commit(&platform.control, |catalog| {
-        find(catalog, store, app, id).ok_or(UNKNOWN)?;
-        let still_there = require(move |catalog| find(catalog, store, app, id).is_some());
-        Ok((vec![still_there, entities::remove::<Subscription>(id)], ()))
-    })
-    .await
-    .map_err(|refused| refused.or(Problem::new(Code::DeleteFailed, "subscription not deleted")))?;
+    subscriptions::remove(&platform, store, app, id).await.map_err(|fault| match fault {
+        SubscriptionFault::Unknown => UNKNOWN,
+        _ => Problem::new(Code::DeleteFailed, "subscription not deleted"),
+    })?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -148,41 +147,9 @@ fn id(path: &str) -> Result<Id, Problem> {
         .ok_or(Problem::new(Code::Parameter, "subscription ID validation failed, invalid uuid"))
 }
 
-fn of_app(catalog: &Catalog, store: Store, app: Id) -> impl Iterator<Item = Item<Subscription>> {
-    catalog.children::<Subscription>("app", app).filter(move |one| one.store == store)
-}
-
-fn find(catalog: &Catalog, store: Store, app: Id, id: Id) -> Option<Item<Subscription>> {
-    let found = catalog.get::<Subscription>(id);
-    found.filter(|one| one.store == store && one.app.id == app)
-}
-
-fn is_full(catalog: &Catalog, store: Store, app: Id) -> bool {
-    of_app(catalog, store, app).count() >= MOST_SUBSCRIPTIONS
-}
-
 /// Whether notifications may go there. A path is a URI to the dialect; nobody is ever called at it.
 fn may_be_called(platform: &Platform, callback: &str) -> bool {
-    if callback.starts_with('/') {
-        return true;
-    }
-    match Url::parse(callback).map(|url| platform.guard.check(&url)) {
-        Ok(Ok(())) => true,
-        Ok(Err(why)) => {
-            tracing::warn!(%why, "refused a callback");
-            false
-        }
-        Err(why) => {
-            tracing::debug!(%why, "refused a callback");
-            false
-        }
-    }
-}
-
-/// The path of a subscription, without the `/mep` that clients put before it.
-pub(crate) fn href(subscription: &Subscription) -> String {
-    let Subscription { id, app, store, .. } = subscription;
-    format!("/{}/v1/applications/{}/subscriptions/{id}", store.api(), app.id)
+    callback.starts_with('/') || subscriptions::may_be_called(platform, callback)
 }
 
 /// A subscription as a client asks for it, for either store. `_links` is not looked at.
@@ -203,6 +170,7 @@ impl Request {
             && match store {
                 Store::Availability => is_valid(&self.filtering_criteria),
                 Store::Termination => AppInstanceId::parse(&self.app_instance_id).is_ok(),
+                Store::Events => false,
             }
     }
 }
@@ -237,7 +205,7 @@ impl<'a> View<'a> {
             subscription_id: subscription.id,
             subscription_type: subscription.store.type_name(),
             callback_reference: &subscription.callback_reference,
-            links: serde_json::json!({"self": {"href": href(subscription)}}),
+            links: serde_json::json!({"self": {"href": face::subscription(subscription)}}),
             filtering_criteria: subscription.criteria.as_ref(),
             app_instance_id: subscription.app_instance_id.as_deref(),
         }

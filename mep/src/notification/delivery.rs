@@ -15,12 +15,12 @@ use http::StatusCode;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::message::Event;
+use super::message::{Notice, Telling};
 use super::outbound::{CallError, Outbound};
 use crate::entities::Subscription;
 use crate::metrics::Metrics;
 use crate::platform::over;
-use crate::settings::Delivery;
+use crate::settings::{Delivery, Published};
 
 /// Brings notifications to subscribers.
 ///
@@ -29,11 +29,12 @@ use crate::settings::Delivery;
 /// waiting have a part of it for themselves: the others are delayed neither by them nor, for longer
 /// than [`PROMPT`], by finding out.
 pub(super) struct Courier {
-    outbound: Outbound,
+    outbound: Arc<Outbound>,
     settings: Delivery,
+    telling: Telling,
     control: Control,
     metrics: Metrics,
-    queues: DashMap<Id, VecDeque<Arc<Event>>>,
+    queues: DashMap<Id, VecDeque<Notice>>,
     /// Who kept us waiting last time.
     tardy: DashSet<Id>,
     prompt_attempts: Semaphore,
@@ -47,13 +48,15 @@ const PROMPT: Duration = Duration::from_secs(1);
 impl Courier {
     pub(super) fn new(
         settings: Delivery,
-        outbound: Outbound,
+        outbound: Arc<Outbound>,
+        published: Published,
         control: Control,
         metrics: Metrics,
     ) -> Self {
         let for_tardy = (settings.concurrency / 4).max(1);
         Self {
             outbound,
+            telling: Telling { state_changed: settings.state_changed, published },
             control,
             metrics,
             queues: DashMap::new(),
@@ -67,8 +70,7 @@ impl Courier {
 
     /// Queues a notification for a subscription. When the queue is full the oldest in it is lost
     /// and counted: a subscriber that comes back is better served by what is true now.
-    pub(super) fn send(self: &Arc<Self>, id: Id, event: &Arc<Event>) {
-        let event = Arc::clone(event);
+    pub(super) fn send(self: &Arc<Self>, id: Id, event: Notice) {
         match self.queues.entry(id) {
             Entry::Occupied(mut queue) => {
                 let queue = queue.get_mut();
@@ -131,7 +133,7 @@ impl Courier {
 
     /// The next event, and the end of the queue when there is none: whoever sends after that begins
     /// a new one.
-    fn next(&self, id: Id) -> Option<Arc<Event>> {
+    fn next(&self, id: Id) -> Option<Notice> {
         match self.queues.entry(id) {
             Entry::Occupied(mut queue) => {
                 let event = queue.get_mut().pop_front();
@@ -154,26 +156,26 @@ impl Courier {
         self.metrics.notifications.with_label_values(&[result]).inc_by(number);
     }
 
-    async fn deliver(&self, id: Id, event: &Event) -> Result<(), Failure> {
+    async fn deliver(&self, id: Id, event: &Notice) -> Result<(), Failure> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.settings.pause)
             .with_max_delay(self.settings.longest_pause)
             .with_max_times(self.settings.retries)
-            .with_jitter();
+            .with_factor(4.0);
         let attempt = || self.attempt(id, event);
         attempt.retry(backoff.build()).when(Failure::may_pass).await
     }
 
     /// One attempt, in the lane its subscriber belongs to. One that turns out to be slow changes
     /// lanes while it waits, and is given up for now when the other is full.
-    async fn attempt(&self, id: Id, event: &Event) -> Result<(), Failure> {
+    async fn attempt(&self, id: Id, event: &Notice) -> Result<(), Failure> {
         let tardy = self.tardy.contains(&id);
         let lane = if tardy { &self.tardy_attempts } else { &self.prompt_attempts };
         // Semaphores are never closed; without a permit the attempt is made all the same.
         let permit = lane.acquire().await.ok();
         let subscription = self.control.catalog().get::<Subscription>(id).ok_or(Failure::Gone)?;
-        let body = event.body(&subscription);
-        let mut call = pin!(self.outbound.post(&subscription.callback_reference, body));
+        let (form, body) = event.written(&subscription, &self.telling);
+        let mut call = pin!(self.outbound.post(&subscription.callback_reference, form, body));
         if tardy {
             let began = Instant::now();
             let answer = call.await;

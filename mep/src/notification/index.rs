@@ -75,8 +75,10 @@ impl Index {
 
 impl Asks {
     fn of(subscription: &Subscription) -> Vec<Self> {
-        if subscription.store != Store::Availability {
-            return Vec::new();
+        match subscription.store {
+            Store::Availability => {}
+            Store::Termination => return Vec::new(),
+            Store::Events => return vec![Self::Neither],
         }
         let Some(Criteria { ser_instance_ids, ser_names, .. }) = &subscription.criteria else {
             return Vec::new();
@@ -98,12 +100,13 @@ mod tests {
 
     use super::*;
     use crate::entities::remove;
+    use crate::face::Face;
     use crate::notification::matching::matches;
     use crate::test_kit::{control, instance, subscribe, subscription};
 
     /// What a look at every subscription finds.
     fn scan(catalog: &Catalog, instance: &ServiceInstance) -> Vec<Id> {
-        let matching = |criteria: &Criteria| matches(criteria, instance);
+        let matching = |criteria: &Criteria| matches(criteria, instance, Face::Dialect);
         let availability = |subscription: &Item<Subscription>| {
             subscription.store == Store::Availability
                 && subscription.criteria.as_ref().is_some_and(matching)
@@ -116,7 +119,7 @@ mod tests {
             .candidates(instance)
             .filter(|id| {
                 let subscription = catalog.get::<Subscription>(*id).unwrap();
-                matches(subscription.criteria.as_ref().unwrap(), instance)
+                matches(subscription.criteria.as_ref().unwrap(), instance, Face::Dialect)
             })
             .collect();
         found.sort();

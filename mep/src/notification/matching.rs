@@ -1,19 +1,44 @@
 //! Whether a subscription is about a service.
 
-use crate::entities::{Criteria, ServiceInstance, service_id};
+use super::message::Event;
+use crate::entities::{Criteria, ServiceInfo, ServiceInstance, Subscription, service_id};
+use crate::face::Face;
 
 /// Whether a service is what a subscription asks for: every criterion that is given holds, a list by
 /// any of its members (ETSI GS MEC 011, clause 8.1.3.2).
 ///
 /// The original did not look at `isLocal`, never notified who asked by state alone, and took any
 /// one of ids, names and categories for enough.
-pub(super) fn matches(criteria: &Criteria, instance: &ServiceInstance) -> bool {
+pub(super) fn matches(criteria: &Criteria, instance: &ServiceInstance, face: Face) -> bool {
     let info = &instance.info;
     any_of(&criteria.ser_instance_ids, |id| *id == service_id(instance.id))
         && any_of(&criteria.ser_names, |name| *name == info.ser_name)
         && any_of(&criteria.ser_categories, |category| *category == info.ser_category)
         && any_of(&criteria.states, |state| state == instance.state.as_str())
-        && (!criteria.is_local || info.is_local)
+        && criteria.is_local.is_none_or(|wanted| wanted == is_local(info, face))
+}
+
+/// Whether a service is local to a subscriber. To the standard every service of this platform is;
+/// the dialect believes what the app said.
+const fn is_local(info: &ServiceInfo, face: Face) -> bool {
+    match face {
+        Face::Standard => true,
+        Face::Dialect => info.is_local,
+    }
+}
+
+/// Whether a subscription is about an event.
+pub(super) fn wants(subscription: &Subscription, event: &Event) -> bool {
+    let instance = &event.instance;
+    if let Some(events) = &subscription.events {
+        let among =
+            |list: &[String], text: &str| list.is_empty() || list.iter().any(|one| one == text);
+        return events.events.iter().any(|wanted| wanted == event.capif())
+            && among(&events.api_ids, &instance.service_id())
+            && among(&events.aef_ids, &instance.info.transport_info.id);
+    }
+    let criteria = subscription.criteria.as_ref();
+    criteria.is_some_and(|criteria| matches(criteria, instance, subscription.face))
 }
 
 /// Whether a list asks for nothing, or one of its members holds.
@@ -33,7 +58,7 @@ mod tests {
     use gateway_model::{Id, Ref};
 
     use super::*;
-    use crate::entities::{Category, ServiceInfo, State};
+    use crate::entities::{Category, State};
 
     #[test]
     fn given_criteria_must_all_hold() {
@@ -53,6 +78,7 @@ mod tests {
             publications: Vec::new(),
             renewed_at_ms: 0,
             shown: OnceLock::new(),
+            shown_by_standard: OnceLock::new(),
         };
         for (criteria, wanted) in [
             ("{}", true),
@@ -70,7 +96,12 @@ mod tests {
             (r#"{"isLocal":false}"#, true),
         ] {
             let criteria_read: Criteria = serde_json::from_str(criteria).unwrap();
-            assert_eq!(matches(&criteria_read, &instance), wanted, "{criteria}");
+            let found = matches(&criteria_read, &instance, Face::Dialect);
+            assert_eq!(found, wanted, "{criteria}");
+        }
+        for (criteria, wanted) in [(r#"{"isLocal":true}"#, true), (r#"{"isLocal":false}"#, false)] {
+            let criteria: Criteria = serde_json::from_str(criteria).unwrap();
+            assert_eq!(matches(&criteria, &instance, Face::Standard), wanted);
         }
     }
 }

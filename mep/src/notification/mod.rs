@@ -15,46 +15,46 @@ mod resolver;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use gateway_control::{Committed, Control};
 use gateway_model::catalog::Collection;
-use gateway_model::{Catalog, Entity as _};
+use gateway_model::{Catalog, Entity as _, Id};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
 use self::delivery::Courier;
 use self::index::Index;
-use self::message::Event;
-use self::outbound::Outbound;
+use self::message::{Event, Notice};
+pub(crate) use self::outbound::{Form, Outbound};
 use crate::entities::{ServiceInstance, Subscription};
-use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::platform::over;
-use crate::settings::Delivery;
+use crate::settings::{Delivery, Published};
 
 /// Follows the feed and hands notifications to the courier.
 pub(crate) struct Notifier {
     courier: Arc<Courier>,
     control: Control,
     metrics: Metrics,
-    state_changed: bool,
 }
 
 impl Notifier {
     pub(crate) fn new(
         settings: Delivery,
-        own_address: Option<IpAddr>,
+        outbound: Arc<Outbound>,
+        published: Published,
         control: Control,
-        guard: Arc<Guard>,
         metrics: Metrics,
-    ) -> Result<Self, reqwest::Error> {
-        let state_changed = settings.state_changed;
-        let outbound = Outbound::new(&settings, own_address, guard)?;
-        let courier = Courier::new(settings, outbound, control.clone(), metrics.clone());
-        Ok(Self { courier: Arc::new(courier), control, metrics, state_changed })
+    ) -> Self {
+        let courier = Courier::new(settings, outbound, published, control.clone(), metrics.clone());
+        Self { courier: Arc::new(courier), control, metrics }
+    }
+
+    /// Tells a new subscriber that it can be reached.
+    pub(crate) fn test(&self, subscription: Id) {
+        self.courier.send(subscription, Notice::Test);
     }
 
     /// Follows the feed until `shutdown` says so.
@@ -108,16 +108,14 @@ impl Notifier {
                 self.courier.forget(write.id);
             }
         }
-        let events =
-            committed.writes.iter().filter_map(|write| Event::of(write, self.state_changed));
+        let events = committed.writes.iter().filter_map(Event::of);
         let mut any = false;
         for event in events.map(Arc::new) {
             any = true;
             for id in index.iter().flat_map(|index| index.candidates(&event.instance)) {
                 let subscription = catalog.get::<Subscription>(id);
-                let criteria = subscription.as_ref().and_then(|found| found.criteria.as_ref());
-                if criteria.is_some_and(|criteria| matching::matches(criteria, &event.instance)) {
-                    self.courier.send(id, &event);
+                if subscription.is_some_and(|found| matching::wants(&found, &event)) {
+                    self.courier.send(id, Notice::Service(Arc::clone(&event)));
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use reqwest::Certificate;
 use url::{Host, Url};
 
 use super::resolver::{GuardedResolver, PORT};
@@ -14,7 +15,7 @@ use crate::settings::Delivery;
 
 /// Makes calls to callbacks. Redirects are answers like others; proxies of the environment are not
 /// used, as they would resolve names without our rules.
-pub(super) struct Outbound {
+pub(crate) struct Outbound {
     client: reqwest::Client,
     guard: Arc<Guard>,
     own_address: Option<IpAddr>,
@@ -24,7 +25,7 @@ impl Outbound {
     /// # Errors
     ///
     /// When the HTTP client cannot be made.
-    pub(super) fn new(
+    pub(crate) fn new(
         settings: &Delivery,
         own_address: Option<IpAddr>,
         guard: Arc<Guard>,
@@ -37,6 +38,12 @@ impl Outbound {
                 .dns_resolver(Arc::new(GuardedResolver(Arc::clone(&guard))))
                 .tls_danger_accept_invalid_certs(!settings.verify_certificates)
         };
+        let roots = settings.roots.iter().flat_map(|pem| Certificate::from_pem_bundle(pem).ok());
+        let roots: Vec<Certificate> = roots.flatten().collect();
+        if !roots.is_empty() {
+            let client = builder().tls_certs_only(roots).build()?;
+            return Ok(Self { client, guard, own_address });
+        }
         // A machine without certificate authorities is one where no `https` callback can be
         // verified, not one without notifications.
         let client = builder().build().or_else(|why| {
@@ -50,17 +57,22 @@ impl Outbound {
     }
 
     /// Posts a JSON text and gives the status of the answer.
-    pub(super) async fn post(&self, callback: &str, body: String) -> Result<StatusCode, CallError> {
+    pub(crate) async fn post(
+        &self,
+        callback: &str,
+        form: Form,
+        body: String,
+    ) -> Result<StatusCode, CallError> {
         // The rules may have changed since the callback was stored.
         let url = Url::parse(callback).map_err(|why| CallError::Forbidden(why.to_string()))?;
         self.guard.check(&url).map_err(|why| CallError::Forbidden(why.to_string()))?;
         let port = url.port_or_known_default().unwrap_or_default();
-        let own_address = self.own_address.or_else(|| source_address(&url));
-        let mut request = self
-            .client
-            .post(url)
-            .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            .body(body);
+        let own_address =
+            form.names_sender.then(|| self.own_address.or_else(|| source_address(&url))).flatten();
+        let mut request = self.client.post(url).body(body);
+        if let Some(kind) = form.content_type {
+            request = request.header(CONTENT_TYPE, kind);
+        }
         if let Some(address) = own_address {
             request = request.header("X-Real-Ip", address.to_string());
         }
@@ -70,9 +82,28 @@ impl Outbound {
     }
 }
 
+/// What stands around the body of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    content_type: Option<&'static str>,
+    /// Whether `X-Real-Ip` tells who sends.
+    names_sender: bool,
+}
+
+impl Form {
+    /// As the original's services were told of.
+    pub(crate) const DIALECT: Self =
+        Self { content_type: Some("application/json; charset=utf-8"), names_sender: true };
+    /// As the original told of an end: without a type.
+    pub(crate) const BARE: Self = Self { content_type: None, names_sender: true };
+    /// As the standard has it.
+    pub(crate) const STANDARD: Self =
+        Self { content_type: Some("application/json"), names_sender: false };
+}
+
 /// Why a call was not answered.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// It may not be made.
     #[error("the callback may not be called: {0}")]
     Forbidden(String),

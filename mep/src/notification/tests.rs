@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::entities::remove;
-use crate::settings::{Destinations, loopback};
+use crate::guard::Guard;
+use crate::settings::{Destinations, Published, loopback};
 use crate::test_kit::{control, instance, register, subscribe, subscription};
 
 /// Long for a machine, short for a person.
@@ -46,7 +47,9 @@ impl Rig {
         let allow = Destinations { networks: loopback(), hosts };
         let guard = Arc::new(Guard { allow, ..Guard::default() });
         let metrics = Metrics::new().unwrap();
-        let notifier = Notifier::new(settings, None, control.clone(), guard, metrics).unwrap();
+        let outbound = Arc::new(Outbound::new(&settings, None, guard).unwrap());
+        let notifier =
+            Notifier::new(settings, outbound, Published::default(), control.clone(), metrics);
         let notifier = Arc::new(notifier);
         let (shutdown, over) = watch::channel(false);
         tokio::spawn(Arc::clone(&notifier).run(feed, over));

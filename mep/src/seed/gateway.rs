@@ -1,8 +1,10 @@
 //! The platform behind the gateway: consumer, credential, services, routes and plugins.
 //!
 //! They are the original's, with these differences: the services are the embedded ones; tokens in
-//! the query are not taken; every app has a request budget of its own instead of one for all; and
-//! calls are counted in the process instead of being posted to an HTTP log.
+//! the query are not taken; every app has a request budget of its own instead of one for all;
+//! calls are counted in the process instead of being posted to an HTTP log; tokens of apps that are
+//! gone are refused wherever tokens of apps are taken; and a second route leads to the APIs in the
+//! standard's own form, on which the gateway's refusals are problem bodies too.
 
 use gateway_model::entities::{Consumer, PluginInstance, Route, Service};
 use gateway_model::{Document, Entity, Id};
@@ -19,6 +21,7 @@ const JWT_SECRETS: &str = "jwt_secrets";
 const CONSUMER: &str = "mepauth.jwt";
 const MEPSERVER: &str = "mepserver";
 const MEPAUTH: &str = "mepauth";
+const STANDARD: &str = "mec";
 
 /// Everything wanted; what is referred to comes first.
 pub(super) fn wanted(public_key_pem: &str, settings: &PlatformSettings) -> Vec<Wanted> {
@@ -58,8 +61,44 @@ pub(super) fn wanted(public_key_pem: &str, settings: &PlatformSettings) -> Vec<W
         ),
         rate_limit(MEPAUTH, limits.auth.map_or(0, Into::into), "consumer"),
         plugin(MEPAUTH, "response-transformer", transform, true),
+        standard_route(),
+        attached("route", Route::KIND, STANDARD, "problem-details"),
+        attached("consumer", Consumer::KIND, CONSUMER, "app-revocation"),
     ]);
     wanted
+}
+
+/// The way to the APIs in the standard's own form.
+fn standard_route() -> Wanted {
+    let members = json!({
+        "name": STANDARD,
+        "paths": [
+            "/mec_service_mgmt/v1",
+            "/mec_app_support/v1",
+            "/service-apis/v1",
+            "/published-apis/v1",
+            "/capif-events/v1",
+        ],
+        "strip_path": false,
+    });
+    Wanted { parents: vec![of(MEPSERVER)], ..entity::<Route>(STANDARD, "name", members) }
+}
+
+/// A plugin without configuration on a route or a consumer.
+fn attached(
+    member: &'static str,
+    kind: &'static str,
+    key: &'static str,
+    name: &'static str,
+) -> Wanted {
+    Wanted {
+        kind: PluginInstance::KIND,
+        id: Id::derived(PluginInstance::KIND, &format!("{key}:{name}")),
+        same: Same::PluginOf(member, name),
+        document: tagged(json!({"name": name, "config": {}, "enabled": true})),
+        parents: vec![(member, kind, Id::derived(kind, key))],
+        overrides: false,
+    }
 }
 
 fn entity<T: Entity>(key: &'static str, member: &'static str, members: Value) -> Wanted {
@@ -111,7 +150,7 @@ fn plugin(service: &'static str, name: &'static str, config: Value, enabled: boo
     Wanted {
         kind: PluginInstance::KIND,
         id: Id::derived(PluginInstance::KIND, &format!("{service}:{name}")),
-        same: Same::PluginOfService(name),
+        same: Same::PluginOf("service", name),
         document: tagged(members),
         parents: vec![of(service)],
         overrides: false,

@@ -55,7 +55,8 @@ pub enum SeedError {
 pub(crate) async fn seed(platform: &Platform) -> Result<Seeded, SeedError> {
     let public_key = platform.issuer.key().public_key_pem().map_err(|_| SeedError::TokenKey)?;
     let wanted = gateway::wanted(&public_key, &platform.settings);
-    let planned = commit(&platform.control, |catalog| Ok((plan(catalog, &wanted), ()))).await;
+    let planned: Result<(), Refused<std::convert::Infallible>> =
+        commit(&platform.control, |catalog| Ok((plan(catalog, &wanted), ()))).await;
     if let Err(Refused::Rejection(rejection)) = planned {
         return Err(SeedError::Rejected(rejection));
     }
@@ -80,8 +81,8 @@ struct Wanted {
 enum Same {
     /// By a unique member.
     Unique(&'static str, &'static str),
-    /// By plugin name, on the service it is wanted on.
-    PluginOfService(&'static str),
+    /// By plugin name, on what it is wanted on: that member of it and no other.
+    PluginOf(&'static str, &'static str),
 }
 
 /// What has to change; nothing when everything is as it should be.
@@ -143,13 +144,13 @@ impl Wanted {
         all.get(self.id)
             .or_else(|| match self.same {
                 Same::Unique(member, value) => all.by(member, value),
-                Same::PluginOfService(name) => {
-                    let service = parents.get("service")?.get("id")?.as_str()?;
-                    all.children("service", Id::parse(service)?).find(|stored| {
-                        let elsewhere = |member| stored.reference(member).is_some();
-                        stored.text("name") == Some(name)
-                            && !elsewhere("route")
-                            && !elsewhere("consumer")
+                Same::PluginOf(member, name) => {
+                    let parent = parents.get(member)?.get("id")?.as_str()?;
+                    all.children(member, Id::parse(parent)?).find(|stored| {
+                        let elsewhere = ["service", "route", "consumer"]
+                            .into_iter()
+                            .any(|other| other != member && stored.reference(other).is_some());
+                        stored.text("name") == Some(name) && !elsewhere
                     })
                 }
             })

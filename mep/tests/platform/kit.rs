@@ -52,10 +52,26 @@ impl Rig {
         Self::over(control().await, settings, Arc::clone(&ISSUER), NOW_MS)
     }
 
+    /// A platform with these connections.
+    pub(crate) async fn connected(ports: Ports) -> Self {
+        let settings = PlatformSettings::default();
+        Self::built(control().await, settings, ports, Arc::clone(&ISSUER), NOW_MS)
+    }
+
     /// A platform over a control plane that may have been used before.
     pub(crate) fn over(
         control: Control,
         settings: PlatformSettings,
+        issuer: Arc<TokenIssuer>,
+        now_ms: u64,
+    ) -> Self {
+        Self::built(control, settings, Ports::default(), issuer, now_ms)
+    }
+
+    fn built(
+        control: Control,
+        settings: PlatformSettings,
+        ports: Ports,
         issuer: Arc<TokenIssuer>,
         now_ms: u64,
     ) -> Self {
@@ -64,7 +80,7 @@ impl Rig {
         let sealing = Arc::new(SealingKey::new(&[7; 32]).unwrap());
         let platform = Platform::new(
             settings,
-            Ports::default(),
+            ports,
             control.clone(),
             sealing,
             issuer,

@@ -6,6 +6,7 @@ mod auth;
 mod discovery;
 mod kit;
 mod liveness;
+mod management;
 mod notifications;
 mod seed;
 mod services;

@@ -138,9 +138,12 @@ async fn a_deleted_service_is_not_put_back_and_stops_nothing() {
     seed(&control, |_| {}).await;
     let catalog = control.catalog();
     let delete = |kind, id| Change::Delete { kind, key: Key::Id(id) };
-    let route = catalog.by::<Route>("name", "mepserver").unwrap().id();
     let service = catalog.by::<Service>("name", "mepserver").unwrap().id();
-    control.apply(vec![delete(Route::KIND, route), delete(Service::KIND, service)]).await.unwrap();
+    let routes = catalog.children::<Route>("service", service);
+    let mut changes: Vec<Change> = routes.map(|route| delete(Route::KIND, route.id())).collect();
+    assert_eq!(changes.len(), 2);
+    changes.push(delete(Service::KIND, service));
+    control.apply(changes).await.unwrap();
     let before = control.catalog().revision();
     seed(&control, |_| {}).await;
     assert_eq!(control.catalog().revision(), before);
@@ -187,7 +190,7 @@ async fn what_the_original_s_bootstrap_left_is_taken_over() {
     let service = catalog.by::<Service>("name", "mepserver").unwrap();
     assert_eq!(service.host, "10.0.0.1");
     assert_eq!(catalog.children::<PluginInstance>("service", service.id()).count(), 5);
-    assert_eq!(catalog.children::<Route>("service", service.id()).count(), 1);
+    assert_eq!(catalog.children::<Route>("service", service.id()).count(), 2);
     assert_eq!(public_key(&control), ISSUER.key().public_key_pem().unwrap());
 }
 

@@ -255,7 +255,13 @@ async fn a53_replacing_moves_what_the_gateway_offers() {
     assert_eq!(one(&rig, Method::GET, A, &id).send().await.json()["transportId"], "");
     assert_eq!((uris().await, offered(&rig).len()), (None, 0));
 
-    put(&rig, A, &id, &service("y")).refused(400, 14, PARAMETER.0, PARAMETER.1).await;
+    // look-ups by name follow at once.
+    let rest = |name: &str| format!("{SM}/applications/{A}/services?ser_name={name}");
+    put(&rig, A, &id, &service("y")).send().await.expect(200);
+    for (name, found) in [("x", 0), ("y", 1)] {
+        let list = rig.mp1(Method::GET, rest(name)).of(A).send().await.json();
+        assert_eq!(list.as_array().unwrap().len(), found, "{name}");
+    }
 }
 
 #[tokio::test]

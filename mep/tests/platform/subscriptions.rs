@@ -44,7 +44,9 @@ async fn a55_a62_the_life_of_a_subscription() {
         get(A, &one).send().await.is(200, &answer.text);
         let wanted = json!({"_links": {
             "self": {"href": path(base, A, "").replacen("/mep", "", 1)},
-            "subscriptions": [{"href": href, "rel": TYPES[kind]}],
+            "subscriptions": [
+                {"href": href, "rel": TYPES[kind], "subscriptionType": TYPES[kind]},
+            ],
         }});
         assert_eq!(get(A, "").send().await.text, format!("{wanted}\n"));
 

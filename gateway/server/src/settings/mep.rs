@@ -37,6 +37,16 @@ pub(crate) struct Mep {
     pub(crate) ssrf_allow: Destinations,
     /// Verify the certificate of a notified application.
     pub(crate) notify_verify: bool,
+    /// The only authorities notified applications are verified against, PEM; it could be read.
+    pub(crate) notify_ca: Option<Vec<u8>>,
+    /// Who may use the direct listener.
+    pub(crate) direct_trusted: Networks,
+    /// Whether Mm5 is there by the proxy as well.
+    pub(crate) management_by_gateway: bool,
+    /// How long an application may take to end.
+    pub(crate) graceful_timeout: Duration,
+    /// Whether applications may register themselves.
+    pub(crate) registrations: bool,
     pub(crate) ntp_host: String,
     /// Whole seconds between heartbeats.
     pub(crate) liveness_interval: NonZeroU32,
@@ -110,6 +120,11 @@ impl Mep {
             published: Published::read(reader, proxy, port_maps),
             ssrf_allow: destinations(reader, "mep_ssrf_allow"),
             notify_verify: reader.boolean("mep_notify_verify"),
+            notify_ca: pem(reader, "mep_notify_ca"),
+            direct_trusted: networks(reader, "mep_direct_trusted"),
+            management_by_gateway: reader.boolean("mep_management_by_gateway"),
+            graceful_timeout: reader.span("mep_graceful_timeout"),
+            registrations: reader.boolean("mep_registrations"),
             ntp_host: host(reader, "mep_ntp_host"),
             liveness_interval: NonZeroU32::new(whole_seconds(reader, "mep_liveness_interval"))
                 .unwrap_or(NonZeroU32::MIN),
@@ -209,6 +224,18 @@ fn original<T>(
                 };
                 reader.violations.push(violation);
             }
+            None
+        }
+    }
+}
+
+/// A file of certificates.
+fn pem(reader: &mut Reader<'_>, key: &str) -> Option<Vec<u8>> {
+    let path = reader.path(key)?;
+    match std::fs::read(&path) {
+        Ok(pem) => Some(pem),
+        Err(cause) => {
+            reader.refuse(key, format!("{key}: {} cannot be read: {cause}", path.display()));
             None
         }
     }

@@ -9,11 +9,13 @@ use mep::auth::sdk_date::Freshness;
 use mep::auth::sealing::SealingKey;
 use mep::auth::token::TokenIssuer;
 use mep::{
-    Bootstrap, Delivery, Destinations, Platform, PlatformSettings, Ports, Published, RateLimits,
+    Bootstrap, Delivery, Destinations, DnsAgent, Platform, PlatformSettings, Ports, Published,
+    RateLimits,
 };
 
 use super::Listeners;
 use crate::settings::Settings;
+use crate::settings::original::config::DnsAgentKind;
 use crate::settings::original::properties::RequiredServices;
 use crate::startup;
 
@@ -75,7 +77,20 @@ fn platform_settings(settings: &Settings, listeners: &Listeners) -> PlatformSett
             hosts: mep.ssrf_allow.hosts.clone(),
         },
         own_listeners: listeners.named().iter().map(|(_, bound)| bound.addr).collect(),
-        delivery: Delivery { verify_certificates: mep.notify_verify, ..Delivery::default() },
+        delivery: Delivery {
+            verify_certificates: mep.notify_verify,
+            roots: mep.notify_ca.clone(),
+            ..Delivery::default()
+        },
+        graceful_timeout: mep.graceful_timeout,
+        dns_agent: match mep.original.dns_agent.kind {
+            DnsAgentKind::Local => DnsAgent::Local,
+            DnsAgentKind::Dataplane => DnsAgent::DataPlane,
+            DnsAgentKind::All => DnsAgent::All,
+        },
+        direct_trusted: mep.direct_trusted.0.clone(),
+        management_by_gateway: mep.management_by_gateway,
+        registrations: mep.registrations,
         liveness_interval: mep.liveness_interval,
         bootstrap: bootstrap.map(|properties| Bootstrap {
             app_instance_id: properties.app_instance_id.clone(),

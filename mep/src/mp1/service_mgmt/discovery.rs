@@ -1,6 +1,6 @@
 //! Finding services.
 
-mod filter;
+pub(crate) mod filter;
 
 use std::sync::Arc;
 
@@ -11,12 +11,14 @@ use http::StatusCode;
 use serde::Serialize;
 
 use self::filter::{Filter, VersionRule};
-use super::{owned, service_id, view};
+use super::{service_id, view};
 use crate::Platform;
 use crate::dialect::rules::is_registry_name;
 use crate::entities::{AppCredential, ServiceInstance, ServiceName, Visibility};
+use crate::etag;
 use crate::mp1::Call;
 use crate::problem::{Code, Problem, json_reply, json_text};
+use crate::services::owned;
 
 const INVALID_ID: Problem = Problem::new(Code::BadRequest, "invalid service id");
 const UNKNOWN: Problem = Problem::new(Code::NoService, "service instance id not found");
@@ -51,20 +53,29 @@ pub(super) async fn of_all(
     let credential = credential(&catalog, &call);
     let nothing = Visibility::NONE;
     let visible = credential.as_ref().map_or(&nothing, |credential| credential.visible());
-    list(&platform, &catalog, query.as_deref(), |name| match (visible, name) {
+    list(&platform, &catalog, query.as_deref(), |name| seen(&catalog, visible, name))
+}
+
+/// The services, of one name or of all, that are visible.
+pub(crate) fn seen(
+    catalog: &Catalog,
+    visible: &Visibility,
+    name: Option<Id>,
+) -> Vec<Item<ServiceInstance>> {
+    match (visible, name) {
         (_, Some(name)) => {
             let named = catalog.get::<ServiceName>(name);
             let allowed = named.is_some_and(|named| visible.allows(&named.name));
-            if allowed { named_so(&catalog, name).collect() } else { Vec::new() }
+            if allowed { named_so(catalog, name).collect() } else { Vec::new() }
         }
         (Visibility::All, None) => catalog.all().collect(),
         (Visibility::Named(names), None) => {
             let ids = names.iter().map(|name| ServiceName::id_of(name));
-            let mut found: Vec<Item<_>> = ids.flat_map(|name| named_so(&catalog, name)).collect();
+            let mut found: Vec<Item<_>> = ids.flat_map(|name| named_so(catalog, name)).collect();
             found.sort_by_key(Item::id);
             found
         }
-    })
+    }
 }
 
 /// One service of the caller's.
@@ -102,7 +113,8 @@ pub(super) async fn one_of_all(
 
 fn one(platform: &Platform, instance: &ServiceInstance) -> Response {
     let text = view::shown(instance, &platform.settings.published);
-    json_text(StatusCode::OK, text.to_owned())
+    let reply = json_text(StatusCode::OK, text.to_owned());
+    ([etag::header(&etag::of_service(instance))], reply).into_response()
 }
 
 fn credential(catalog: &Catalog, call: &Call) -> Option<Item<AppCredential>> {
@@ -135,6 +147,11 @@ fn list(
         }
     };
     found.retain(|instance| filter.matches(&instance.info, platform.settings.strict_original));
+    Ok(json_text(StatusCode::OK, array(platform, &found)))
+}
+
+/// Services as a JSON array.
+pub(crate) fn array(platform: &Platform, found: &[Item<ServiceInstance>]) -> String {
     let mut text = String::from("[");
     for (at, instance) in found.iter().enumerate() {
         if at > 0 {
@@ -143,7 +160,7 @@ fn list(
         text.push_str(view::shown(instance, &platform.settings.published));
     }
     text.push(']');
-    Ok(json_text(StatusCode::OK, text))
+    text
 }
 
 /// What the original's registry said to a query by name; `false` when it said "nothing".

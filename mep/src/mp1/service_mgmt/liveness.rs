@@ -9,13 +9,14 @@ use gateway_model::{Catalog, Id, Item};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{owned, service_id};
+use super::service_id;
 use crate::Platform;
 use crate::dialect::casefold;
-use crate::entities::{ServiceInstance, State as Liveness};
-use crate::liveness::turn;
+use crate::entities::ServiceInstance;
+use crate::liveness::{Renewal, renewed};
 use crate::mp1::{BROKEN_RULE, Call, WRONG_TYPES, bytes};
 use crate::problem::{Code, Problem, json_reply};
+use crate::services::owned;
 
 /// The state of a service and its last heartbeat.
 ///
@@ -71,30 +72,16 @@ pub(super) async fn renew(
     wants_active(&bytes(body).await?)?;
     let unknown = Problem::new(Code::NoService, "service instance id not found");
     let silent = Problem::new(Code::NoHeartbeat, "Invalid heartbeat update request");
-    // A service that turns in between is looked at again; one that turns more often than this
-    // is not kept alive by one heartbeat.
-    for _ in 0..4 {
-        let catalog = platform.control.catalog();
-        let instance = beating(&catalog, app, id, unknown.clone(), silent.clone())?;
-        if instance.state == Liveness::Inactive {
-            let detail = "The service is in INACTIVE state";
-            return Err(Problem::new(Code::Inactive, detail));
-        }
-        platform.heartbeats.beat(id, platform.clock.unix_ms(), &platform.control);
-        let kept = instance.state == Liveness::Active
-            || turn(&platform.control, &platform.clock, &instance, Liveness::Active, None).await;
-        // A suspension under way when the heartbeat was noted is undone in the next round.
-        if kept && is_active(&platform, id) {
-            platform.metrics.heartbeats.inc();
-            return Ok(StatusCode::NO_CONTENT);
-        }
-    }
-    Err(Problem::new(Code::UpdateFailed, "heartbeat update failed"))
-}
-
-fn is_active(platform: &Platform, id: Id) -> bool {
-    let now = platform.control.catalog().get::<ServiceInstance>(id);
-    now.is_some_and(|instance| instance.state == Liveness::Active)
+    renewed(&platform, || {
+        beating(&platform.control.catalog(), app, id, unknown.clone(), silent.clone())
+    })
+    .await
+    .map_err(|fault| match fault {
+        Renewal::Refused(problem) => problem,
+        Renewal::Inactive => Problem::new(Code::Inactive, "The service is in INACTIVE state"),
+        Renewal::Failed => Problem::new(Code::UpdateFailed, "heartbeat update failed"),
+    })?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A service of the caller's that sends heartbeats.

@@ -1,19 +1,19 @@
 //! Service management: offering, finding and keeping alive (ETSI GS MEC 011, clause 8.2).
 
-mod discovery;
+pub(crate) mod discovery;
 mod liveness;
 mod services;
-mod view;
+mod transports;
+pub(crate) mod view;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use gateway_model::{Catalog, Id, Item};
+use gateway_model::Id;
 
 use crate::Platform;
 use crate::dialect::rules::is_service_id;
-use crate::entities::ServiceInstance;
 
 pub(super) fn router() -> Router<Arc<Platform>> {
     const APP: &str = "/mep/mec_service_mgmt/v1/applications/{app}/services";
@@ -28,18 +28,14 @@ pub(super) fn router() -> Router<Arc<Platform>> {
             // The original knew no PATCH, which is the method of the standard.
             get(liveness::show).put(liveness::renew).patch(liveness::renew),
         )
+        .route("/mep/mec_service_mgmt/v1/transports", get(transports::list))
         .route(ALL, get(discovery::of_all))
         .route(&format!("{ALL}/{{service}}"), get(discovery::one_of_all))
 }
 
 /// The id in a path, `None` when it is not one of a service instance.
-fn service_id(path: &str) -> Option<Id> {
+pub(crate) fn service_id(path: &str) -> Option<Id> {
     let mut bytes = [0; 16];
     let valid = is_service_id(path) && hex::decode_to_slice(path, &mut bytes).is_ok();
     valid.then(|| Id::from_bytes(bytes))
-}
-
-/// A service instance, for its owner only: to others it does not exist.
-fn owned(catalog: &Catalog, app: Id, service: Id) -> Option<Item<ServiceInstance>> {
-    catalog.get::<ServiceInstance>(service).filter(|instance| instance.app.id == app)
 }

@@ -8,10 +8,11 @@ use crate::dialect::json;
 use crate::entities::{
     Address, Category, Links, Security, SelfLink, ServiceInfo, ServiceInstance, service_id,
 };
+use crate::face::Face;
 use crate::settings::Published;
 
 /// What discovery shows of a service: JSON text. Its endpoints are the gateway's.
-pub(super) fn shown<'a>(instance: &'a ServiceInstance, published: &Published) -> &'a str {
+pub(crate) fn shown<'a>(instance: &'a ServiceInstance, published: &Published) -> &'a str {
     instance.shown.get_or_init(|| {
         let app = instance.app_instance_id();
         let uris: Vec<String> =
@@ -21,9 +22,11 @@ pub(super) fn shown<'a>(instance: &'a ServiceInstance, published: &Published) ->
             addresses: None,
             alternative: &instance.info.transport_info.endpoint.alternative,
         };
-        let links =
-            Links { own: liveness_link(&instance.info, &app, instance.id), app_instance_id: app };
-        let view = View::of(&instance.info, instance.id, instance.state.as_str(), endpoint, &links);
+        let own = liveness_link(&instance.info, instance.app.id, instance.id);
+        let links = Links { own, app_instance_id: app };
+        let state = instance.state.as_str();
+        let mut view = View::of(&instance.info, instance.id, state, endpoint, &links);
+        view.transport_info.impl_specific_info = &Value::Null;
         // Strings, numbers and text keys only: it can be written.
         json::to_string(&view).unwrap_or_default().into()
     })
@@ -45,17 +48,12 @@ pub(super) fn echo<'a>(
 }
 
 /// Where the heartbeats of a service go, if it sends any.
-pub(super) fn liveness_link(info: &ServiceInfo, app: &str, id: Id) -> SelfLink {
+pub(super) fn liveness_link(info: &ServiceInfo, app: Id, id: Id) -> SelfLink {
     let liveness = match info.liveness_interval {
         0 => String::new(),
-        _ => format!("{}/liveness", location(app, id, "/mep")),
+        _ => Face::Dialect.liveness(app, id),
     };
     SelfLink { liveness }
-}
-
-/// The path of a service.
-pub(super) fn location(app: &str, id: Id, prefix: &str) -> String {
-    format!("{prefix}/mec_service_mgmt/v1/applications/{app}/services/{}", service_id(id))
 }
 
 /// Members in the original's order.

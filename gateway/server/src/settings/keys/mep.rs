@@ -27,6 +27,16 @@ pub(super) const LISTENERS: Group = Group {
             "127.0.0.0/8, ::1",
             "Who may name the client in X-Real-Ip on these listeners. Everybody else is the client.",
         ),
+        list(
+            "mep_direct_trusted",
+            "127.0.0.0/8, ::1",
+            "Who may use mep_listen, where nobody proves who they are. `0.0.0.0/0, ::/0` is the original's openness.",
+        ),
+        boolean(
+            "mep_management_by_gateway",
+            "off",
+            "Whether Mm5 requests that come in by the proxy are answered, as the original did with AppInstanceTermination.",
+        ),
         text(
             "mep_access_log",
             "logs/mep_access.log",
@@ -143,6 +153,21 @@ pub(super) const PLATFORM: Group = Group {
             "mep_notify_verify",
             "on",
             "Whether the certificate of a notified application is verified.",
+        ),
+        text(
+            "mep_notify_ca",
+            "",
+            "PEM file of the only authorities notified applications are verified against. Unset: those of this machine.",
+        ),
+        span(
+            "mep_graceful_timeout",
+            "5",
+            "How long an application that was told to end may take to confirm.",
+        ),
+        boolean(
+            "mep_registrations",
+            "on",
+            "Whether applications may register themselves (MEC 011 v3).",
         ),
         text("mep_ntp_host", "mep-ntp", "Time server that the timing capabilities name."),
         span(

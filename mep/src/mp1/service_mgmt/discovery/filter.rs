@@ -7,8 +7,8 @@ use crate::entities::ServiceInfo;
 /// The query of a discovery. Of a parameter given twice the first counts; an empty one is not
 /// given; unknown ones mean nothing, path parameters in the query among them.
 #[derive(Debug, Default)]
-pub(super) struct Filter {
-    pub(super) name: Option<String>,
+pub(crate) struct Filter {
+    pub(crate) name: Option<String>,
     /// A rule on the version the original's registry kept, which is the same for all.
     pub(super) version: Option<String>,
     pub(super) instance_id: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn parse(query: &str) -> Self {
+    pub(crate) fn parse(query: &str) -> Self {
         let mut filter = Self::default();
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let place = match &*name {
@@ -49,7 +49,7 @@ impl Filter {
     ///
     /// All that are given must hold. `strict` has it as the original: any may hold, and one that is
     /// not given holds for services that leave it empty.
-    pub(super) fn matches(&self, info: &ServiceInfo, strict: bool) -> bool {
+    pub(crate) fn matches(&self, info: &ServiceInfo, strict: bool) -> bool {
         let flag = |flag: bool| Cow::from(if flag { "true" } else { "false" });
         let pairs = [
             (&self.category_id, Cow::from(&info.ser_category.id)),

@@ -1,0 +1,171 @@
+//! One change of an application's configuration: rule by rule, and all back when one fails.
+
+use std::sync::Arc;
+
+use gateway_model::{Change, Id, Item, Rejection};
+
+use crate::Platform;
+use crate::commit::unchanged;
+use crate::entities::{
+    self, AppConfiguration, AppOperation, AppTask, DnsRule, TaskResult, TrafficRule,
+};
+use crate::rules::{Step, app_is_there};
+
+/// What is to be done.
+pub(super) struct Job {
+    configuration: AppConfiguration,
+    removes: bool,
+    steps: Vec<Step>,
+}
+
+impl Job {
+    /// Brings a configuration into effect.
+    pub(super) const fn new(configuration: AppConfiguration, steps: Vec<Step>) -> Self {
+        Self { configuration, removes: false, steps }
+    }
+
+    /// Takes one out of it.
+    pub(super) fn removing(configuration: &Item<AppConfiguration>, steps: Vec<Step>) -> Self {
+        Self { configuration: (**configuration).clone(), removes: true, steps }
+    }
+
+    pub(super) fn app_name(&self) -> &str {
+        &self.configuration.app_name
+    }
+
+    /// Keys of the domain names it brings.
+    pub(super) fn names(&self) -> Vec<String> {
+        let brought = |step: &Step| match step {
+            Step::Dns { after: Some(rule), .. } => Some(rule.key.clone()),
+            _ => None,
+        };
+        self.steps.iter().filter_map(brought).collect()
+    }
+}
+
+const DNS_FAILED: &str = "Failed in configuring dns rule on remote dns-server/data-plane.";
+const TRAFFIC_FAILED: &str = "Failed in configuring traffic rule on remote data-plane.";
+const STORE_FAILED: &str = "Internal error(failed to write appdconfig db).";
+const UNEXPECTED: &str = "Unexpected error in processing.";
+
+/// Does it, and says how it ended. Success is told once everything is stored.
+pub(super) async fn run(platform: Arc<Platform>, app: Id, task: AppTask, job: Job) {
+    let _turn = platform.turns.of(app).await;
+    let outcome = attempt(&platform, app, &task, &job).await;
+    if let Err(reason) = outcome {
+        tracing::warn!(app.id = %app, task.id = %task.id, reason, "configuration failed");
+        let failed =
+            AppTask { result: TaskResult::Failure, detail: reason.to_owned(), ..task.clone() };
+        let changes = vec![entities::put(task.id, &failed), entities::remove::<AppOperation>(app)];
+        if let Err(rejection) = platform.control.apply(changes).await {
+            tracing::error!(task.id = %task.id, %rejection, "a task could not be ended");
+        }
+    }
+    platform.progress.remove(&task.id);
+}
+
+async fn attempt(
+    platform: &Platform,
+    app: Id,
+    task: &AppTask,
+    job: &Job,
+) -> Result<(), &'static str> {
+    let total = job.steps.len().max(1);
+    for (done, step) in job.steps.iter().enumerate() {
+        if let Err(why) = step.apply(platform).await {
+            tracing::warn!(app.id = %app, %why, "a rule did not take effect");
+            undo(platform, &job.steps[..done]).await;
+            return Err(match step {
+                Step::Dns { .. } => DNS_FAILED,
+                Step::Traffic { .. } => TRAFFIC_FAILED,
+            });
+        }
+        // The last part is the store's.
+        let percent = (done + 1) * 99 / total;
+        platform.progress.insert(task.id, u32::try_from(percent).unwrap_or(99));
+    }
+    let Err(rejection) = platform.control.apply(changes(platform, app, task, job)).await else {
+        return Ok(());
+    };
+    tracing::warn!(app.id = %app, %rejection, "a configuration could not be stored");
+    undo(platform, &job.steps).await;
+    Err(match rejection {
+        Rejection::Store(_) => STORE_FAILED,
+        _ if job.steps.iter().any(|step| matches!(step, Step::Dns { .. })) => DNS_FAILED,
+        _ => UNEXPECTED,
+    })
+}
+
+async fn undo(platform: &Platform, steps: &[Step]) {
+    for step in steps.iter().rev() {
+        step.revert(platform).await;
+    }
+}
+
+/// Everything in one: the rules, the configuration, and the end of the task.
+fn changes(platform: &Platform, app: Id, task: &AppTask, job: &Job) -> Vec<Change> {
+    let mut changes = vec![app_is_there(app)];
+    let operation = platform.control.catalog().get::<AppOperation>(app);
+    changes.extend(operation.as_ref().map(unchanged));
+    // What goes gives its name free for what comes.
+    for step in &job.steps {
+        match step {
+            Step::Dns { before: Some(rule), after: None } => {
+                changes.push(entities::remove::<DnsRule>(rule.id));
+            }
+            Step::Traffic { before: Some(rule), after: None } => {
+                changes.push(entities::remove::<TrafficRule>(rule.id));
+            }
+            _ => {}
+        }
+    }
+    for step in &job.steps {
+        match step {
+            Step::Dns { after: Some(rule), .. } => changes.push(entities::put(rule.id, rule)),
+            Step::Traffic { after: Some(rule), .. } => changes.push(entities::put(rule.id, rule)),
+            _ => {}
+        }
+    }
+    changes.push(if job.removes {
+        entities::remove::<AppConfiguration>(app)
+    } else {
+        entities::put(app, &job.configuration)
+    });
+    changes.push(entities::remove::<AppOperation>(app));
+    let done = AppTask { result: TaskResult::Success, ..task.clone() };
+    changes.push(entities::put(task.id, &done));
+    changes
+}
+
+/// How long the outcome of a task is kept, milliseconds: a week.
+const KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// Ends what a stopped process left under way, and forgets old outcomes: the original left apps
+/// locked for good.
+pub(crate) async fn abandoned(platform: &Platform) {
+    let catalog = platform.control.catalog();
+    let now = platform.clock.unix_ms();
+    let mut changes = Vec::new();
+    for operation in catalog.all::<AppOperation>() {
+        changes.push(entities::remove::<AppOperation>(operation.id()));
+        if let Some(task) = catalog.get::<AppTask>(operation.task) {
+            let failed = AppTask {
+                result: TaskResult::Failure,
+                detail: UNEXPECTED.to_owned(),
+                ..(*task).clone()
+            };
+            changes.push(entities::put(failed.id, &failed));
+        }
+    }
+    for task in catalog.all::<AppTask>() {
+        if task.began_at_ms.saturating_add(KEPT_MS) < now {
+            changes.push(entities::remove::<AppTask>(task.id()));
+        }
+    }
+    if changes.is_empty() {
+        return;
+    }
+    if let Err(rejection) = platform.control.apply(changes).await {
+        tracing::error!(%rejection, "operations left behind could not be ended");
+    }
+}

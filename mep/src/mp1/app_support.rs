@@ -1,0 +1,358 @@
+//! Application support: rules, time, readiness and the end (contract sections 4.10 to 4.13; ETSI GS
+//! MEC 011, clause 7.2).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use gateway_model::{Id, Item};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::rule_bodies::{DnsRuleBody, TrafficRuleBody};
+use super::{Call, STALE, bytes, bytes_up_to};
+use crate::auth::credential::AppInstanceId;
+use crate::dialect::casefold;
+use crate::dialect::rules::length;
+use crate::entities::{
+    AppConfiguration, AppOperation, DnsRule, OperationAction, RuleState, TrafficRule,
+};
+use crate::etag::{self, IfMatch};
+use crate::life::{self, ConfirmFault};
+use crate::notification::Form;
+use crate::problem::{Code, Problem, json_reply};
+use crate::rules::{self, RuleFault};
+use crate::timing::Reading;
+use crate::{Platform, subscriptions};
+
+pub(super) fn router() -> Router<Arc<Platform>> {
+    const APP: &str = "/mep/mec_app_support/v1/applications/{app}";
+    let at = |rest: &str| format!("{APP}{rest}");
+    Router::new()
+        .route(&at("/dns_rules"), get(dns_rules))
+        .route(&at("/dns_rules/{rule}"), get(dns_rule).put(replace_dns_rule))
+        .route(&at("/traffic_rules"), get(traffic_rules))
+        .route(&at("/traffic_rules/{rule}"), get(traffic_rule).put(replace_traffic_rule))
+        .route(&at("/confirm_ready"), post(confirm_ready))
+        .route(&at("/confirm_termination"), post(confirm_termination))
+        .route(&at("/callback"), post(relay))
+        .route("/mep/mec_app_support/v1/timing/current_time", get(current_time))
+        .route("/mep/mec_app_support/v1/timing/timing_caps", get(timing_caps))
+}
+
+const fn not_found(detail: &'static str) -> Problem {
+    Problem::new(Code::NotFound, detail)
+}
+
+const fn bad(detail: &'static str) -> Problem {
+    Problem::new(Code::BadRequest, detail)
+}
+
+/// The longest id of a rule there can be.
+const LONGEST_ID: usize = 63;
+
+async fn dns_rules(
+    State(platform): State<Arc<Platform>>,
+    Path(path): Path<String>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    let rules = rules::dns(&platform.control.catalog(), app);
+    let bodies: Vec<_> = rules.iter().map(|rule| DnsRuleBody::of(rule)).collect();
+    Ok(json_reply(StatusCode::OK, &bodies))
+}
+
+async fn dns_rule(
+    State(platform): State<Arc<Platform>>,
+    Path((path, rule)): Path<(String, String)>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    let rule = find_dns(&platform, app, &rule)?;
+    Ok(tagged(&DnsRuleBody::of(&rule)))
+}
+
+fn find_dns(platform: &Platform, app: Id, rule: &str) -> Result<Item<DnsRule>, Problem> {
+    if length(rule) > LONGEST_ID {
+        let detail = "dns rule id validation failed, invalid length";
+        return Err(Problem::new(Code::Parameter, detail));
+    }
+    let found = platform.control.catalog().get::<DnsRule>(DnsRule::id_of(app, rule));
+    found.ok_or(not_found("dns rule retrieval failed"))
+}
+
+/// A reply with the tag of what it shows.
+fn tagged<T: serde::Serialize>(body: &T) -> Response {
+    ([etag::header(&etag::of(body))], json_reply(StatusCode::OK, body)).into_response()
+}
+
+/// Switches a DNS rule on or off; nothing else of it may change.
+///
+/// `PUT …/dns_rules/{dnsRuleId}`; ETSI GS MEC 011, clause 7.2.10.3.2.
+async fn replace_dns_rule(
+    State(platform): State<Arc<Platform>>,
+    Path((path, rule)): Path<(String, String)>,
+    call: Call,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    find_dns(&platform, app, &rule)?;
+    let _turn = platform.turns.of(app).await;
+    let present = find_dns(&platform, app, &rule)?;
+    let stored = DnsRuleBody::of(&present);
+    if !IfMatch::of(&headers).admits(&etag::of(&stored)) {
+        return Err(STALE);
+    }
+    let wanted: DnsRuleBody = super::object(body).await?;
+    if !wanted.dns_rule_id.is_empty() && wanted.dns_rule_id != stored.dns_rule_id {
+        return Err(bad("dns identifier miss-match"));
+    }
+    let rest = |body: &DnsRuleBody| {
+        let DnsRuleBody { domain_name, ip_address_type, ip_address, ttl, .. } = body.clone();
+        (domain_name, ip_address_type, ip_address, ttl)
+    };
+    if rest(&wanted) != rest(&stored) {
+        return Err(bad("update supported only for state"));
+    }
+    let state = RuleState::parse(&wanted.state).ok_or(bad("invalid dns state input"))?;
+    let next = DnsRule { state, ..(*present).clone() };
+    let failed = "failed to apply the dns modification";
+    let next = rules::change_dns(&platform, &present, next).await.map_err(|fault| match fault {
+        RuleFault::Moved => not_found("dns rule retrieval failed"),
+        _ => Problem::new(Code::RemoteFailed, failed),
+    })?;
+    Ok(tagged(&DnsRuleBody::of(&next)))
+}
+
+async fn traffic_rules(
+    State(platform): State<Arc<Platform>>,
+    Path(path): Path<String>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    let rules = rules::traffic(&platform.control.catalog(), app);
+    let bodies: Vec<_> = rules.iter().map(|rule| TrafficRuleBody::of(rule)).collect();
+    Ok(json_reply(StatusCode::OK, &bodies))
+}
+
+async fn traffic_rule(
+    State(platform): State<Arc<Platform>>,
+    Path((path, rule)): Path<(String, String)>,
+    call: Call,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    let rule = find_traffic(&platform, app, &rule, "traffic rule retrieval failed")?;
+    Ok(tagged(&TrafficRuleBody::of(&rule)))
+}
+
+/// `unconfigured` is told of an app that has no configuration at all.
+fn find_traffic(
+    platform: &Platform,
+    app: Id,
+    rule: &str,
+    unconfigured: &'static str,
+) -> Result<Item<TrafficRule>, Problem> {
+    if length(rule) > LONGEST_ID {
+        let detail = "traffic rule id validation failed, invalid length";
+        return Err(Problem::new(Code::Parameter, detail));
+    }
+    let catalog = platform.control.catalog();
+    if catalog.get::<AppConfiguration>(app).is_none() {
+        return Err(not_found(unconfigured));
+    }
+    let found = catalog.get::<TrafficRule>(TrafficRule::id_of(app, rule));
+    found.ok_or(not_found("traffic rule does not exist"))
+}
+
+/// Puts another rule in the place of one.
+///
+/// `PUT …/traffic_rules/{trafficRuleId}`; ETSI GS MEC 011, clause 7.2.8.3.2.
+async fn replace_traffic_rule(
+    State(platform): State<Arc<Platform>>,
+    Path((path, rule)): Path<(String, String)>,
+    call: Call,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let app = call.app(&path)?;
+    if length(&rule) > LONGEST_ID {
+        find_traffic(&platform, app, &rule, "")?;
+    }
+    let bytes = bytes_up_to(body, usize::MAX).await?;
+    let wanted: TrafficRuleBody = casefold::from_slice(&bytes)
+        .map_err(|why| Problem::with(Code::BadRequest, why.to_string()))?;
+    let wanted_id = wanted.traffic_rule_id.clone();
+    let wanted = wanted.read(app, 0).map_err(|fields| {
+        let text = format!("validation failed on: {}", fields.join(" "));
+        Problem::with(Code::BadRequest, text)
+    })?;
+    let _turn = platform.turns.of(app).await;
+    let present = find_traffic(&platform, app, &rule, "update rule retrieval failed")?;
+    let next = TrafficRule {
+        id: present.id(),
+        position: present.position,
+        rule_id: wanted_id.clone(),
+        ..wanted
+    };
+    if next == *present {
+        return Ok(json_reply(StatusCode::OK, &TrafficRuleBody::of(&present)));
+    }
+    if !IfMatch::of(&headers).admits(&etag::of(&TrafficRuleBody::of(&present))) {
+        return Err(STALE);
+    }
+    if wanted_id != present.rule_id {
+        return Err(Problem::new(Code::Unreadable, "traffic identifier miss-match"));
+    }
+    let failed = "failed to apply configuration on data-plane";
+    let next =
+        rules::change_traffic(&platform, &present, next).await.map_err(|fault| match fault {
+            RuleFault::Moved => not_found("traffic rule does not exist"),
+            RuleFault::Unsupported(why) => Problem::with(Code::BadRequest, why.to_string()),
+            RuleFault::NotApplied => Problem::new(Code::RemoteFailed, failed),
+        })?;
+    Ok(tagged(&TrafficRuleBody::of(&next)))
+}
+
+/// The application is up.
+///
+/// `POST …/confirm_ready`; ETSI GS MEC 011, clause 7.2.12.3.4. The app need not be known.
+async fn confirm_ready(
+    State(platform): State<Arc<Platform>>,
+    Path(path): Path<String>,
+    call: Call,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Ready {
+        indication: String,
+    }
+    by_itself(&call, &path)?;
+    let invalid = Problem::new(Code::Unreadable, "validate param failed");
+    let ready: Ready = casefold::from_slice(&bytes(body).await?).map_err(|_| invalid.clone())?;
+    if ready.indication != "READY" {
+        return Err(invalid);
+    }
+    let busy =
+        id(&path).is_some_and(|app| platform.control.catalog().get::<AppOperation>(app).is_some());
+    if busy {
+        let detail = "configuration sync for application is in progress on confirm ready";
+        return Err(Problem::new(Code::Inactive, detail));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The application is done.
+///
+/// `POST …/confirm_termination`; ETSI GS MEC 011, clause 7.2.11.3.4.
+async fn confirm_termination(
+    State(platform): State<Arc<Platform>>,
+    Path(path): Path<String>,
+    call: Call,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Done {
+        operation_action: String,
+    }
+    by_itself(&call, &path)?;
+    let invalid = Problem::new(Code::Unreadable, "validate param failed");
+    let done: Done = casefold::from_slice(&bytes(body).await?).map_err(|_| invalid)?;
+    let nothing = Problem::new(Code::Inactive, "no termination is going on");
+    let other = Problem::new(Code::Parameter, "operation action is not matching");
+    let app = id(&path).ok_or(nothing.clone())?;
+    let pending = platform.control.catalog().get::<crate::entities::AppTermination>(app);
+    let Some(action) = OperationAction::parse(&done.operation_action) else {
+        return Err(if pending.is_some() { other } else { nothing });
+    };
+    life::confirm(&platform, app, action).await.map_err(|fault| match fault {
+        ConfirmFault::NothingPending => nothing,
+        ConfirmFault::OtherAction => other,
+        ConfirmFault::NotStored => {
+            Problem::new(Code::StoreFailed, "the confirmation could not be stored")
+        }
+    })?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// By the gateway, an app speaks for itself alone.
+fn by_itself(call: &Call, path: &str) -> Result<(), Problem> {
+    if call.by_gateway { call.speaks_for(path) } else { Ok(()) }
+}
+
+fn id(path: &str) -> Option<Id> {
+    AppInstanceId::parse(path).ok().and_then(|valid| Id::parse(valid.as_str()))
+}
+
+/// Passes a message of one application on to another, whose answer does not matter.
+async fn relay(
+    State(platform): State<Arc<Platform>>,
+    Path(_): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    const INVALID: Problem = Problem::new(Code::Callback, "Callback Url validation failed");
+    let target = headers.get("callbackReference").and_then(|value| value.to_str().ok());
+    let target = target.filter(|target| subscriptions::may_be_called(&platform, target));
+    let target = target.ok_or(INVALID)?;
+    let text = String::from_utf8(bytes(body).await?.to_vec())
+        .map_err(|_| Problem::new(Code::BadRequest, "read request body error"))?;
+    platform.outbound.post(target, Form::DIALECT, text).await.map_err(|why| {
+        tracing::warn!(%why, "a message could not be passed on");
+        Problem::new(Code::RemoteFailed, "callback could not be reached")
+    })?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What time it is, by the platform's own source.
+///
+/// `GET …/timing/current_time`; ETSI GS MEC 011, clause 7.2.6.3.1.
+async fn current_time(State(platform): State<Arc<Platform>>) -> Result<Response, Problem> {
+    let now = now(&platform, "Current time get failed").await?;
+    let body = json!({
+        "seconds": now.seconds(),
+        "nanoSeconds": now.nanoseconds(),
+        "timeSourceStatus": if now.traceable { "TRACEABLE" } else { "NONTRACEABLE" },
+    });
+    Ok(json_reply(StatusCode::OK, &body))
+}
+
+/// Where an application may ask for the time itself.
+///
+/// `GET …/timing/timing_caps`; ETSI GS MEC 011, clause 7.2.5.3.1.
+async fn timing_caps(State(platform): State<Arc<Platform>>) -> Result<Response, Problem> {
+    let now = now(&platform, "Timing caps get failed").await?;
+    let servers: Vec<_> = platform.ports.time.server().iter().map(server).collect();
+    let body = json!({
+        "timeStamp": {"seconds": now.seconds(), "nanoSeconds": now.nanoseconds()},
+        "ntpServers": servers,
+    });
+    Ok(json_reply(StatusCode::OK, &body))
+}
+
+/// A time server as both faces tell of it.
+pub(crate) fn server(server: &crate::timing::NtpServer) -> serde_json::Value {
+    let by_address = server.host.parse::<std::net::IpAddr>().is_ok();
+    json!({
+        "ntpServerAddrType": if by_address { "IP_ADDRESS" } else { "DNS_NAME" },
+        "ntpServerAddr": server.host,
+        "minPollingInterval": server.min_polling_interval,
+        "maxPollingInterval": server.max_polling_interval,
+        "localPriority": server.local_priority,
+        "authenticationOption": "NONE",
+        "authenticationKeyNum": 0,
+    })
+}
+
+async fn now(platform: &Platform, failed: &'static str) -> Result<Reading, Problem> {
+    platform.ports.time.now().await.map_err(|why| {
+        tracing::warn!(%why, "no time");
+        Problem::new(Code::NoTime, failed)
+    })
+}

@@ -1,0 +1,169 @@
+//! Putting rules into effect: the data plane first, then the catalog, and back when either refuses.
+
+use gateway_model::{Catalog, Id, Item};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::Platform;
+use crate::commit::{commit, require, unchanged};
+use crate::entities::{self, AppInstance, DnsRule, RuleState, TrafficRule};
+use crate::traffic::{DriverError, Unsupported};
+
+/// Why a rule stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RuleFault {
+    /// It changed or went meanwhile.
+    Moved,
+    /// The data plane cannot do that.
+    Unsupported(Unsupported),
+    /// The data plane or the name server did not.
+    NotApplied,
+}
+
+/// One place for each of several groups of apps: rules of one app change one after the other.
+#[derive(Debug)]
+pub(crate) struct Turns([Mutex<()>; 64]);
+
+impl Turns {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| Mutex::new(())))
+    }
+
+    /// Waits until nobody else changes rules of this app.
+    pub(crate) async fn of(&self, app: Id) -> MutexGuard<'_, ()> {
+        let sum = app.as_bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        self.0[usize::from(sum) % self.0.len()].lock().await
+    }
+}
+
+/// An app's DNS rules in their order.
+pub(crate) fn dns(catalog: &Catalog, app: Id) -> Vec<Item<DnsRule>> {
+    let mut rules: Vec<_> = catalog.children::<DnsRule>("app", app).collect();
+    rules.sort_by_key(|rule| rule.position);
+    rules
+}
+
+/// An app's traffic rules in their order.
+pub(crate) fn traffic(catalog: &Catalog, app: Id) -> Vec<Item<TrafficRule>> {
+    let mut rules: Vec<_> = catalog.children::<TrafficRule>("app", app).collect();
+    rules.sort_by_key(|rule| rule.position);
+    rules
+}
+
+/// Puts `next` in the place of a DNS rule.
+pub(crate) async fn change_dns(
+    platform: &Platform,
+    present: &Item<DnsRule>,
+    next: DnsRule,
+) -> Result<DnsRule, RuleFault> {
+    if **present == next {
+        return Ok(next);
+    }
+    let step = Step::Dns { before: Some((**present).clone()), after: Some(next.clone()) };
+    step.apply(platform).await.map_err(|_| RuleFault::NotApplied)?;
+    let stored = commit(&platform.control, |catalog| {
+        let there = catalog.get::<DnsRule>(next.id).is_some_and(|now| now.same(present));
+        if !there {
+            return Err(RuleFault::Moved);
+        }
+        Ok((vec![unchanged(present), entities::put(next.id, &next)], ()))
+    })
+    .await
+    .map_err(|refused| refused.or(RuleFault::NotApplied));
+    if let Err(fault) = stored {
+        step.revert(platform).await;
+        return Err(fault);
+    }
+    Ok(next)
+}
+
+/// Puts `next` in the place of a traffic rule.
+pub(crate) async fn change_traffic(
+    platform: &Platform,
+    present: &Item<TrafficRule>,
+    next: TrafficRule,
+) -> Result<TrafficRule, RuleFault> {
+    if next.state == RuleState::Active {
+        platform.ports.traffic.check(&next).map_err(RuleFault::Unsupported)?;
+    }
+    let step = Step::Traffic { before: Some((**present).clone()), after: Some(next.clone()) };
+    step.apply(platform).await.map_err(|_| RuleFault::NotApplied)?;
+    let stored = commit(&platform.control, |catalog| {
+        let there = catalog.get::<TrafficRule>(next.id).is_some_and(|now| now.same(present));
+        if !there {
+            return Err(RuleFault::Moved);
+        }
+        Ok((vec![unchanged(present), entities::put(next.id, &next)], ()))
+    })
+    .await
+    .map_err(|refused| refused.or(RuleFault::NotApplied));
+    if let Err(fault) = stored {
+        step.revert(platform).await;
+        return Err(fault);
+    }
+    Ok(next)
+}
+
+/// Withdraws rules whose app is gone from the catalog already. What stays behind in the data plane
+/// is taken out at the next start.
+pub(crate) async fn forget(platform: &Platform, rules: Vec<TrafficRule>) {
+    for rule in rules {
+        if let Err(why) = platform.ports.traffic.withdraw(&rule).await {
+            tracing::error!(app.id = %rule.app.id, rule.id = rule.rule_id, %why, "rule not withdrawn");
+        }
+    }
+}
+
+/// Keeps a change of rules from outliving their app.
+pub(crate) fn app_is_there(app: Id) -> gateway_model::Change {
+    require(move |catalog| catalog.get::<AppInstance>(app).is_some())
+}
+
+/// What happens to one rule.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Dns { before: Option<DnsRule>, after: Option<DnsRule> },
+    Traffic { before: Option<TrafficRule>, after: Option<TrafficRule> },
+}
+
+impl Step {
+    /// Makes the data plane do it. The name server follows the catalog by itself.
+    pub(crate) async fn apply(&self, platform: &Platform) -> Result<(), DriverError> {
+        let driver = &platform.ports.traffic;
+        match self {
+            Self::Dns { before, after } => {
+                if !platform.settings.dns_agent.asks_data_plane() {
+                    return Ok(());
+                }
+                let active = |rule: &Option<DnsRule>| {
+                    rule.clone().filter(|rule| rule.state == RuleState::Active)
+                };
+                match (active(before), active(after)) {
+                    (_, Some(rule)) => driver.apply_dns(&rule).await,
+                    (Some(rule), None) => driver.withdraw_dns(&rule).await,
+                    (None, None) => Ok(()),
+                }
+            }
+            Self::Traffic { before, after } => {
+                let active = |rule: &Option<TrafficRule>| {
+                    rule.clone().filter(|rule| rule.state == RuleState::Active)
+                };
+                match (active(before), active(after)) {
+                    (_, Some(rule)) => driver.apply(&rule).await,
+                    (Some(rule), None) => driver.withdraw(&rule).await,
+                    (None, None) => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Undoes it, as far as the data plane lets us.
+    pub(crate) async fn revert(&self, platform: &Platform) {
+        let back = match self.clone() {
+            Self::Dns { before, after } => Self::Dns { before: after, after: before },
+            Self::Traffic { before, after } => Self::Traffic { before: after, after: before },
+        };
+        if let Err(why) = back.apply(platform).await {
+            tracing::error!(%why, "a rule could not be taken back");
+        }
+    }
+}

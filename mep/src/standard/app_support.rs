@@ -1,0 +1,251 @@
+//! Application support (ETSI GS MEC 011, clause 7).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use gateway_model::{Catalog, Id, Item};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::asked::Asked;
+use super::reading::{Broken, Reader};
+use super::refusal::Refusal;
+use super::{rule_bodies, shown, tagged};
+use crate::entities::{AppOperation, DnsRule, OperationAction, TrafficRule};
+use crate::life::{self, ConfirmFault};
+use crate::mp1::app_support::server;
+use crate::mp1::rule_bodies::{DnsRuleBody, TrafficRuleBody};
+use crate::rules::{self, RuleFault};
+use crate::timing::Reading;
+use crate::{Platform, etag};
+
+pub(super) fn router() -> Router<Arc<Platform>> {
+    const ROOT: &str = "/mec_app_support/v1";
+    let app = |rest: &str| format!("{ROOT}/applications/{{app}}{rest}");
+    Router::new()
+        .route(&app("/dns_rules"), get(dns_rules))
+        .route(&app("/dns_rules/{rule}"), get(dns_rule).put(replace_dns_rule))
+        .route(&app("/traffic_rules"), get(traffic_rules))
+        .route(&app("/traffic_rules/{rule}"), get(traffic_rule).put(replace_traffic_rule))
+        .route(&app("/confirm_ready"), post(confirm_ready))
+        .route(&app("/confirm_termination"), post(confirm_termination))
+        .route(&format!("{ROOT}/timing/current_time"), get(current_time))
+        .route(&format!("{ROOT}/timing/timing_caps"), get(timing_caps))
+}
+
+/// The tag of a rule: both faces tell the same.
+fn dns_tag(rule: &DnsRule) -> String {
+    etag::of(&DnsRuleBody::of(rule))
+}
+
+fn traffic_tag(rule: &TrafficRule) -> String {
+    etag::of(&TrafficRuleBody::of(rule))
+}
+
+fn find_dns(catalog: &Catalog, app: Id, rule: &str) -> Result<Item<DnsRule>, Refusal> {
+    let found = catalog.get::<DnsRule>(DnsRule::id_of(app, rule));
+    found.ok_or_else(|| Refusal::not_found("there is no such DNS rule"))
+}
+
+fn find_traffic(catalog: &Catalog, app: Id, rule: &str) -> Result<Item<TrafficRule>, Refusal> {
+    let found = catalog.get::<TrafficRule>(TrafficRule::id_of(app, rule));
+    found.ok_or_else(|| Refusal::not_found("there is no such traffic rule"))
+}
+
+/// `GET …/dns_rules`: clause 7.2.9.3.1.
+async fn dns_rules(
+    State(platform): State<Arc<Platform>>,
+    Path(app): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let rules = rules::dns(&catalog, app);
+    let rules: Vec<Value> = rules.iter().map(|rule| rule_bodies::dns_view(rule)).collect();
+    Ok(super::json(StatusCode::OK, &rules))
+}
+
+/// `GET …/dns_rules/{dnsRuleId}`: clause 7.2.10.3.1.
+async fn dns_rule(
+    State(platform): State<Arc<Platform>>,
+    Path((app, rule)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let rule = find_dns(&catalog, app, &rule)?;
+    Ok(shown(&asked, &dns_tag(&rule), &rule_bodies::dns_view(&rule)))
+}
+
+/// `PUT …/dns_rules/{dnsRuleId}`: clause 7.2.10.3.2. The answer comes after the effect.
+async fn replace_dns_rule(
+    State(platform): State<Arc<Platform>>,
+    Path((app, rule)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    find_dns(&catalog, app, &rule)?;
+    let _turn = platform.turns.of(app).await;
+    let present = find_dns(&platform.control.catalog(), app, &rule)?;
+    if !asked.if_match().admits(&dns_tag(&present)) {
+        return Err(Refusal::stale());
+    }
+    let members = asked.body().await?;
+    let broken = Broken::default();
+    let next = rule_bodies::dns(&Reader::new(&members, &broken), &present);
+    let next = broken.unless(next)?;
+    if next.domain_name != present.domain_name {
+        return Err(Refusal::forbidden("domainName is management's and cannot change"));
+    }
+    let next = rules::change_dns(&platform, &present, next).await.map_err(refusal)?;
+    Ok(tagged(StatusCode::OK, &dns_tag(&next), &rule_bodies::dns_view(&next)))
+}
+
+fn refusal(fault: RuleFault) -> Refusal {
+    match fault {
+        RuleFault::Moved => Refusal::conflict("the rule changed meanwhile"),
+        RuleFault::Unsupported(why) => Refusal::bad(why.to_string()),
+        RuleFault::NotApplied => {
+            let detail = "the name server or the data plane did not take it; nothing changed";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
+}
+
+/// `GET …/traffic_rules`: clause 7.2.7.3.1.
+async fn traffic_rules(
+    State(platform): State<Arc<Platform>>,
+    Path(app): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let rules = rules::traffic(&catalog, app);
+    let rules: Vec<Value> = rules.iter().map(|rule| rule_bodies::traffic_view(rule)).collect();
+    Ok(super::json(StatusCode::OK, &rules))
+}
+
+/// `GET …/traffic_rules/{trafficRuleId}`: clause 7.2.8.3.1.
+async fn traffic_rule(
+    State(platform): State<Arc<Platform>>,
+    Path((app, rule)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let rule = find_traffic(&catalog, app, &rule)?;
+    Ok(shown(&asked, &traffic_tag(&rule), &rule_bodies::traffic_view(&rule)))
+}
+
+/// `PUT …/traffic_rules/{trafficRuleId}`: clause 7.2.8.3.2.
+async fn replace_traffic_rule(
+    State(platform): State<Arc<Platform>>,
+    Path((app, rule)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    find_traffic(&catalog, app, &rule)?;
+    let _turn = platform.turns.of(app).await;
+    let present = find_traffic(&platform.control.catalog(), app, &rule)?;
+    if !asked.if_match().admits(&traffic_tag(&present)) {
+        return Err(Refusal::stale());
+    }
+    let members = asked.body().await?;
+    let broken = Broken::default();
+    let next = rule_bodies::traffic(&Reader::new(&members, &broken), &present);
+    let next = broken.unless(next)?;
+    let next = rules::change_traffic(&platform, &present, next).await.map_err(refusal)?;
+    Ok(tagged(StatusCode::OK, &traffic_tag(&next), &rule_bodies::traffic_view(&next)))
+}
+
+/// `POST …/confirm_ready`: clause 7.2.12.3.4.
+async fn confirm_ready(
+    State(platform): State<Arc<Platform>>,
+    Path(app): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let app = asked.app(&platform.control.catalog(), &app)?;
+    asked.no_query()?;
+    let members = asked.body().await?;
+    let broken = Broken::default();
+    Reader::new(&members, &broken).word("indication", &["READY"]);
+    broken.unless(())?;
+    if platform.control.catalog().get::<AppOperation>(app).is_some() {
+        return Err(Refusal::conflict("management is configuring the application"));
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST …/confirm_termination`: clause 7.2.11.3.4.
+async fn confirm_termination(
+    State(platform): State<Arc<Platform>>,
+    Path(app): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let app = asked.app(&platform.control.catalog(), &app)?;
+    asked.no_query()?;
+    let members = asked.body().await?;
+    let broken = Broken::default();
+    let action =
+        Reader::new(&members, &broken).mandatory_one_of("operationAction", OperationAction::parse);
+    let action = broken.unless(action)?.unwrap_or(OperationAction::Terminating);
+    life::confirm(&platform, app, action).await.map_err(|fault| match fault {
+        ConfirmFault::NothingPending => Refusal::conflict("no termination is under way"),
+        ConfirmFault::OtherAction => Refusal::bad("operationAction is not the announced one"),
+        ConfirmFault::NotStored => Refusal::not_stored(),
+    })?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `GET /timing/current_time`: clause 7.2.6.3.1.
+async fn current_time(
+    State(platform): State<Arc<Platform>>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    asked.anybody()?;
+    asked.no_query()?;
+    let now = now(&platform).await;
+    let body = json!({
+        "seconds": now.seconds(),
+        "nanoSeconds": now.nanoseconds(),
+        "timeSourceStatus": if now.traceable { "TRACEABLE" } else { "NONTRACEABLE" },
+    });
+    Ok(super::json(StatusCode::OK, &body))
+}
+
+/// `GET /timing/timing_caps`: clause 7.2.5.3.1.
+async fn timing_caps(
+    State(platform): State<Arc<Platform>>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    asked.anybody()?;
+    asked.no_query()?;
+    let now = now(&platform).await;
+    let servers: Vec<Value> = platform.ports.time.server().iter().map(server).collect();
+    let mut body = json!({
+        "timeStamp": {"seconds": now.seconds(), "nanoSeconds": now.nanoseconds()},
+    });
+    if !servers.is_empty() {
+        body["ntpServers"] = servers.into();
+    }
+    Ok(super::json(StatusCode::OK, &body))
+}
+
+/// The time of the source or, when it does not answer, of the system's clock.
+async fn now(platform: &Platform) -> Reading {
+    platform.ports.time.now().await.unwrap_or_else(|why| {
+        tracing::debug!(%why, "the system's clock has to do");
+        Reading::of(&platform.clock)
+    })
+}

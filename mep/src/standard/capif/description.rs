@@ -1,0 +1,322 @@
+//! Services as CAPIF describes them, and back (the mapping of the MEC 011 contract, section 9.1).
+
+use serde_json::{Map, Value, json};
+use url::{Host, Url};
+
+use super::super::reading::{Broken, Reader};
+use super::super::refusal::Refusal;
+use super::super::service_mgmt::{body, filled, view};
+use crate::Platform;
+use crate::entities::{Category, ServiceInfo, ServiceInstance};
+use crate::settings::Published;
+
+const SERVICE_INFO: &str = "vendorSpecific-urn:etsi:mec:capifext:service-info";
+const TRANSPORT_INFO: &str = "vendorSpecific-urn:etsi:mec:capifext:transport-info";
+
+/// The feature bit of vendor extensions where services are published.
+pub(super) const PUBLISHING_EXTENSIONS: u64 = 0x100;
+/// The feature bit of vendor extensions where they are discovered.
+pub(super) const DISCOVERY_EXTENSIONS: u64 = 0x2;
+
+/// Feature bits as they stand on the wire: a hexadecimal number.
+pub(super) fn features(text: &str) -> Option<u64> {
+    // Bits we do not know may be beyond 64.
+    let tail = text.get(text.len().saturating_sub(16)..)?;
+    let hexadecimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hexadecimal.then(|| u64::from_str_radix(tail, 16).ok()).flatten()
+}
+
+/// A service as CAPIF describes it; `extensions` adds what CAPIF has no member for.
+pub(crate) fn describe(
+    published: &Published,
+    instance: &ServiceInstance,
+    extensions: bool,
+) -> Value {
+    let info = &instance.info;
+    let transport = &info.transport_info;
+    let text = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
+    let oauth = view::security(&transport.security).get("oAuth2Info").is_some();
+    let mut profile = filled([
+        ("aefId", json!(transport.id)),
+        ("versions", json!([{"apiVersion": info.version}])),
+        ("protocol", json!(protocol(&transport.protocol, &transport.version))),
+        ("dataFormat", text(&info.serializer)),
+        ("securityMethods", if oauth { json!(["OAUTH"]) } else { Value::Null }),
+        ("interfaceDescriptions", interfaces(&view::endpoint(published, instance))),
+    ]);
+    let mut described = filled([
+        ("apiName", json!(info.ser_name)),
+        ("apiId", json!(instance.service_id())),
+        ("description", text(&info.capif_description)),
+        ("serviceAPICategory", text(&info.ser_category.id)),
+    ]);
+    if extensions {
+        let full = view::view(published, instance);
+        profile[TRANSPORT_INFO] = some_of(
+            &full["transportInfo"],
+            &["name", "description", "type", "protocol", "version", "security", "implSpecificInfo"],
+        );
+        described[SERVICE_INFO] = some_of(
+            &full,
+            &[
+                "serializer",
+                "state",
+                "scopeOfLocality",
+                "consumedLocalOnly",
+                "isLocal",
+                "livenessInterval",
+                "_links",
+            ],
+        );
+    }
+    described["aefProfiles"] = json!([profile]);
+    described
+}
+
+fn some_of(members: &Value, names: &[&str]) -> Value {
+    let there =
+        names.iter().filter_map(|name| Some(((*name).to_owned(), members.get(name)?.clone())));
+    Value::Object(there.collect())
+}
+
+fn protocol(protocol: &str, version: &str) -> Option<&'static str> {
+    match protocol.to_ascii_uppercase().as_str() {
+        "HTTP" | "HTTPS" if version.starts_with('2') => Some("HTTP_2"),
+        "HTTP" | "HTTPS" => Some("HTTP_1_1"),
+        "MQTT" => Some("MQTT"),
+        "WEBSOCKET" | "WS" | "WSS" => Some("WEBSOCKET"),
+        _ => None,
+    }
+}
+
+/// An endpoint as interfaces; what has no host has none.
+fn interfaces(endpoint: &Value) -> Value {
+    let mut interfaces = Vec::new();
+    for uri in endpoint["uris"].as_array().into_iter().flatten() {
+        let Some(url) = uri.as_str().and_then(|uri| Url::parse(uri).ok()) else { continue };
+        let Some(host) = url.host() else { continue };
+        let mut interface = match host {
+            Host::Domain(name) => json!({ "fqdn": name }),
+            Host::Ipv4(address) => json!({"ipv4Addr": address.to_string()}),
+            Host::Ipv6(address) => json!({"ipv6Addr": address.to_string()}),
+        };
+        if let Some(port) = url.port_or_known_default() {
+            interface["port"] = port.into();
+        }
+        if url.path() != "/" {
+            interface["apiPrefix"] = url.path().into();
+        }
+        interfaces.push(interface);
+    }
+    for address in endpoint["addresses"].as_array().into_iter().flatten() {
+        let host = address["host"].as_str().unwrap_or_default();
+        let name = match Host::parse(host) {
+            Ok(Host::Ipv4(_)) => "ipv4Addr",
+            _ if host.parse::<std::net::Ipv6Addr>().is_ok() => "ipv6Addr",
+            _ => "fqdn",
+        };
+        interfaces.push(json!({name: host, "port": address["port"]}));
+    }
+    if interfaces.is_empty() { Value::Null } else { interfaces.into() }
+}
+
+/// The service a description stands for, in place of `present` when there is one.
+pub(super) fn read(
+    platform: &Platform,
+    members: &Map<String, Value>,
+    present: Option<&ServiceInstance>,
+) -> Result<ServiceInfo, Refusal> {
+    let broken = Broken::default();
+    let body = Reader::new(members, &broken);
+    let standard = translate(platform, &body, present);
+    let description = body.text("description", 4096).unwrap_or_default();
+    broken.unless(())?;
+    let broken = Broken::default();
+    let id = present.map(ServiceInstance::service_id);
+    let mut info = body::service(platform, &Reader::new(&standard, &broken), id.as_deref());
+    info.capif_description = description;
+    broken.unless(info)
+}
+
+/// The same members in the standard's own form.
+fn translate(
+    platform: &Platform,
+    body: &Reader<'_>,
+    present: Option<&ServiceInstance>,
+) -> Map<String, Value> {
+    let extended = body
+        .one_of("supportedFeatures", features)
+        .is_some_and(|features| features & PUBLISHING_EXTENSIONS != 0);
+    let info = body.object(SERVICE_INFO).filter(|_| extended).map(|info| info.document());
+    let mut service = info.unwrap_or_default();
+    for name in ["isLocal", "_links"] {
+        service.remove(name);
+    }
+    service.insert("serName".to_owned(), body.filled_text("apiName", 128).into());
+    service.entry("state").or_insert_with(|| "ACTIVE".into());
+    if let Some(id) = body.text("serviceAPICategory", 64) {
+        service.insert("serCategory".to_owned(), category(&id, present));
+    }
+    let profiles = body.objects("aefProfiles");
+    let profile = match profiles.as_deref() {
+        Some([profile]) => profile,
+        Some(_) => {
+            body.refuse("aefProfiles", "must have exactly one element");
+            return service;
+        }
+        None if body.any("aefProfiles").is_none() => {
+            body.refuse("aefProfiles", "is missing");
+            return service;
+        }
+        None => return service,
+    };
+    let versions = profile.objects("versions").unwrap_or_default();
+    match versions.first() {
+        Some(version) => {
+            let version = version.filled_text("apiVersion", 128);
+            service.insert("version".to_owned(), version.into());
+        }
+        None => profile.refuse("versions", "must have an element"),
+    }
+    let formats = ["JSON", "XML", "PROTOBUF3"];
+    let format = profile.one_of("dataFormat", |text| formats.into_iter().find(|one| *one == text));
+    service.entry("serializer").or_insert_with(|| format.unwrap_or("JSON").into());
+    let transport = transport(platform, profile, extended);
+    service.insert("transportInfo".to_owned(), Value::Object(transport));
+    service
+}
+
+/// The other members of a category stay as long as its id does.
+fn category(id: &str, present: Option<&ServiceInstance>) -> Value {
+    let kept = present.map(|present| &present.info.ser_category).filter(|kept| kept.id == id);
+    let new = || Category {
+        href: id.to_owned(),
+        id: id.to_owned(),
+        name: id.to_owned(),
+        version: String::new(),
+    };
+    view::category(&kept.cloned().unwrap_or_else(new))
+}
+
+fn transport(platform: &Platform, profile: &Reader<'_>, extended: bool) -> Map<String, Value> {
+    let protocols = [
+        ("HTTP_1_1", ("HTTP", "1.1", "REST_HTTP")),
+        ("HTTP_2", ("HTTP", "2.0", "REST_HTTP")),
+        ("MQTT", ("MQTT", "", "MB_PUBSUB")),
+        ("WEBSOCKET", ("WEBSOCKET", "", "WEBSOCKET")),
+    ];
+    let known = profile.one_of("protocol", |text| {
+        protocols.into_iter().find(|(name, _)| *name == text).map(|(_, meaning)| meaning)
+    });
+    let (protocol, version, kind) = known.unwrap_or(("HTTP", "1.1", "REST_HTTP"));
+    let methods =
+        profile.texts("securityMethods", |method| ["PSK", "PKI", "OAUTH"].contains(&method));
+    let info = profile.object(TRANSPORT_INFO).filter(|_| extended).map(|info| info.document());
+    let mut transport = info.unwrap_or_default();
+    transport.insert("id".to_owned(), profile.filled_text("aefId", 64).into());
+    transport.insert("endpoint".to_owned(), endpoint(platform, profile, protocol));
+    let defaults = [("name", kind), ("type", kind), ("protocol", protocol), ("version", version)];
+    for (name, value) in defaults {
+        transport.entry(name).or_insert_with(|| value.into());
+    }
+    let oauth = methods.is_some_and(|methods| methods.iter().any(|method| method == "OAUTH"));
+    transport.entry("security").or_insert_with(|| {
+        let info = json!({
+            "grantTypes": ["OAUTH2_CLIENT_CREDENTIALS"], "tokenEndpoint": "/mep/token",
+        });
+        if oauth { json!({ "oAuth2Info": info }) } else { json!({}) }
+    });
+    transport
+}
+
+fn endpoint(platform: &Platform, profile: &Reader<'_>, protocol: &str) -> Value {
+    match profile.given(&["interfaceDescriptions", "domainName"]).as_slice() {
+        ["domainName"] => {
+            let name = profile.filled_text("domainName", 253);
+            json!({"uris": [format!("{}://{name}/", protocol.to_ascii_lowercase())]})
+        }
+        ["interfaceDescriptions"] => {
+            let all = profile.objects("interfaceDescriptions").unwrap_or_default();
+            if all.is_empty() {
+                profile.refuse("interfaceDescriptions", "must have an element");
+            }
+            let read: Vec<_> = all.iter().map(|one| interface(platform, one, protocol)).collect();
+            if read.iter().all(|one| one.get("host").is_some()) {
+                json!({ "addresses": read })
+            } else {
+                let uris = read.iter().map(|one| match one.get("uri") {
+                    Some(uri) => uri.clone(),
+                    None => {
+                        let host = one["host"].as_str().unwrap_or_default();
+                        let scheme = protocol.to_ascii_lowercase();
+                        json!(format!("{scheme}://{host}:{}/", one["port"]))
+                    }
+                });
+                json!({"uris": uris.collect::<Vec<_>>()})
+            }
+        }
+        [] => {
+            profile.refuse("interfaceDescriptions", "is missing, and so is domainName");
+            Value::Null
+        }
+        _ => {
+            profile.refuse("domainName", "excludes interfaceDescriptions");
+            Value::Null
+        }
+    }
+}
+
+/// `{"host", "port"}` or, of one with a prefix, `{"uri"}`.
+fn interface(platform: &Platform, body: &Reader<'_>, protocol: &str) -> Value {
+    let given = body.given(&["ipv4Addr", "ipv6Addr", "fqdn"]);
+    let [name] = given.as_slice() else {
+        body.refuse("", "needs exactly one of ipv4Addr, ipv6Addr and fqdn");
+        return json!({"host": "", "port": 0});
+    };
+    let host = body.filled_text(name, 253);
+    let port = body.whole("port", u16::MAX.into()).unwrap_or(80);
+    match body.text("apiPrefix", 1024) {
+        None => json!({"host": host, "port": port}),
+        Some(prefix) => {
+            // What the gateway put in place of the app's own comes back as it was shown.
+            let published = &platform.settings.published;
+            let ours = host == published.host && port == u64::from(published.port);
+            let scheme = protocol.to_ascii_lowercase();
+            let scheme = if ours { published.scheme } else { scheme.as_str() };
+            let host = if *name == "ipv6Addr" { format!("[{host}]") } else { host };
+            json!({"uri": format!("{scheme}://{host}:{port}/{}", prefix.trim_start_matches('/'))})
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn feature_bits() {
+        for (text, bits) in [
+            ("100", Some(0x100)),
+            ("0", Some(0)),
+            ("f0000000000000000002", Some(2)),
+            ("", None),
+            ("x", None),
+            ("+1", None),
+            ("é0000000000000000", None),
+        ] {
+            assert_eq!(features(text), bits, "{text}");
+        }
+    }
+
+    #[test]
+    fn protocols_of_both_sides() {
+        for (name, version, wanted) in [
+            ("HTTP", "1.1", Some("HTTP_1_1")),
+            ("http", "2.0", Some("HTTP_2")),
+            ("MQTT", "3.1.1", Some("MQTT")),
+            ("AMQP", "1", None),
+        ] {
+            assert_eq!(protocol(name, version), wanted, "{name}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Subscriptions to CAPIF events (ETSI GS MEC 011 v3, clauses 9.2.6 and 9.2.7). There is no GET.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use gateway_model::{Id, Item, Ref};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::super::asked::Asked;
+use super::super::reading::{Broken, Reader};
+use super::super::refusal::Refusal;
+use super::super::subscriptions::{callback, refusal, there};
+use super::super::{created, tagged};
+use super::description::{DISCOVERY_EXTENSIONS, PUBLISHING_EXTENSIONS, features};
+use super::merge;
+use crate::entities::{Events, Store, Subscription};
+use crate::face::{self, Face};
+use crate::{Platform, etag, subscriptions};
+
+/// Either bit will do: the specifications of the other resources differ.
+const EXTENSIONS: u64 = PUBLISHING_EXTENSIONS | DISCOVERY_EXTENSIONS;
+
+/// `POST …/subscriptions`
+pub(super) async fn subscribe(
+    State(platform): State<Arc<Platform>>,
+    Path(app): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let app = asked.app(&platform.control.catalog(), &app)?;
+    asked.no_query()?;
+    let members = asked.body().await?;
+    let subscription = read(&platform, Id::random(), app, &members)?;
+    subscriptions::create(&platform, &subscription).await.map_err(refusal)?;
+    if members.get("requestTestNotification") == Some(&Value::Bool(true)) {
+        platform.notifier.test(subscription.id);
+    }
+    let tag = etag::of_subscription(&subscription);
+    Ok(created(&face::subscription(&subscription), &tag, &view(&subscription)))
+}
+
+/// `PUT …/subscriptions/{subscriptionId}`
+pub(super) async fn replace(
+    State(platform): State<Arc<Platform>>,
+    Path((app, subscription)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let present = find(&platform, &asked, &app, &subscription)?;
+    let members = asked.body().await?;
+    put(&platform, &present, &members).await
+}
+
+/// `PATCH …/subscriptions/{subscriptionId}`
+pub(super) async fn change(
+    State(platform): State<Arc<Platform>>,
+    Path((app, subscription)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let present = find(&platform, &asked, &app, &subscription)?;
+    let patch = asked.patch().await?;
+    let mut merged = view(&present);
+    merge(&mut merged, &Value::Object(patch));
+    put(&platform, &present, &merged.as_object().cloned().unwrap_or_default()).await
+}
+
+/// `DELETE …/subscriptions/{subscriptionId}`
+pub(super) async fn unsubscribe(
+    State(platform): State<Arc<Platform>>,
+    Path((app, subscription)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let present = find(&platform, &asked, &app, &subscription)?;
+    subscriptions::remove(&platform, Store::Events, present.app.id, present.id())
+        .await
+        .map_err(refusal)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn put(
+    platform: &Platform,
+    present: &Subscription,
+    members: &Map<String, Value>,
+) -> Result<Response, Refusal> {
+    let next = read(platform, present.id, present.app.id, members)?;
+    subscriptions::replace(platform, &next).await.map_err(refusal)?;
+    Ok(tagged(StatusCode::OK, &etag::of_subscription(&next), &view(&next)))
+}
+
+fn find(
+    platform: &Platform,
+    asked: &Asked,
+    app: &str,
+    subscription: &str,
+) -> Result<Item<Subscription>, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, app)?;
+    asked.no_query()?;
+    let found = there(&catalog, Store::Events, app, subscription)?;
+    let stale = !asked.if_match().admits(&etag::of_subscription(&found));
+    if stale { Err(Refusal::stale()) } else { Ok(found) }
+}
+
+fn read(
+    platform: &Platform,
+    id: Id,
+    app: Id,
+    members: &Map<String, Value>,
+) -> Result<Subscription, Refusal> {
+    let broken = Broken::default();
+    let body = Reader::new(members, &broken);
+    let named = |text: &str| !text.is_empty();
+    let events = body.texts("events", named).unwrap_or_default();
+    if events.is_empty() {
+        body.refuse("events", "must have an element");
+    }
+    let (mut api_ids, mut aef_ids) = (Vec::new(), Vec::new());
+    for filter in body.objects("eventFilters").unwrap_or_default() {
+        api_ids.extend(filter.texts("apiIds", named).unwrap_or_default());
+        aef_ids.extend(filter.texts("aefIds", named).unwrap_or_default());
+        filter.texts("apiInvokerIds", named);
+    }
+    body.object("eventReq");
+    body.boolean("requestTestNotification");
+    let offered = body.one_of("supportedFeatures", features).map(|wanted| wanted & EXTENSIONS);
+    let mut shown = body.document();
+    // WebSockets are negotiated, and not offered.
+    shown.remove("websockNotifConfig");
+    shown.retain(|name, _| KEPT.contains(&name.as_str()));
+    if let Some(offered) = offered {
+        shown.insert("supportedFeatures".to_owned(), json!(format!("{offered:x}")));
+    }
+    let callback_reference = callback(platform, &body, "notificationDestination");
+    let events = Events { events, api_ids, aef_ids, extensions: offered.unwrap_or(0) != 0, shown };
+    broken.unless(Subscription {
+        id,
+        app: Ref::new(app),
+        store: Store::Events,
+        callback_reference,
+        criteria: None,
+        app_instance_id: None,
+        face: Face::Standard,
+        events: Some(events),
+    })
+}
+
+/// Members a client gets back.
+const KEPT: [&str; 5] =
+    ["events", "eventFilters", "eventReq", "notificationDestination", "requestTestNotification"];
+
+fn view(subscription: &Subscription) -> Value {
+    let shown = subscription.events.as_ref().map(|events| events.shown.clone());
+    Value::Object(shown.unwrap_or_default())
+}

@@ -1,0 +1,301 @@
+//! Service management (ETSI GS MEC 011, clause 8).
+
+pub(super) mod body;
+mod query;
+pub(super) mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use gateway_model::{Catalog, Id, Item};
+use http::StatusCode;
+use serde_json::json;
+
+pub(super) use self::body::{category as category_body, endpoint as endpoint_body};
+pub(super) use self::view::{category, filled, view};
+use super::asked::Asked;
+use super::reading::{Broken, Reader};
+use super::refusal::Refusal;
+use super::{created, json_text, shown, tagged};
+use crate::entities::{
+    AppCredential, AppRegistration, ServiceInstance, ServiceName, State as ServiceState, Visibility,
+};
+use crate::face::Face;
+use crate::liveness::{Renewal, renewed};
+use crate::mp1::service_mgmt::discovery::seen;
+use crate::mp1::service_mgmt::service_id;
+use crate::services::{self, MOST_SERVICES, ServiceFault, owned};
+use crate::{Platform, etag, transports};
+
+pub(super) fn router() -> Router<Arc<Platform>> {
+    const ROOT: &str = "/mec_service_mgmt/v1";
+    let at = |rest: &str| format!("{ROOT}{rest}");
+    let app = |rest: &str| format!("{ROOT}/applications/{{app}}/services{rest}");
+    Router::new()
+        .route(&at("/services"), get(services_of_all))
+        .route(&at("/services/{service}"), get(service_of_all))
+        .route(&at("/transports"), get(all_transports))
+        .route(&app(""), get(services_of_app).post(register))
+        .route(&app("/{service}"), get(service_of_app).put(replace).delete(remove))
+        .route(&app("/{service}/liveness"), get(liveness).patch(renew))
+}
+
+fn unknown() -> Refusal {
+    Refusal::not_found("there is no such service")
+}
+
+pub(super) fn refusal(fault: ServiceFault) -> Refusal {
+    match fault {
+        ServiceFault::Full => {
+            Refusal::forbidden(format!("an application may have {MOST_SERVICES} services"))
+        }
+        ServiceFault::Ending => Refusal::ending(),
+        ServiceFault::Unknown => unknown(),
+        ServiceFault::Stale => Refusal::stale(),
+        ServiceFault::Suspended => {
+            Refusal::bad("state SUSPENDED is the platform's: a service has it or does not")
+        }
+        ServiceFault::NoId | ServiceFault::NotStored => Refusal::not_stored(),
+    }
+}
+
+/// `GET /services`: clause 8.2.3.3.1.
+async fn services_of_all(
+    State(platform): State<Arc<Platform>>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let caller = asked.anybody()?;
+    let filter = query::Filter::read(&asked)?;
+    let catalog = platform.control.catalog();
+    let mut found = visible_to(&catalog, caller);
+    found.retain(|instance| filter.matches(instance));
+    Ok(list(&platform, &found))
+}
+
+/// `GET /services/{serviceId}`: clause 8.2.4.3.1.
+async fn service_of_all(
+    State(platform): State<Arc<Platform>>,
+    Path(service): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let caller = asked.anybody()?;
+    asked.no_query()?;
+    let catalog = platform.control.catalog();
+    let instance = service_id(&service).and_then(|id| catalog.get::<ServiceInstance>(id));
+    let instance = instance.filter(|instance| may_see(&catalog, caller, instance));
+    let instance = instance.ok_or_else(unknown)?;
+    Ok(one(&platform, &asked, &instance))
+}
+
+/// `GET …/services` of an application: clause 8.2.6.3.1.
+async fn services_of_app(
+    State(platform): State<Arc<Platform>>,
+    Path(app): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    let filter = query::Filter::read(&asked)?;
+    let own = catalog.children::<ServiceInstance>("app", app);
+    let found: Vec<_> = own.filter(|instance| filter.matches(instance)).collect();
+    Ok(list(&platform, &found))
+}
+
+/// `POST …/services`: clause 8.2.6.3.4.
+async fn register(
+    State(platform): State<Arc<Platform>>,
+    Path(app): Path<String>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let app = asked.app(&platform.control.catalog(), &app)?;
+    asked.no_query()?;
+    let members = asked.body().await?;
+    let broken = Broken::default();
+    let info = body::service(&platform, &Reader::new(&members, &broken), None);
+    let info = broken.unless(info)?;
+    let instance = services::register(&platform, app, &info).await.map_err(refusal)?;
+    let location = Face::Standard.service(app, instance.id);
+    let shown = view::echo(&platform.settings.published, &instance, &info);
+    Ok(created(&location, &etag::of_service(&instance), &shown))
+}
+
+/// `GET …/services/{serviceId}` of an application: clause 8.2.7.3.1.
+async fn service_of_app(
+    State(platform): State<Arc<Platform>>,
+    Path((app, service)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let instance = find(&catalog, app, &service)?;
+    Ok(one(&platform, &asked, &instance))
+}
+
+/// `PUT …/services/{serviceId}`: clause 8.2.7.3.2.
+async fn replace(
+    State(platform): State<Arc<Platform>>,
+    Path((app, service)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let present = find(&catalog, app, &service)?;
+    let if_match = asked.if_match();
+    if !if_match.admits(&etag::of_service(&present)) {
+        return Err(Refusal::stale());
+    }
+    let members = asked.body().await?;
+    let broken = Broken::default();
+    let info = body::service(&platform, &Reader::new(&members, &broken), Some(&service));
+    let info = broken.unless(info)?;
+    let instance =
+        services::replace(&platform, app, present.id(), &info, &if_match).await.map_err(refusal)?;
+    let shown = view::echo(&platform.settings.published, &instance, &info);
+    Ok(tagged(StatusCode::OK, &etag::of_service(&instance), &shown))
+}
+
+/// `DELETE …/services/{serviceId}`: clause 8.2.7.3.5.
+async fn remove(
+    State(platform): State<Arc<Platform>>,
+    Path((app, service)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let present = find(&catalog, app, &service)?;
+    services::remove(&platform, app, present.id(), &asked.if_match()).await.map_err(refusal)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `GET …/liveness`: clause 8.2.10.3.1.
+async fn liveness(
+    State(platform): State<Arc<Platform>>,
+    Path((app, service)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let instance = beating(&catalog, app, &service)?;
+    let seen_ms = platform.heartbeats.last(&instance);
+    let body = json!({
+        "state": instance.state.as_str(),
+        "timeStamp": {"seconds": seen_ms / 1000, "nanoSeconds": seen_ms % 1000 * 1_000_000},
+        "interval": instance.info.liveness_interval,
+    });
+    Ok(super::json(StatusCode::OK, &body))
+}
+
+/// `PATCH …/liveness`: clause 8.2.10.3.3. The interval is always the one the app was told, so that
+/// there is nothing to answer.
+async fn renew(
+    State(platform): State<Arc<Platform>>,
+    Path((app, service)): Path<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    let catalog = platform.control.catalog();
+    let app = asked.app(&catalog, &app)?;
+    asked.no_query()?;
+    let present = beating(&catalog, app, &service)?;
+    let if_match = asked.if_match();
+    if !if_match.admits(&etag::of_service(&present)) {
+        return Err(Refusal::stale());
+    }
+    let members = asked.patch().await?;
+    let broken = Broken::default();
+    Reader::new(&members, &broken).word("state", &[ServiceState::Active.as_str()]);
+    broken.unless(())?;
+    renewed(&platform, || beating(&platform.control.catalog(), app, &service)).await.map_err(
+        |fault| match fault {
+            Renewal::Refused(refusal) => refusal,
+            Renewal::Inactive => Refusal::conflict("the service is INACTIVE"),
+            Renewal::Failed => Refusal::not_stored(),
+        },
+    )?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `GET /transports`: clause 8.2.5.3.1.
+async fn all_transports(
+    State(platform): State<Arc<Platform>>,
+    asked: Asked,
+) -> Result<Response, Refusal> {
+    asked.anybody()?;
+    asked.no_query()?;
+    let rest =
+        view::transport(&transports::rest(), view::at_the_gateway(&platform.settings.published));
+    Ok(super::json(StatusCode::OK, &[rest]))
+}
+
+pub(super) fn find(
+    catalog: &Catalog,
+    app: Id,
+    service: &str,
+) -> Result<Item<ServiceInstance>, Refusal> {
+    service_id(service).and_then(|id| owned(catalog, app, id)).ok_or_else(unknown)
+}
+
+/// A service of the app's that sends heartbeats.
+fn beating(catalog: &Catalog, app: Id, service: &str) -> Result<Item<ServiceInstance>, Refusal> {
+    let instance = find(catalog, app, service)?;
+    if instance.info.liveness_interval == 0 {
+        return Err(Refusal::not_found("the service sends no heartbeats"));
+    }
+    Ok(instance)
+}
+
+fn one(platform: &Platform, asked: &Asked, instance: &ServiceInstance) -> Response {
+    shown(asked, &etag::of_service(instance), &view(&platform.settings.published, instance))
+}
+
+fn list(platform: &Platform, found: &[Item<ServiceInstance>]) -> Response {
+    let texts: Vec<&str> =
+        found.iter().map(|one| view::text(&platform.settings.published, one)).collect();
+    json_text(StatusCode::OK, format!("[{}]", texts.join(",")))
+}
+
+/// The services an application may use: its own, those its key pair names, and those it said in its
+/// registration that it needs.
+pub(crate) fn visible_to(catalog: &Catalog, caller: Id) -> Vec<Item<ServiceInstance>> {
+    let credential = catalog.get::<AppCredential>(caller);
+    let nothing = Visibility::NONE;
+    let visible = credential.as_ref().map_or(&nothing, |credential| credential.visible());
+    let mut found = seen(catalog, visible, None);
+    if *visible != Visibility::All {
+        found.extend(catalog.children::<ServiceInstance>("app", caller));
+        for name in needed(catalog, caller) {
+            let id = ServiceName::id_of(&name);
+            found.extend(catalog.children::<ServiceInstance>("service_name", id));
+        }
+        found.sort_by_key(Item::id);
+        found.dedup_by_key(|instance| instance.id());
+    }
+    found
+}
+
+/// Whether an application may use a service.
+pub(super) fn may_see(catalog: &Catalog, caller: Id, instance: &ServiceInstance) -> bool {
+    let name = &instance.info.ser_name;
+    instance.app.id == caller
+        || catalog
+            .get::<AppCredential>(caller)
+            .is_some_and(|credential| credential.visible().allows(name))
+        || needed(catalog, caller).iter().any(|needed| needed == name)
+}
+
+/// Names of services a registration says it needs or can use.
+fn needed(catalog: &Catalog, app: Id) -> Vec<String> {
+    let Some(registration) = catalog.get::<AppRegistration>(app) else { return Vec::new() };
+    ["appServiceRequired", "appServiceOptional"]
+        .iter()
+        .filter_map(|list| registration.info.get(list)?.as_array())
+        .flatten()
+        .filter_map(|dependency| Some(dependency.get("serName")?.as_str()?.to_owned()))
+        .collect()
+}

@@ -1,0 +1,233 @@
+//! Mm5 where no socket can show it: operations that take long, and a data plane that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use http::Method;
+use mep::Ports;
+use mep::entities::TrafficRule;
+use mep::traffic::{DriverError, TrafficDriver, Unsupported};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::kit::{A, AS, Answer, B, Rig, eventually};
+
+/// A data plane one can hold up and break.
+struct Plane {
+    gate: Semaphore,
+    broken: AtomicBool,
+    did: Mutex<Vec<String>>,
+}
+
+impl Plane {
+    fn open() -> Arc<Self> {
+        Arc::new(Self {
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            broken: AtomicBool::new(false),
+            did: Mutex::default(),
+        })
+    }
+
+    fn shut() -> Arc<Self> {
+        let plane =
+            Self { gate: Semaphore::new(0), broken: AtomicBool::new(false), did: Mutex::default() };
+        Arc::new(plane)
+    }
+
+    async fn note(&self, what: &str, rule: &TrafficRule) -> Result<(), DriverError> {
+        self.gate.acquire().await.unwrap().forget();
+        if self.broken.load(Ordering::SeqCst) && rule.rule_id == "bad" {
+            return Err(DriverError("broken".to_owned()));
+        }
+        self.did.lock().await.push(format!("{what} {}", rule.rule_id));
+        Ok(())
+    }
+}
+
+struct Driver(Arc<Plane>);
+
+#[async_trait]
+impl TrafficDriver for Driver {
+    fn name(&self) -> &'static str {
+        "tested"
+    }
+
+    fn check(&self, rule: &TrafficRule) -> Result<(), Unsupported> {
+        let impossible = rule.rule_id == "impossible";
+        if impossible { Err(Unsupported("no such thing".to_owned())) } else { Ok(()) }
+    }
+
+    async fn apply(&self, rule: &TrafficRule) -> Result<(), DriverError> {
+        self.0.note("apply", rule).await
+    }
+
+    async fn withdraw(&self, rule: &TrafficRule) -> Result<(), DriverError> {
+        self.0.note("withdraw", rule).await
+    }
+
+    async fn reconcile(&self, _: &[TrafficRule]) -> Result<(), DriverError> {
+        Ok(())
+    }
+}
+
+async fn rig(plane: &Arc<Plane>) -> Rig {
+    let traffic = Arc::new(Driver(Arc::clone(plane)));
+    Rig::connected(Ports { traffic, ..Ports::default() }).await
+}
+
+fn config(app: &str) -> String {
+    format!("/mepcfg/app_lcm/v1/applications/{app}/appd_configuration")
+}
+
+fn rule(id: &str) -> Value {
+    json!({
+        "trafficRuleId": id, "filterType": "FLOW", "priority": 1, "trafficFilter": [],
+        "action": "DROP",
+    })
+}
+
+fn body(name: &str, rules: &[&str]) -> Value {
+    let rules: Vec<Value> = rules.iter().map(|id| rule(id)).collect();
+    json!({"appName": name, "appTrafficRule": rules})
+}
+
+async fn ask(rig: &Rig, method: Method, app: &str, body: &Value) -> Answer {
+    rig.mp1(method, config(app)).json(body).send().await
+}
+
+/// How the task of an answer ended.
+async fn ended(rig: &Rig, began: &Answer) -> Value {
+    began.expect(200);
+    let task = began.json()["taskId"].as_str().unwrap().to_owned();
+    let path = format!("/mepcfg/app_lcm/v1/tasks/{task}/appd_configuration");
+    let mut last = Value::Null;
+    eventually("the task ends", async || {
+        last = rig.mp1(Method::GET, &path).send().await.json();
+        last["configResult"] != "PROCESSING"
+    })
+    .await;
+    last
+}
+
+const BUSY: &str = "app instance has other operation in progress";
+
+/// A-71, A-84: one operation at a time, and readiness waits for it.
+#[tokio::test]
+async fn an_operation_under_way_keeps_others_out() {
+    let plane = Plane::shut();
+    let rig = rig(&plane).await;
+    let began = ask(&rig, Method::POST, A, &body("a", &["r1", "r2"])).await;
+    assert_eq!(began.json()["configResult"], "PROCESSING");
+    assert_eq!(began.json()["Detailed"], "Operation In progress");
+    let busy = |ask: crate::kit::Ask| ask.refused(403, 20, "Operation Not Allowed", BUSY);
+    busy(rig.mp1(Method::POST, config(A)).json(&body("a", &["r"]))).await;
+    let end = format!("{AS}/applications/{A}/AppInstanceTermination");
+    busy(rig.mp1(Method::DELETE, &end).of(A)).await;
+    let ready = format!("{AS}/applications/{A}/confirm_ready");
+    rig.mp1(Method::POST, &ready)
+        .json(&json!({"indication": "READY"}))
+        .refused(
+            409,
+            18,
+            "Service is in INACTIVE state",
+            "configuration sync for application is in progress on confirm ready",
+        )
+        .await;
+    // Names are taken from the first moment.
+    let taken = rig.mp1(Method::POST, config(B)).json(&body("a", &["r"]));
+    taken.refused(400, 19, "Duplicate request error", "duplicate app name").await;
+    plane.gate.add_permits(100);
+    let done = ended(&rig, &began).await;
+    assert_eq!((&done["configResult"], &done["configPhase"]), (&json!("SUCCESS"), &json!("100")));
+    assert_eq!(*plane.did.lock().await, ["apply r1", "apply r2"]);
+    rig.mp1(Method::POST, &ready).json(&json!({"indication": "READY"})).send().await.expect(204);
+}
+
+/// What was done is taken back, and the stored configuration stays.
+#[tokio::test]
+async fn a_failure_takes_everything_back() {
+    let plane = Plane::open();
+    let rig = rig(&plane).await;
+    let began = ask(&rig, Method::POST, A, &body("a", &["old"])).await;
+    assert_eq!(ended(&rig, &began).await["configResult"], "SUCCESS");
+    plane.broken.store(true, Ordering::SeqCst);
+    plane.did.lock().await.clear();
+    let began = ask(&rig, Method::PUT, A, &body("a", &["new", "bad"])).await;
+    let failed = ended(&rig, &began).await;
+    let reason = "Failed in configuring traffic rule on remote data-plane.";
+    assert_eq!(
+        (&failed["configResult"], &failed["configPhase"], &failed["Detailed"]),
+        (&json!("FAILURE"), &json!("0"), &json!(reason))
+    );
+    assert_eq!(*plane.did.lock().await, ["apply new", "withdraw new"]);
+    let kept = rig.mp1(Method::GET, config(A)).send().await.json();
+    assert_eq!(kept["appTrafficRule"][0]["trafficRuleId"], "old");
+    // Nothing is locked afterwards.
+    plane.broken.store(false, Ordering::SeqCst);
+    let began = ask(&rig, Method::DELETE, A, &Value::Null).await;
+    assert_eq!(ended(&rig, &began).await["configResult"], "SUCCESS");
+    let gone = rig.mp1(Method::GET, config(A));
+    gone.refused(404, 5, "Can not found resource", "appD config retrieval failed").await;
+}
+
+/// A-82 and the failures of a change by the application itself.
+#[tokio::test]
+async fn a_changed_rule_reaches_the_data_plane() {
+    let plane = Plane::open();
+    let rig = rig(&plane).await;
+    let began = ask(&rig, Method::POST, A, &body("a", &["bad"])).await;
+    ended(&rig, &began).await;
+    let path = format!("{AS}/applications/{A}/traffic_rules/bad");
+    let put = |body: Value| rig.mp1(Method::PUT, &path).of(A).json(&body);
+    let with = |change: Value| {
+        let mut body = rule("bad");
+        for (name, value) in change.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        body
+    };
+    let set = put(with(json!({"priority": 9}))).send().await;
+    set.expect(200);
+    let tag = set.headers["etag"].clone();
+    let shown = rig.mp1(Method::GET, &path).of(A).send().await;
+    assert_eq!((shown.json()["priority"].as_u64(), &shown.headers["etag"]), (Some(9), &tag));
+    plane.broken.store(true, Ordering::SeqCst);
+    let failed = "failed to apply configuration on data-plane";
+    put(with(json!({"priority": 8}))).refused(503, 9, "Remote server error", failed).await;
+    assert_eq!(rig.mp1(Method::GET, &path).of(A).send().await.json()["priority"], 9);
+    plane.broken.store(false, Ordering::SeqCst);
+    put(with(json!({"priority": 9, "state": "INACTIVE"}))).send().await.expect(200);
+    put(with(json!({"priority": 7, "state": "INACTIVE"}))).send().await.expect(200);
+    assert_eq!(*plane.did.lock().await, ["apply bad", "apply bad", "withdraw bad"]);
+}
+
+#[tokio::test]
+async fn what_the_data_plane_cannot_do_is_refused_with_its_words() {
+    let rig = rig(&Plane::open()).await;
+    let told = "traffic rule impossible: no such thing";
+    let post = |body: &Value| rig.mp1(Method::POST, config(A)).json(body);
+    post(&body("a", &["impossible"])).refused(400, 1, "Bad Request", told).await;
+    let mut asleep = body("a", &["impossible"]);
+    asleep["appTrafficRule"][0]["state"] = json!("INACTIVE");
+    let began = ask(&rig, Method::POST, A, &asleep).await;
+    assert_eq!(ended(&rig, &began).await["configResult"], "SUCCESS");
+    let path = format!("{AS}/applications/{A}/traffic_rules/impossible");
+    let put = rig.mp1(Method::PUT, path).of(A).json(&rule("impossible"));
+    put.refused(400, 1, "Bad Request", "no such thing").await;
+}
+
+/// The data plane forgets the rules of an application that is gone.
+#[tokio::test]
+async fn rules_go_with_their_application() {
+    let plane = Plane::open();
+    let rig = rig(&plane).await;
+    let began = ask(&rig, Method::POST, A, &body("a", &["r1", "r2"])).await;
+    ended(&rig, &began).await;
+    let end = format!("{AS}/applications/{A}/AppInstanceTermination");
+    rig.mp1(Method::DELETE, &end).of(A).send().await.is(200, "\"\"\n");
+    let did = plane.did.lock().await.clone();
+    assert_eq!(did, ["apply r1", "apply r2", "withdraw r1", "withdraw r2"]);
+    rig.mp1(Method::GET, config(A)).send().await.expect(404);
+    rig.mp1(Method::DELETE, &end).of(A).send().await.is(200, "\"\"\n");
+}
