@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use gateway_model::entities::{CaCertificate, Certificate, Service, Sni};
+use gateway_model::reference::Reference;
 use gateway_model::{Catalog, Entity, Id, Item, Rejection, Violations, Write};
 use rustls::SignatureAlgorithm;
 use rustls::SignatureScheme;
 use rustls::sign::CertifiedKey;
+use serde_json::Value;
 
 use super::pair::{PairError, certified_key};
 use super::upstream::{ClientPair, Trust};
@@ -178,24 +180,40 @@ fn key(name: &str) -> Box<str> {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()
 }
 
-/// `None` for a certificate whose parts are kept in a vault.
+/// `None` for a certificate with parts in a vault that cannot be used: what is there may change
+/// without a write, so this is no reason to refuse one, nor to serve nothing at all.
 fn compile(entity: &Item<Certificate>) -> Result<Option<Compiled>, Rejection> {
-    let in_vault = |text: &str| text.starts_with("{vault://");
-    if in_vault(&entity.cert) || in_vault(entity.key.expose()) {
-        tracing::warn!(certificate.id = %entity.id(), "a certificate in a vault is not served");
+    let missing = entity.stored().unresolved();
+    if !missing.is_empty() {
+        let why = missing.join("; ");
+        tracing::warn!(certificate.id = %entity.id(), "a certificate is not served: {why}");
         return Ok(None);
     }
+    match compile_parts(entity) {
+        Ok(compiled) => Ok(Some(compiled)),
+        Err(why) if is_in_vault(entity) => {
+            tracing::warn!(certificate.id = %entity.id(), "a certificate is not served: {why}");
+            Ok(None)
+        }
+        Err(why) => Err(why),
+    }
+}
+
+fn is_in_vault(entity: &Item<Certificate>) -> bool {
+    let members = ["cert", "key", "cert_alt", "key_alt"].map(|name| entity.document().get(name));
+    let texts = members.into_iter().flatten().filter_map(Value::as_str);
+    texts.into_iter().any(Reference::is)
+}
+
+fn compile_parts(entity: &Item<Certificate>) -> Result<Compiled, Rejection> {
     let first = pair("cert", "key", &entity.cert, entity.key.expose())?;
     let client =
-        Arc::new(ClientPair::new(&first, entity.key.expose()).map_err(|why| refused("key", &why))?);
+        ClientPair::new(&first, entity.key.expose()).map_err(|why| refused("key", &why))?;
     let mut pairs = vec![first];
-    if let (Some(cert), Some(key)) = (&entity.cert_alt, &entity.key_alt)
-        && !in_vault(cert)
-        && !in_vault(key.expose())
-    {
+    if let (Some(cert), Some(key)) = (&entity.cert_alt, &entity.key_alt) {
         pairs.push(pair("cert_alt", "key_alt", cert, key.expose())?);
     }
-    Ok(Some(Compiled { entity: entity.clone(), shown: Shown::new(pairs), client }))
+    Ok(Compiled { entity: entity.clone(), shown: Shown::new(pairs), client: Arc::new(client) })
 }
 
 fn pair(

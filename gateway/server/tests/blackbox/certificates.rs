@@ -114,6 +114,26 @@ async fn a_restart_shows_the_same_certificates() {
     assert!(told.contains("no Route matched with those values"), "{told}");
 }
 
+/// Certificates whose parts are in a vault; one that is not there is not served, and harms nobody.
+#[tokio::test]
+async fn certificates_in_vaults() {
+    let pair = Authority::root("ca").issue("in vault", &["a.test"]);
+    let options = Options::new().set("tls_cert", &pair.cert).set("tls_key", &pair.key);
+    let mut gateway = options.start().await;
+    for (name, cert) in [("a.test", "kong-tls-cert"), ("b.test", "kong-tls-none")] {
+        let body = json!({"cert": format!("{{vault://env/{cert}}}"), "snis": [name],
+                          "key": "{vault://env/kong-tls-key}"});
+        post(&gateway, "/certificates", body).await.expect(201);
+    }
+    for _ in 0..2 {
+        let to = gateway.tls_addr("proxy");
+        assert_eq!(shown(to, "a.test").await, "in vault");
+        assert_eq!(shown(to, "b.test").await, "edgegallery");
+        gateway.kill().await;
+        gateway.start_again().await;
+    }
+}
+
 /// RSA and ECDSA at once: each client gets what it can verify, the better one if it can both.
 #[tokio::test]
 async fn two_kinds_of_keys() {
