@@ -36,7 +36,6 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "response-ratelimiting.config.limits.values.custom_validator",
         "Kong's file names it for the element and for its record",
     ),
-    ("opentelemetry.config.entity_checks", "Kong's file has it with the record of the config"),
     ("zipkin.config.header_type.deprecated", "the field language has no mark for it"),
     ("zipkin.config.default_header_type.deprecated", "the field language has no mark for it"),
     ("opentelemetry.config.header_type.deprecated", "the field language has no mark for it"),

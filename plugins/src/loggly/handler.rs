@@ -33,9 +33,6 @@ impl Plugin for Loggly {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        if config.key.expose().starts_with("{vault://") {
-            return Err(Violations::one("key", "vault references are not available yet"));
-        }
         let tags = config.tags.iter().flatten().map(|tag| format!("tag=\"{tag}\""));
         let tags = tags.collect::<Vec<_>>().join(" ");
         let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?;

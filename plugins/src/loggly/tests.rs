@@ -41,10 +41,3 @@ async fn an_entry_is_a_message_with_token_and_tags() {
         assert_eq!(entry["request"]["uri"], target);
     }
 }
-
-#[test]
-fn a_vault_is_not_there_yet() {
-    let mut rig = rig_on(Node::default());
-    let refused = rig.try_plugin("loggly", json!({"key": "{vault://env/loggly}"})).err().unwrap();
-    assert!(refused.contains("vault references are not available yet"), "{refused}");
-}
