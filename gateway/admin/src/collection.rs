@@ -233,7 +233,8 @@ fn address(
             None => Err(Answer::message(StatusCode::NOT_FOUND, "SNI not found")),
         };
     }
-    let field = kind.endpoint_key.ok_or_else(error::invalid_primary_key)?;
+    let field = kind.endpoint_key.or_else(|| parent.and(kind.nested_key));
+    let field = field.ok_or_else(error::invalid_primary_key)?;
     let rules = kind.record().at(field).ok_or_else(Answer::not_found)?;
     if let Some(problem) = rules.problem(&text.into()) {
         // Below a parent anything may be asked for, and is not there.

@@ -129,6 +129,8 @@ pub struct EntityType {
     pub nested: Option<&'static str>,
     /// The unique field an entity may be addressed by instead of its id: `name`.
     pub endpoint_key: Option<&'static str>,
+    /// The field it may be addressed by below its parent, where there is no such field.
+    pub nested_key: Option<&'static str>,
     /// Sets of fields that may not repeat together, nulls counting as values.
     pub unique_together: &'static [&'static [&'static str]],
     /// Fills in defaults that depend on other fields, before those of the record.
@@ -159,6 +161,7 @@ impl EntityType {
             collection: None,
             nested: None,
             endpoint_key: None,
+            nested_key: None,
             unique_together: &[],
             defaults: None,
             input: None,
@@ -186,6 +189,13 @@ impl EntityType {
     #[must_use]
     pub const fn nested(mut self, segment: &'static str) -> Self {
         self.nested = Some(segment);
+        self
+    }
+
+    /// Sets the field it is addressed by below its parent only.
+    #[must_use]
+    pub const fn nested_key(mut self, field: &'static str) -> Self {
+        self.nested_key = Some(field);
         self
     }
 

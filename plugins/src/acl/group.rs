@@ -6,7 +6,8 @@ use gateway_model::{Entity, EntityType, Id, Ref};
 use serde::Deserialize;
 
 pub(super) static ACLS: EntityType = EntityType::of::<AclGroup>()
-    .at("acls", Some("group"))
+    .at("acls", None)
+    .nested_key("group")
     .nested("acls")
     .unique_together(&[&["consumer", "group"]]);
 

@@ -30,9 +30,6 @@ impl Plugin for Datadog {
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
         let host = config.host.unwrap_or_else(|| "localhost".to_owned());
-        if host.starts_with("{vault://") {
-            return Err(Violations::one("host", "vault references are not available yet"));
-        }
         let mut parameters = config.queue.parameters();
         parameters.deprecated(config.queue_size, config.flush_timeout);
         let port = config.port.unwrap_or(8125);

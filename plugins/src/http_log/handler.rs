@@ -10,7 +10,7 @@ use reqwest::Url;
 use super::config::Config;
 use crate::contract::{ANY, Handler, Phases, Plugin, Setup, Summary};
 use crate::kit::entries::{self, CustomMembers};
-use crate::kit::http::{NO_VAULT, endpoint, finish, reason};
+use crate::kit::http::{endpoint, finish, reason};
 use crate::kit::queue::{Deliver, Queue, Queues, milliseconds};
 
 /// One instance (kong/plugins/http-log/handler.lua).
@@ -66,9 +66,6 @@ impl Collector {
             content_type.map_err(|_| refuse("content_type", "not usable in a header"))?,
         );
         for (name, value) in config.headers.iter().flatten() {
-            if value.expose().starts_with("{vault://") {
-                return Err(refuse("headers", NO_VAULT));
-            }
             let usable = name.parse::<HeaderName>().ok().zip(value.expose().parse().ok());
             let (name, mut value): (HeaderName, HeaderValue) =
                 usable.ok_or_else(|| refuse("headers", "not usable as a header"))?;

@@ -14,7 +14,7 @@ use prost::Message;
 use super::config::Config;
 use super::spans::{Parts, Trace, spans, text};
 use crate::contract::{Flow, Handler, Phases, Plugin, Request, Response, Setup, Summary};
-use crate::kit::http::{Collector, NO_VAULT, endpoint};
+use crate::kit::http::{Collector, endpoint};
 use crate::kit::queue::{Deliver, Queue, Queues};
 use crate::kit::trace::{Context, Legacy, Propagation, SpanId, TraceId, propagate};
 
@@ -69,9 +69,6 @@ fn queue(config: Config, setup: &Setup<'_>) -> Result<Option<Arc<Queue>>, Violat
     let url = endpoint(address).map_err(|why| Violations::one("traces_endpoint", why))?;
     let mut headers = HeaderMap::new();
     for (name, value) in config.headers.iter().flatten() {
-        if value.expose().starts_with("{vault://") {
-            return Err(Violations::one("headers", NO_VAULT));
-        }
         let usable = name.parse::<HeaderName>().ok().zip(value.expose().parse().ok());
         let (name, mut value): (HeaderName, HeaderValue) =
             usable.ok_or_else(|| Violations::one("headers", "not usable as a header"))?;

@@ -103,7 +103,7 @@ impl Flattened<'_> {
 /// One entity with its complaints. Its name, id and tags stand outside where they are well formed.
 fn shown(kind: &EntityType, entity: Map<String, Value>, errors: Vec<Value>) -> Value {
     let mut shown = json!({ "entity_type": singular(kind.kind), "errors": errors });
-    let name = entity.get("name").filter(|name| name.as_str().is_some_and(|name| name != ""));
+    let name = entity.get("name").filter(|name| name.as_str().is_some_and(|name| !name.is_empty()));
     let id = entity.get("id").filter(|id| is_id(id));
     let tags = entity
         .get("tags")

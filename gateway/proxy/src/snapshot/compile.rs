@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gateway_model::entities::{PluginInstance, Route, Service, Target, Upstream};
 use gateway_model::{Catalog, Entity, Id, Item, Rejection, Violations, Write};
-use plugins::contract::{PluginType, Setup};
+use plugins::contract::{Handler, Phases, PluginType, Setup};
 use serde_json::Value;
 
 use super::streams::Streams;
@@ -255,9 +255,12 @@ impl<'a> Compiler<'a> {
     fn build(&mut self, entity: &Item<PluginInstance>) -> Result<Arc<Instance>, Rejection> {
         let plugin = self.plugin_type(&entity.name)?;
         let setup = Setup { instance: entity, tools: &self.plane.tools };
-        let handler = match plugin.build(&entity.config, &setup) {
+        let complete = entity.stored().unresolved().is_empty();
+        let handler: Arc<dyn Handler> = match plugin.build(&entity.config, &setup) {
+            // What lets requests in must not do so by an empty secret.
+            Ok(_) if !complete && plugin.phases.has(Phases::ACCESS) => Arc::new(Unusable),
             Ok(handler) => handler,
-            Err(why) if !entity.stored().unresolved().is_empty() => {
+            Err(why) if !complete => {
                 tracing::error!(plugin = ?entity, "a plugin lacks its secrets: {}", why.message());
                 Arc::new(Unusable)
             }

@@ -41,14 +41,9 @@ pub(crate) struct RedisConfig {
 impl RedisConfig {
     /// # Errors
     ///
-    /// Vault references, which cannot be followed yet, and a missing host.
+    /// A missing host.
     pub(crate) fn place(self) -> Result<Place, Violations> {
         let password = self.password.map(Secret::into_inner);
-        for (field, text) in [("redis.username", &self.username), ("redis.password", &password)] {
-            if text.as_deref().is_some_and(|text| text.starts_with("{vault://")) {
-                return Err(Violations::one(field, "vault references are not available yet"));
-            }
-        }
         let missing = || Violations::one("redis.host", "required field missing");
         let tls =
             Tls { verify: self.ssl_verify.unwrap_or_default(), server_name: self.server_name };
