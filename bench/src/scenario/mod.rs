@@ -31,6 +31,7 @@ enum Kind {
     Discover,
     Register,
     Writes,
+    Bulk,
 }
 
 /// Every scenario, in the order they are run.
@@ -63,8 +64,13 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "writes",
-        about: "services made by the Admin API, each durable",
+        about: "entities made by the Admin API among many, each durable and in force",
         kind: Kind::Writes,
+    },
+    Scenario {
+        name: "bulk",
+        about: "services, routes and plugins made from nothing by many writers",
+        kind: Kind::Bulk,
     },
     Scenario {
         name: "register",
@@ -123,6 +129,7 @@ impl Scenario {
             Kind::Discover => mp1::discover(bench, self.name).await,
             Kind::Register => mp1::register(bench, self.name).await,
             Kind::Writes => writes::run(bench, self.name).await,
+            Kind::Bulk => writes::bulk(bench, self.name).await,
         }
     }
 }

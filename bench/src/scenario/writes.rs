@@ -10,15 +10,13 @@ use crate::gateway::Gateway;
 use crate::load::{Bound, CONNECTIONS, drive};
 use crate::report::{Row, Subject};
 
-/// For each number of entities already there, a row of one writer and a row of many.
+/// For each number of services, routes and plugins already there, a row of one writer and a row of
+/// many, for services and for plugins that concern every request.
 pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for &present in bench.sizes.present {
         let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
-        if present > 0 {
-            let fill = gateway.creations("/services", |number| service("present", number))?;
-            drive(CONNECTIONS, Bound::Count(present.try_into()?), 201, fill).await?;
-        }
+        fill(&gateway, present).await?;
         for writers in [1, CONNECTIONS] {
             let name = format!("{name}-{present}-by-{writers}");
             let mut rounds = Vec::new();
@@ -30,9 +28,71 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
             }
             rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
         }
+        let name = format!("{name}-{present}-global");
+        let mut rounds = Vec::new();
+        for round in 0..bench.rounds {
+            let consumer = format!("c{round}");
+            let consumers = gateway.creations(
+                "/consumers",
+                |number| json!({"username": format!("{consumer}-{number}")}),
+            )?;
+            let many = 200;
+            drive(CONNECTIONS, Bound::Count(many), 201, consumers).await?;
+            let make = gateway.creations("/plugins", |number| {
+                let consumer = json!({"username": format!("{consumer}-{number}")});
+                json!({"name": "correlation-id", "consumer": consumer})
+            })?;
+            let load = drive(1, Bound::Count(many), 201, make);
+            rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+        }
+        rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
         gateway.process.stop().await?;
     }
     Ok(rows)
+}
+
+/// As many services as asked for, with a route and a plugin each, from nothing, by many writers.
+pub(super) async fn bulk(bench: &Bench, name: &str) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for &present in bench.sizes.present.iter().filter(|present| **present > 0) {
+        let name = format!("{name}-{}", 3 * present);
+        let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+        let mut rounds = Vec::new();
+        for (path, make) in KINDS {
+            let make = gateway.creations(path, make)?;
+            let load = drive(CONNECTIONS, Bound::Count(present.try_into()?), 201, make);
+            let name = format!("{name}{path}");
+            rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+        }
+        rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
+        gateway.process.stop().await?;
+    }
+    Ok(rows)
+}
+
+type Make = fn(u64) -> Value;
+
+/// What there is of everything, what others refer to first.
+const KINDS: [(&str, Make); 3] = [
+    ("/services", |number| service("present", number)),
+    ("/routes", |number| {
+        let service = json!({"name": format!("present-{number}")});
+        let name = format!("present-{number}");
+        json!({"name": name, "paths": [format!("/present/{number}")], "service": service})
+    }),
+    ("/plugins", |number| {
+        let config = json!({"minute": 1000, "policy": "local"});
+        let route = json!({"name": format!("present-{number}")});
+        json!({"name": "rate-limiting", "config": config, "route": route})
+    }),
+];
+
+async fn fill(gateway: &Gateway, present: usize) -> Result<()> {
+    for (path, make) in KINDS.into_iter().filter(|_| present > 0) {
+        let make = gateway.creations(path, make)?;
+        drive(CONNECTIONS, Bound::Count(present.try_into()?), 201, make).await?;
+    }
+    Ok(())
 }
 
 fn service(prefix: &str, number: u64) -> Value {

@@ -43,6 +43,11 @@ impl Stored {
         Ok(Self { kind, id, document, typed, references: Some(Box::new(references)) })
     }
 
+    /// Whether some of its values come from vaults, and so were not checked.
+    pub const fn has_references(&self) -> bool {
+        self.references.is_some()
+    }
+
     /// References that lead nowhere, each with the reason: their values are empty texts.
     pub fn unresolved(&self) -> &[String] {
         self.references.as_ref().map_or(&[], |references| &references.missing)

@@ -106,6 +106,30 @@ async fn a_reference_without_a_value() {
     assert!(out.starts_with("127.0.0.1:0"), "{out}");
 }
 
+/// A certificate whose parts are kept in the environment is shown in the handshake.
+#[tokio::test]
+async fn certificates_come_from_vaults() {
+    let made_here = rcgen::generate_simple_self_signed(["vault.test".to_owned()]).unwrap();
+    let options = Options::new();
+    let mut command = options.command();
+    command
+        .env("TLS_CERT", made_here.cert.pem())
+        .env("TLS_KEY", made_here.signing_key.serialize_pem());
+    let gateway = Gateway::from_command(options, command).await;
+    let of = |name: &str, sni: &str| {
+        let part = |part: &str| format!("{{vault://env/{name}-{part}}}");
+        json!({"cert": part("cert"), "key": part("key"), "snis": [sni]})
+    };
+    made(&gateway, "/certificates", of("no", "other.test")).await;
+    let shown = made(&gateway, "/certificates", of("tls", "vault.test")).await;
+    assert_eq!(shown["key"], "{vault://env/tls-key}");
+    let to = gateway.tls_addr("proxy");
+    let authority = reqwest::Certificate::from_pem(made_here.cert.pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([authority]).resolve("vault.test", to);
+    let url = format!("https://vault.test:{}/", to.port());
+    client.build().unwrap().get(url).answer().await.expect(404);
+}
+
 #[tokio::test]
 async fn a_key_lives_as_long_as_it_was_given() {
     let upstream = Upstream::start().await;
