@@ -224,7 +224,7 @@ fn between(check: &Check, prefix: &str) -> Option<String> {
         Check::ConditionalAtLeastOneOf { if_field, then_fields, .. } => {
             format!("Whether {} is needed depends on `{prefix}{if_field}`.", named(then_fields))
         }
-        Check::Custom(_) => return None,
+        Check::Custom(_) | Check::Made(_) => return None,
     })
 }
 

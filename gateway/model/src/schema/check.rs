@@ -1,5 +1,8 @@
 //! [`Check`]: rules over several fields of one record.
 
+use std::fmt;
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::{Mode, Rule};
@@ -45,6 +48,21 @@ pub enum Check {
     },
     /// A rule in code.
     Custom(fn(&Map<String, Value>, &mut Violations)),
+    /// A rule made while the process starts, of a schema that is a file.
+    Made(MadeCheck),
+}
+
+/// A rule over several fields made while the process starts.
+#[derive(Clone)]
+pub struct MadeCheck(
+    /// Gives the text when the record is refused.
+    pub Arc<dyn Fn(&Map<String, Value>) -> Result<(), String> + Send + Sync>,
+);
+
+impl fmt::Debug for MadeCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MadeCheck")
+    }
 }
 
 impl Check {
@@ -113,7 +131,7 @@ impl Check {
                 let value = at_path(document, then_field).unwrap_or(&Value::Null);
                 let judged = match (value, then_match) {
                     // Only a rule that asks for presence is broken by absence.
-                    (Value::Null, Rule::Required | Rule::Custom { .. }) => {
+                    (Value::Null, Rule::Required | Rule::Custom { .. } | Rule::Made(_)) => {
                         Err("required field missing".to_owned())
                     }
                     (Value::Null, _) => Ok(()),
@@ -138,6 +156,11 @@ impl Check {
                 }
             }
             Self::Custom(check) => check(document, violations),
+            Self::Made(check) => {
+                if let Err(text) = (check.0)(document) {
+                    violations.add_entity(text);
+                }
+            }
             _ => {}
         }
     }

@@ -180,6 +180,7 @@ impl Rule {
             Self::Required => ("required", true.into()),
             Self::Custom { name: "is_regex", .. } => ("is_regex", true.into()),
             Self::Custom { .. } => return None,
+            Self::Made(rule) => return rule.shown.clone(),
         })
     }
 }
@@ -221,7 +222,7 @@ impl Check {
                     "then_err": format!("{}%s for {}", error.0, error.1),
                 }
             }),
-            Self::Custom(_) => return None,
+            Self::Custom(_) | Self::Made(_) => return None,
         })
     }
 }

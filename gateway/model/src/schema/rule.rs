@@ -1,5 +1,8 @@
 //! [`Rule`]: one condition on one value, with Kong's text for breaking it.
 
+use std::fmt;
+use std::sync::Arc;
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -51,6 +54,23 @@ pub enum Rule {
         /// Gives the text when the value is refused.
         check: fn(&Value) -> Result<(), String>,
     },
+    /// A rule made while the process starts, of a schema that is a file.
+    Made(MadeRule),
+}
+
+/// A rule made while the process starts.
+#[derive(Clone)]
+pub struct MadeRule {
+    /// The attribute `/schemas` shows, and its value; none is shown for code.
+    pub shown: Option<(&'static str, Value)>,
+    /// Gives the text when the value is refused.
+    pub check: Arc<dyn Fn(&Value) -> Result<(), String> + Send + Sync>,
+}
+
+impl fmt::Debug for MadeRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MadeRule({:?})", self.shown)
+    }
 }
 
 impl Rule {
@@ -137,6 +157,7 @@ impl Rule {
             Self::ExclusiveSubsets(sets) => return exclusive(sets, value),
             Self::Required => (!value.is_null(), "required field missing".into()),
             Self::Custom { check, .. } => return check(value),
+            Self::Made(rule) => return (rule.check)(value),
         };
         if holds { Ok(()) } else { Err(text) }
     }
