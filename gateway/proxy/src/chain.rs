@@ -30,9 +30,21 @@ pub struct Instance {
     pub handler: Arc<dyn Handler>,
     /// What the handler must know before it runs.
     pub needs: Needs,
+    /// The phases it acts in.
+    pub phases: Phases,
 }
 
 impl Instance {
+    /// An instance of a compiled handler.
+    pub fn new(
+        entity: Item<PluginInstance>,
+        plugin: &'static PluginType,
+        handler: Arc<dyn Handler>,
+    ) -> Self {
+        let (needs, phases) = (handler.needs(), handler.phases());
+        Self { entity, plugin, handler, needs, phases }
+    }
+
     /// Its primary key.
     pub fn id(&self) -> Id {
         self.entity.id()
@@ -83,6 +95,8 @@ impl fmt::Debug for Instance {
 #[derive(Clone, Debug)]
 pub struct Slot {
     plugin: &'static PluginType,
+    /// Those any instance acts in.
+    phases: Phases,
     /// Steps 1 to 3: a consumer on this route, this service, or both.
     narrow: HashMap<Id, Arc<Instance>>,
     /// Step 4: this route and this service.
@@ -97,6 +111,7 @@ impl Slot {
     fn new(plugin: &'static PluginType) -> Self {
         Self {
             plugin,
+            phases: Phases::NONE,
             narrow: HashMap::new(),
             pinned: None,
             consumers: imbl::HashMap::new(),
@@ -141,6 +156,7 @@ impl Slot {
 
     /// Takes in an instance; of two for the same place the more specific one stays.
     fn add(&mut self, instance: &Arc<Instance>) {
+        self.phases = self.phases.and(instance.phases);
         let beats = |held: &Arc<Instance>| instance.step() < held.step();
         match (instance.step(), instance.entity.consumer) {
             (1..=3, Some(consumer)) => {
@@ -225,7 +241,8 @@ impl Chain {
 
     fn of(all: BTreeMap<Order, Arc<Slot>>) -> Self {
         let all: Box<[Arc<Slot>]> = all.into_values().collect();
-        let of = |phase| all.iter().filter(|slot| slot.plugin.phases.has(phase)).cloned().collect();
+        let acts = |slot: &Slot, phase| slot.plugin.phases.has(phase) && slot.phases.has(phase);
+        let of = |phase| all.iter().filter(|slot| acts(slot, phase)).cloned().collect();
         Self { by_phase: PHASES.map(of), all }
     }
 

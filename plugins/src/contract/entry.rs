@@ -16,7 +16,7 @@ pub use session::{SessionLog, session_entry};
 /// Id and name of the one workspace there is. The id is the one Kong uses without a database.
 pub const WORKSPACE: (&str, &str) = ("0dc6f45b-8f8d-40d2-a504-473544ee190b", "default");
 
-pub(super) fn entry(summary: &Summary<'_>) -> Value {
+pub(crate) fn entry(summary: &Summary<'_>) -> Value {
     let facts = summary.facts;
     let latencies = summary.latencies;
     let upstream = latencies.upstream.unwrap_or_default();
@@ -60,8 +60,8 @@ pub(super) fn entry(summary: &Summary<'_>) -> Value {
     if let Some(credential) = &facts.identity.credential {
         entry["authenticated_entity"] = json!({ "id": credential.id });
     }
-    for (name, value) in facts.notes.get::<LogMembers>().into_iter().flat_map(|more| &more.0) {
-        entry[*name] = value.clone();
+    if let Some(members) = facts.notes.get::<LogMembers>() {
+        members.write_into(&mut entry);
     }
     entry
 }

@@ -1,5 +1,6 @@
 //! [`Facts`]: what is known of one exchange, shared by all phases.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -8,8 +9,10 @@ use gateway_model::entities::{Consumer, Route, Service};
 use gateway_model::{Catalog, Document, Id, Item};
 use http::{HeaderName, HeaderValue};
 use pingora_http::RequestHeader;
+use serde_json::Value;
 
 /// What is known of one exchange. Filled in as it proceeds; the same value reaches every phase.
+#[derive(Clone)]
 pub struct Facts {
     /// The catalog this exchange is pinned to.
     pub catalog: Arc<Catalog>,
@@ -107,16 +110,50 @@ pub struct Overrides {
 #[derive(Clone, Debug)]
 pub struct ForwardedFor(pub HeaderValue);
 
-/// Members a handler adds to the log entry. It leaves them in [`Facts::notes`].
+/// Members a handler adds to the log entry, in order. It leaves them in [`Facts::notes`].
+///
+/// A name with dots is a path: what is between is made (kong/pdk/log.lua, set_serialize_value).
 #[derive(Clone, Debug, Default)]
-pub struct LogMembers(pub Vec<(&'static str, serde_json::Value)>);
+pub struct LogMembers(pub Vec<(Cow<'static, str>, Value)>);
 
 impl LogMembers {
     /// Adds a member; one of the same name is replaced.
-    pub fn add(facts: &mut Facts, name: &'static str, value: serde_json::Value) {
+    pub fn add(facts: &mut Facts, name: impl Into<Cow<'static, str>>, value: Value) {
+        let name = name.into();
         let members = &mut facts.notes.get_or_insert_default::<Self>().0;
         members.retain(|(known, _)| *known != name);
         members.push((name, value));
+    }
+
+    /// Sets all of them in an entry.
+    pub fn write_into(&self, entry: &mut Value) {
+        for (name, value) in &self.0 {
+            Self::put(entry, name, value.clone());
+        }
+    }
+
+    /// Sets one member; null takes it away. Objects on the way are made where they are missing;
+    /// anything else on it stays as it is.
+    pub fn put(entry: &mut Value, path: &str, value: Value) {
+        let mut inner = entry;
+        let mut names = path.split('.').peekable();
+        while let Some(name) = names.next() {
+            let Value::Object(members) = inner else { return };
+            if names.peek().is_some() {
+                if value.is_null() && !members.contains_key(name) {
+                    return;
+                }
+                inner =
+                    members.entry(name).or_insert_with(|| Value::Object(serde_json::Map::new()));
+                continue;
+            }
+            if value.is_null() {
+                members.shift_remove(name);
+            } else {
+                members.insert(name.to_owned(), value);
+            }
+            return;
+        }
     }
 }
 

@@ -77,6 +77,12 @@ pub const ANY: &[&str] =
 /// One compiled instance. Every method runs on the request path: no lock held while waiting, no
 /// I/O, no compilation.
 pub trait Handler: Send + Sync {
+    /// Which of its plugin's phases this instance acts in. Asked once, when it is compiled; the
+    /// chain calls no other.
+    fn phases(&self) -> Phases {
+        Phases::ALL
+    }
+
     /// What must be known before [`rewrite`](Self::rewrite) or [`access`](Self::access) run. Asked
     /// once, when the instance is compiled.
     fn needs(&self) -> Needs {
@@ -131,6 +137,10 @@ impl Flow<'_> {
 pub struct Phases(u8);
 
 impl Phases {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// All of them.
+    pub const ALL: Self = Self(31);
     /// Before routing, global instances only.
     pub const REWRITE: Self = Self(1);
     /// After routing.
@@ -180,7 +190,27 @@ impl Needs {
 
 type Build = fn(&Document, &Setup<'_>) -> Result<Arc<dyn Handler>, Violations>;
 
+/// A plugin that is no Rust type of its own: made while the process starts, of files.
+pub trait Dynamic: Send + Sync {
+    /// What the control plane needs to know.
+    fn schema(&self) -> PluginSchema;
+
+    /// As [`PluginType::build`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PluginType::build`].
+    fn build(&self, config: &Document, setup: &Setup<'_>) -> Result<Arc<dyn Handler>, Violations>;
+}
+
+#[derive(Clone, Copy)]
+enum Made {
+    Static { schema: fn() -> PluginSchema, build: Build },
+    Dynamic(&'static dyn Dynamic),
+}
+
 /// A plugin without its Rust type: what the list holds and the chain compiles.
+#[derive(Clone, Copy)]
 pub struct PluginType {
     /// `key-auth`.
     pub name: &'static str,
@@ -192,11 +222,20 @@ pub struct PluginType {
     pub entities: &'static [&'static EntityType],
     /// Paths of the Admin API it brings.
     pub pages: &'static [AdminPage],
-    schema: fn() -> PluginSchema,
-    build: Build,
+    made: Made,
 }
 
 impl PluginType {
+    /// The list entry of a plugin made while the process starts.
+    pub const fn dynamic(
+        name: &'static str,
+        priority: i32,
+        phases: Phases,
+        plugin: &'static dyn Dynamic,
+    ) -> Self {
+        Self { name, priority, phases, entities: &[], pages: &[], made: Made::Dynamic(plugin) }
+    }
+
     /// The list entry of a plugin.
     pub const fn of<P: Plugin>() -> Self {
         Self {
@@ -205,14 +244,16 @@ impl PluginType {
             phases: P::PHASES,
             entities: P::ENTITIES,
             pages: P::PAGES,
-            schema: schema::<P>,
-            build: build::<P>,
+            made: Made::Static { schema: schema::<P>, build: build::<P> },
         }
     }
 
     /// What the control plane needs to know.
     pub fn schema(&self) -> PluginSchema {
-        (self.schema)()
+        match self.made {
+            Made::Static { schema, .. } => schema(),
+            Made::Dynamic(plugin) => plugin.schema(),
+        }
     }
 
     /// Compiles one instance's complete configuration.
@@ -225,7 +266,10 @@ impl PluginType {
         config: &Document,
         setup: &Setup<'_>,
     ) -> Result<Arc<dyn Handler>, Violations> {
-        (self.build)(config, setup)
+        match self.made {
+            Made::Static { build, .. } => build(config, setup),
+            Made::Dynamic(plugin) => plugin.build(config, setup),
+        }
     }
 }
 

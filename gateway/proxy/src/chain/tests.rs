@@ -30,8 +30,7 @@ fn instances(changes: &[gateway_model::Change]) -> Vec<Arc<Instance>> {
         let plugin = PLUGINS.iter().find(|plugin| plugin.name == entity.name).unwrap();
         let setup = Setup { instance: &entity, tools: &tools };
         let handler = plugin.build(&entity.config, &setup).unwrap();
-        let needs = handler.needs();
-        Arc::new(Instance { entity: entity.clone(), plugin, handler, needs })
+        Arc::new(Instance::new(entity.clone(), plugin, handler))
     };
     world.catalog.all::<PluginInstance>().map(build).collect()
 }

@@ -267,8 +267,7 @@ impl<'a> Compiler<'a> {
             Err(why) => return Err(Rejection::Invalid(why)),
         };
         self.work.handlers += 1;
-        let needs = handler.needs();
-        Ok(Arc::new(Instance { entity: entity.clone(), plugin, handler, needs }))
+        Ok(Arc::new(Instance::new(entity.clone(), plugin, handler)))
     }
 
     /// The catalog admits only plugins this process has; a store written by another may not.
