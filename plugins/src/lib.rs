@@ -23,8 +23,10 @@ mod key_auth;
 mod kit;
 mod ldap_auth;
 mod loggly;
+pub mod lua;
 mod oauth2;
 mod opentelemetry;
+mod post_function;
 mod pre_function;
 mod problem_details;
 mod prometheus;
@@ -105,7 +107,26 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<problem_details::ProblemDetails>(),
     PluginType::of::<syslog::Syslog>(),
     PluginType::of::<request_termination::RequestTermination>(),
+    PluginType::of::<post_function::PostFunction>(),
 ];
+
+/// Every plugin this process has, and the custom ones of these names that are Lua files.
+///
+/// # Errors
+///
+/// A name that is none of ours and has no files, or whose files cannot be used.
+pub fn with_custom(
+    settings: &lua::Settings,
+    names: &[String],
+) -> Result<&'static [PluginType], String> {
+    let ours = |name: &String| ALL.iter().any(|plugin| plugin.name == name);
+    let custom: Vec<String> = names.iter().filter(|name| !ours(name)).cloned().collect();
+    if custom.is_empty() {
+        return Ok(ALL);
+    }
+    let custom = lua::custom::load(settings, &custom)?;
+    Ok(ALL.iter().copied().chain(custom).collect::<Vec<_>>().leak())
+}
 
 /// The kinds plugins bring: credentials and the like. They refer to the gateway's own.
 pub fn entity_types() -> impl Iterator<Item = &'static EntityType> {

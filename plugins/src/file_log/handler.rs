@@ -27,7 +27,7 @@ impl Plugin for FileLog {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?;
+        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref(), setup)?;
         let appender = || {
             let Config { path, reopen, .. } = config;
             Ok(Appender { path, reopen, open: Mutex::new(None) }.deliver())

@@ -53,6 +53,6 @@ fn what_is_refused() {
         assert!(refused.contains(wanted), "{refused}");
     };
     check(json!({"path": "/tmp/a*b"}), "config.path: not a valid filename");
-    let lua = json!({"path": "/tmp/log", "custom_fields_by_lua": {"my": "return f()"}});
-    check(lua, "Lua is not available yet");
+    let lua = json!({"path": "/tmp/log", "custom_fields_by_lua": {"my": "return f("}});
+    check(lua, "Error parsing function");
 }

@@ -54,6 +54,7 @@ fn the_order_of_plugins() {
             "5 problem-details",
             "4 syslog",
             "2 request-termination",
+            "-1000 post-function",
         ],
         "listed as they run: highest first"
     );

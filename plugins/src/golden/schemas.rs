@@ -51,6 +51,12 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("pre-function.config.header_filter.elements.custom_validator", "refused when built"),
     ("pre-function.config.body_filter.elements.custom_validator", "refused when built"),
     ("pre-function.config.log.elements.custom_validator", "refused when built"),
+    ("post-function.config.certificate.elements.custom_validator", "refused when built"),
+    ("post-function.config.rewrite.elements.custom_validator", "refused when built"),
+    ("post-function.config.access.elements.custom_validator", "refused when built"),
+    ("post-function.config.header_filter.elements.custom_validator", "refused when built"),
+    ("post-function.config.body_filter.elements.custom_validator", "refused when built"),
+    ("post-function.config.log.elements.custom_validator", "refused when built"),
 ];
 
 /// Attributes Kong's files tell and ours are compared in.

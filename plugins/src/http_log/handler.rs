@@ -27,7 +27,7 @@ impl Plugin for HttpLog {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?;
+        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref(), setup)?;
         let mut parameters = config.queue.parameters();
         parameters.deprecated(config.queue_size, config.flush_timeout);
         let one_by_one = parameters.max_batch_size == 1;

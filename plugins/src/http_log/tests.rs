@@ -207,8 +207,9 @@ fn what_is_refused() {
          'http_endpoint' is not allowed)",
     );
     check(
-        json!({"http_endpoint": "http://h/", "custom_fields_by_lua": {"my": "return f()"}}),
-        "schema violation (config.custom_fields_by_lua: {\n  my = \"Lua is not available yet; only 'return' of a constant can be had\"\n})",
+        json!({"http_endpoint": "http://h/", "custom_fields_by_lua": {"my": "print("}}),
+        "schema violation (config.custom_fields_by_lua: Error parsing function: \
+         [string \"print(\"]:1: unexpected symbol near '<eof>')",
     );
     check(
         json!({"http_endpoint": "http://h/", "queue": {"concurrency_limit": 2}}),

@@ -41,7 +41,7 @@ impl Arguments {
         Self::read(request.head, request.facts.body.bytes()?)
     }
 
-    fn read(head: &RequestHeader, body: &Bytes) -> Option<Self> {
+    pub(crate) fn read(head: &RequestHeader, body: &Bytes) -> Option<Self> {
         let kind = head.headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
         let media = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match media.as_str() {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_model::Violations;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::expression::{self, Expression};
 use super::queue::{Parameters, Queue};
-use crate::contract::Summary;
+use crate::contract::{LogMembers, Setup, Summary};
+use crate::lua::fields::Fields;
 
 /// Puts the entry of an exchange in.
 pub(crate) fn push(queue: &Queue, summary: &Summary<'_>, members: &CustomMembers) {
@@ -21,11 +22,11 @@ pub(crate) fn push(queue: &Queue, summary: &Summary<'_>, members: &CustomMembers
 /// The entry of an exchange as JSON.
 pub(crate) fn written(summary: &Summary<'_>, members: &CustomMembers) -> Option<Bytes> {
     let entry = summary.entry();
-    let written = if members.0.is_empty() {
+    let written = if members.is_empty() {
         serde_json::to_vec(entry)
     } else {
         let mut entry = entry.clone();
-        members.add_to(&mut entry);
+        members.add_to(summary, &mut entry);
         serde_json::to_vec(&entry)
     };
     match written {
@@ -37,82 +38,70 @@ pub(crate) fn written(summary: &Summary<'_>, members: &CustomMembers) -> Option<
     }
 }
 
-/// Members of `custom_fields_by_lua`, by dotted path; none takes a member out
+/// Members of `custom_fields_by_lua`, by dotted path; nil takes a member out
 /// (kong/pdk/log.lua, `set_serialize_value`).
 ///
-/// Of Lua there are constants only: `return 'v'`, `return 5`, `return nil`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CustomMembers(Vec<(String, Option<Value>)>);
+/// Constants (`return 'v'`, `return nil`) are known from the start; other code is Lua's.
+#[derive(Default)]
+pub(crate) struct CustomMembers {
+    constants: Vec<(String, Value)>,
+    computed: Option<Fields>,
+}
 
 impl CustomMembers {
     /// # Errors
     ///
-    /// Code that is more than a constant, by name.
-    pub(crate) fn prepare(fields: Option<&BTreeMap<String, String>>) -> Result<Self, Violations> {
-        let mut members = Vec::new();
-        let mut problems = Map::new();
+    /// Code that cannot be read, or may not run here.
+    pub(crate) fn prepare(
+        fields: Option<&BTreeMap<String, String>>,
+        setup: &Setup<'_>,
+    ) -> Result<Self, Violations> {
+        let (mut constants, mut codes) = (Vec::new(), Vec::new());
         for (name, code) in fields.into_iter().flatten() {
             match constant(code) {
-                Ok(value) => members.push((name.clone(), value)),
-                Err(why) => drop(problems.insert(name.clone(), why.into())),
+                Some(value) => constants.push((name.clone(), value)),
+                None => codes.push((name.clone(), code.clone())),
             }
         }
-        if problems.is_empty() {
-            return Ok(Self(members));
-        }
-        let mut violations = Violations::new();
-        violations.add("custom_fields_by_lua", problems.into());
-        Err(violations)
+        Ok(Self { constants, computed: Fields::build(codes, setup)? })
     }
 
-    fn add_to(&self, entry: &mut Value) {
-        for (path, value) in &self.0 {
-            set(entry, path, value.as_ref());
+    fn is_empty(&self) -> bool {
+        self.constants.is_empty() && self.computed.is_none()
+    }
+
+    fn add_to(&self, summary: &Summary<'_>, entry: &mut Value) {
+        for (path, value) in &self.constants {
+            LogMembers::put(entry, path, value.clone());
+        }
+        if let Some(fields) = &self.computed {
+            fields.add_to(summary, entry);
         }
     }
 }
 
-fn constant(code: &str) -> Result<Option<Value>, String> {
-    const ONLY: &str = "Lua is not available yet; only 'return' of a constant can be had";
-    let returned = code.trim().strip_prefix("return").map(|rest| rest.trim_end_matches([' ', ';']));
-    let returned =
-        returned.filter(|rest| rest.is_empty() || !rest.starts_with(char::is_alphanumeric));
-    let returned = returned.ok_or(ONLY)?.trim();
+/// The value of code that only returns a constant; null for nil.
+fn constant(code: &str) -> Option<Value> {
+    let returned = code.trim().strip_prefix("return")?.trim_end_matches([' ', ';']);
+    if returned.starts_with(char::is_alphanumeric) {
+        return None;
+    }
+    let returned = returned.trim();
     if returned.is_empty() {
-        return Ok(None);
+        return Some(Value::Null);
     }
     match expression::parse(returned) {
-        Ok(Expression::Constant(value)) => Ok(match value {
-            expression::Value::Boolean(flag) => Some(flag.into()),
+        Ok(Expression::Constant(value)) => Some(match value {
+            expression::Value::Boolean(flag) => flag.into(),
             expression::Value::Number(number) => {
                 #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
                 let whole = (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64);
-                whole.map(Value::from).or_else(|| Some(Value::from(number)))
+                whole.map_or_else(|| Value::from(number), Value::from)
             }
-            expression::Value::Text(text) => Some(String::from_utf8_lossy(&text).into()),
-            _ => None,
+            expression::Value::Text(text) => String::from_utf8_lossy(&text).into(),
+            _ => Value::Null,
         }),
-        _ => Err(ONLY.into()),
-    }
-}
-
-/// Objects on the way are made where they are missing; anything else on it stays as it is.
-fn set(entry: &mut Value, path: &str, value: Option<&Value>) {
-    let mut at = entry;
-    let mut parts = path.split('.').peekable();
-    while let Some(part) = parts.next() {
-        let Value::Object(object) = at else { return };
-        if parts.peek().is_none() {
-            match value {
-                Some(value) => drop(object.insert(part.to_owned(), value.clone())),
-                None => drop(object.shift_remove(part)),
-            }
-            return;
-        }
-        if value.is_none() && !object.contains_key(part) {
-            return;
-        }
-        at = object.entry(part).or_insert_with(|| Value::Object(Map::new()));
+        _ => None,
     }
 }
 
@@ -135,42 +124,79 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::CustomMembers;
+    use crate::test_kit::{rig, rig_with};
 
-    fn prepare(fields: &[(&str, &str)]) -> Result<CustomMembers, String> {
-        let fields: BTreeMap<String, String> =
-            fields.iter().map(|(name, code)| ((*name).into(), (*code).into())).collect();
-        CustomMembers::prepare(Some(&fields)).map_err(|violations| violations.message())
+    /// The entry file-log would write with these fields, of what is in `base`.
+    fn entry(fields: &Value) -> Result<Value, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({
+            "path": folder.path().join("log"), "custom_fields_by_lua": fields,
+        });
+        let mut rig = rig();
+        let plugin = rig.try_plugin("file-log", config)?;
+        let stored = rig.catalog.collection("plugins").unwrap().get(plugin.id).unwrap().clone();
+        let instance = gateway_model::Item::new(&stored).unwrap();
+        let setup = crate::contract::Setup { instance: &instance, tools: &rig.tools };
+        let fields: BTreeMap<String, String> = serde_json::from_value(fields.clone()).unwrap();
+        let members = super::CustomMembers::prepare(Some(&fields), &setup).unwrap();
+        let exchange = rig.get("/x?a=1").header("Authorization", "secret").header("X-A", "b");
+        let written = super::written(&exchange.summary(200), &members).unwrap();
+        Ok(serde_json::from_slice(&written).unwrap())
     }
 
     #[test]
     fn constants_are_members() {
-        let members = prepare(&[
-            ("my", "return 'v'"),
-            ("n", " return 1.5; "),
-            ("deep.er", "return true"),
-            ("request.headers.authorization", "return nil"),
-            ("request.id", "return"),
-            ("none.here", "return nil"),
-            ("request.id.more", "return 1"),
-        ]);
-        let mut entry = json!({"request": {"id": "x", "headers": {"authorization": "REDACTED"}}});
-        members.unwrap().add_to(&mut entry);
-        let wanted = json!({
-            "request": {"headers": {}, "id": {"more": 1}},
-            "deep": {"er": true}, "my": "v", "n": 1.5,
-        });
-        assert_eq!(entry, wanted);
+        let entry = entry(&json!({
+            "my": "return 'v'",
+            "n": " return 1.5; ",
+            "deep.er": "return true",
+            "request.headers.authorization": "return nil",
+            "request.method": "return",
+            "none.here": "return nil",
+            "request.id.more": "return 1",
+        }));
+        let entry = entry.unwrap();
+        assert_eq!(
+            (&entry["my"], &entry["n"], &entry["deep"]),
+            (&json!("v"), &json!(1.5), &json!({"er": true}))
+        );
+        assert_eq!(entry["request"]["headers"], json!({"host": "gw.test", "x-a": "b"}));
+        assert!(entry["request"].get("method").is_none() && entry.get("none").is_none());
+        assert!(entry["request"]["id"].is_string(), "what is no object stays");
     }
 
     #[test]
-    fn code_is_refused() {
-        for code in ["return kong.request.get_path()", "local x = 1", "returns 1", "return headers"]
-        {
-            let refused = prepare(&[("my", code)]).unwrap_err();
-            assert!(refused.contains("Lua is not available yet"), "{refused}");
-        }
+    fn code_computes_members() {
+        let entry = entry(&json!({
+            "path": "return kong.request.get_path()",
+            "of.header": "return kong.request.get_header('X-A'):upper()",
+            "table": "return { a = { 1, 2 }, b = kong.response.get_status() }",
+            "request.size": "local x = nil return x",
+            "fails": "error('x')",
+            "client_ip": "return ngx.var.remote_addr .. '!'",
+        }));
+        let entry = entry.unwrap();
+        assert_eq!(entry["path"], "/x");
+        assert_eq!(entry["of"], json!({"header": "B"}));
+        assert_eq!(entry["table"], json!({"a": [1, 2], "b": 200}));
+        assert_eq!(entry["client_ip"], "127.0.0.1!");
+        assert!(entry["request"].get("size").is_none());
+        assert!(entry.get("fails").is_none(), "one that fails is left out");
+        assert_eq!(entry["request"]["method"], "GET", "the others are written");
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let refused = entry(&json!({"my": "return ("})).unwrap_err();
+        let told = "config.custom_fields_by_lua: Error parsing function: [string \"return (\"]:1:";
+        assert!(refused.contains(told), "{refused}");
+        let off = crate::lua::Untrusted::Off;
+        let settings = crate::lua::Settings { untrusted: off, ..Default::default() };
+        let mut rig = rig_with(settings, &[]).unwrap();
+        let config = json!({"path": "/nowhere", "custom_fields_by_lua": {"a": "return ngx.now()"}});
+        let refused = rig.try_plugin("file-log", config).err().unwrap();
+        assert!(refused.contains("'untrusted_lua' config option is set to 'off'"), "{refused}");
     }
 }

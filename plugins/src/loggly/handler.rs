@@ -35,7 +35,7 @@ impl Plugin for Loggly {
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
         let tags = config.tags.iter().flatten().map(|tag| format!("tag=\"{tag}\""));
         let tags = tags.collect::<Vec<_>>().join(" ");
-        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?;
+        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref(), setup)?;
         let structured = format!("[{}@41058 {tags}]", config.key.expose());
         let severities = config.severities();
         let sender = || {

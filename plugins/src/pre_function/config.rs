@@ -1,7 +1,10 @@
 use gateway_model::schema::{Check, Record};
 use serde::Deserialize;
 
-/// Code that runs before every other plugin (kong/plugins/pre-function/_schema.lua).
+use crate::lua::chunks::Chunks;
+use crate::lua::phase::Phase;
+
+/// Code that runs before or after every other plugin (kong/plugins/pre-function/schema.lua).
 ///
 /// `functions`, the name of Kong 1, is accepted for `access`.
 #[derive(Deserialize, Record)]
@@ -30,3 +33,17 @@ pub(crate) struct Config {
 
 const PHASES: &[&str] =
     &["certificate", "rewrite", "access", "header_filter", "body_filter", "log"];
+
+impl Config {
+    /// The chunks of each phase.
+    pub(crate) fn chunks(self) -> Chunks {
+        vec![
+            (Phase::Certificate, self.certificate),
+            (Phase::Rewrite, self.rewrite),
+            (Phase::Access, self.access),
+            (Phase::HeaderFilter, self.header_filter),
+            (Phase::BodyFilter, self.body_filter),
+            (Phase::Log, self.log),
+        ]
+    }
+}

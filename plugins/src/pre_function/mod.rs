@@ -1,8 +1,7 @@
 //! `pre-function`: code that runs before every other plugin.
 //!
-//! There is no Lua here yet. The one chunk EdgeGallery installs is understood for what it does
-//! ([`assignment`]); every other is refused while it is being configured, so that nothing looks as
-//! if it ran.
+//! The one chunk EdgeGallery installs is understood for what it does ([`assignment`]) and needs no
+//! Lua; everything else is Lua's.
 
 mod assignment;
 mod config;
@@ -11,4 +10,5 @@ mod handler;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use config::Config;
 pub(crate) use handler::PreFunction;

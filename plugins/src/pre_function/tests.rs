@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::contract::ForwardedFor;
+use crate::contract::{ForwardedFor, Phases};
 use crate::test_kit::rig;
 
 #[test]
@@ -32,22 +32,32 @@ fn what_upstreams_are_told_of_the_client() {
 }
 
 #[test]
-fn other_code_is_refused_while_it_is_configured() {
+fn code_that_cannot_be_read_is_refused_in_kongs_words() {
     let mut rig = rig();
-    let mut check = |config: Value, wanted: &[&str]| {
-        let refused = rig.try_plugin("pre-function", config.clone()).err().unwrap();
-        for part in wanted {
-            assert!(refused.contains(part), "{config}: {refused}");
-        }
-    };
     let good = "ngx.var.upstream_x_forwarded_for=UNKNOWN";
-    check(
-        json!({"access": [good, "os.execute('true')"]}),
-        &["config.access", "[2]", "Lua is not available yet", "ngx.var.upstream_x_forwarded_for"],
-    );
-    check(json!({"functions": ["return 1"]}), &["config.access", "Lua is not available yet"]);
-    check(json!({"log": [good]}), &["config.log", "no code is accepted in this phase"]);
-    check(json!({}), &["at least one of these fields must be non-empty: 'config.certificate'"]);
+    let refused = rig.try_plugin("pre-function", json!({"access": [good, "print("]}));
+    let told =
+        r#"error parsing pre-function: [string \"print(\"]:1: unexpected symbol near '<eof>'"#;
+    let wanted = format!("schema violation (config.access: {{\n  [2] = \"{told}\"\n}})");
+    assert_eq!(refused.err().unwrap(), wanted);
+    let refused = rig.try_plugin("pre-function", json!({"log": ["x ="]})).err().unwrap();
+    assert!(refused.contains("config.log"), "{refused}");
+    let refused = rig.try_plugin("pre-function", json!({"certificate": ["return"]})).err().unwrap();
+    assert!(refused.contains("the certificate phase is not run yet"), "{refused}");
+    let refused = rig.try_plugin("pre-function", json!({})).err().unwrap();
+    let wanted = "at least one of these fields must be non-empty: 'config.certificate'";
+    assert!(refused.contains(wanted), "{refused}");
+}
+
+#[test]
+fn one_assignment_needs_no_lua() {
+    let mut rig = rig();
+    let assignment = json!({"functions": ["ngx.var.upstream_x_forwarded_for=UNKNOWN"]});
+    let native = rig.plugin("pre-function", assignment);
+    assert_eq!(native.handler.phases(), Phases::ACCESS);
+    let other = json!({"name": "post-function", "config": {"log": ["return"]}});
+    let lua = rig.try_instance(other).unwrap();
+    assert_eq!(lua.handler.phases(), Phases::LOG);
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Plugin for Syslog {
         let socket = setup.tools.node.syslog.clone();
         Ok(Self {
             queue: Queues::of(setup, entries::AT_ONCE, || Ok(deliver(socket)))?,
-            members: CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?,
+            members: CustomMembers::prepare(config.custom_fields_by_lua.as_ref(), setup)?,
             severities: config.severities(),
             facility: config.facility,
             clock: setup.tools.clock.clone(),

@@ -22,7 +22,7 @@ impl Plugin for TcpLog {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?;
+        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref(), setup)?;
         let timeout = milliseconds(config.timeout, 10_000.0);
         let keepalive = milliseconds(config.keepalive, 60_000.0);
         let mut stream = Stream::new(&config.host, config.port, timeout, keepalive);

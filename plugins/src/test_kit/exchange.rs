@@ -184,6 +184,19 @@ impl Exchange {
         }
     }
 
+    /// As [`Self::access`], of a handler that waits.
+    pub(crate) async fn access_waiting(&mut self, instance: &Instance) -> Option<Answer> {
+        let mut request = Request { head: &mut self.head, facts: &mut self.facts };
+        let mut flow = instance.handler.access(&mut request);
+        loop {
+            match flow {
+                Flow::Continue => return None,
+                Flow::Reply(reply) => return Some((*reply).into()),
+                Flow::Wait(wait) => flow = wait.await,
+            }
+        }
+    }
+
     /// Every value of a request header, as the upstream would get it.
     pub(crate) fn sent(&self, name: &str) -> Vec<&str> {
         self.head.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()

@@ -28,6 +28,7 @@ pub(crate) struct Rig {
     pub(crate) clock: Clock,
     pub(crate) tools: Arc<Tools>,
     pub(crate) catalog: Arc<Catalog>,
+    types: &'static [PluginType],
     writer: Arc<Writer>,
 }
 
@@ -61,14 +62,28 @@ pub(crate) struct Instance {
     pub(crate) id: Id,
 }
 
+/// A rig whose Lua runs by these settings, with custom plugins of these names.
+pub(crate) fn rig_with(settings: crate::lua::Settings, custom: &[&str]) -> Result<Rig, String> {
+    let names: Vec<String> = custom.iter().map(|name| (*name).to_owned()).collect();
+    let rig = Rig::of(crate::with_custom(&settings, &names)?, Node::default());
+    crate::lua::start(&rig.tools, settings);
+    Ok(rig)
+}
+
 impl Rig {
     fn new(node: Node) -> Self {
+        Self::of(crate::ALL, node)
+    }
+
+    fn of(types: &'static [PluginType], node: Node) -> Self {
         static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
         let runtime = tokio::runtime::Handle::try_current().unwrap_or_else(|_| {
             RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().unwrap()).handle().clone()
         });
         let mut registry = Registry::new(entities::ALL.into_iter().chain(crate::entity_types()));
-        crate::register(&mut registry);
+        for plugin in types {
+            registry.add_plugin(plugin.schema());
+        }
         let clock = Clock::fixed(NOW);
         let client = crate::kit::http::client(std::time::Duration::from_secs(60)).unwrap();
         let tools =
@@ -77,7 +92,7 @@ impl Rig {
         let served = Mutex::new(Arc::clone(&catalog));
         let writer = Arc::new(Writer { clock: clock.clone(), served });
         tools.entities.connect(Arc::clone(&writer) as _);
-        Self { clock, tools: Arc::new(tools), catalog, writer }
+        Self { clock, tools: Arc::new(tools), catalog, types, writer }
     }
 
     /// The catalog requests are served from: what a test and what plugins wrote.
@@ -142,7 +157,7 @@ impl Rig {
     /// Compiles an instance of the catalog.
     pub(crate) fn compile(&self, stored: &Arc<Stored>) -> Result<Instance, String> {
         let instance = Item::<PluginInstance>::new(stored).unwrap();
-        let plugin = crate::ALL.iter().find(|plugin| plugin.name == instance.name).unwrap();
+        let plugin = self.types.iter().find(|plugin| plugin.name == instance.name).unwrap();
         let setup = Setup { instance: &instance, tools: &self.tools };
         let handler =
             plugin.build(&instance.config, &setup).map_err(|violations| violations.message())?;

@@ -22,7 +22,7 @@ impl Plugin for UdpLog {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref())?;
+        let members = CustomMembers::prepare(config.custom_fields_by_lua.as_ref(), setup)?;
         let sender = || {
             let timeout = milliseconds(config.timeout, 10_000.0);
             Ok(Datagrams { host: config.host, port: config.port, timeout }.deliver())

@@ -31,8 +31,8 @@ async fn an_entry_is_a_datagram() {
 }
 
 #[test]
-fn lua_is_refused() {
-    let config = json!({"host": "h", "port": 1, "custom_fields_by_lua": {"my": "return f()"}});
+fn code_that_cannot_be_read_is_refused() {
+    let config = json!({"host": "h", "port": 1, "custom_fields_by_lua": {"my": "return f("}});
     let refused = rig().try_plugin("udp-log", config).err().unwrap();
-    assert!(refused.contains("Lua is not available yet"), "{refused}");
+    assert!(refused.contains("Error parsing function"), "{refused}");
 }

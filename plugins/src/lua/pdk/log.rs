@@ -1,0 +1,132 @@
+//! `kong.log`: lines of the node's log, and members of log entries (kong/pdk/log.lua).
+
+use mlua::{Error, Lua, MultiValue, Result, Table, Value};
+use tracing::Level;
+
+use super::super::current;
+use super::super::json;
+use super::super::phase::Phase;
+use super::within;
+use crate::contract::LogMembers;
+
+/// Levels by Kong's names.
+pub(in super::super) const LEVELS: &[(&str, Level)] = &[
+    ("emerg", Level::ERROR),
+    ("alert", Level::ERROR),
+    ("crit", Level::ERROR),
+    ("err", Level::ERROR),
+    ("warn", Level::WARN),
+    ("notice", Level::INFO),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+];
+
+pub(super) fn namespace(lua: &Lua) -> Result<Table> {
+    let log = lua.create_table()?;
+    for (name, level) in LEVELS {
+        log.set(*name, line(lua, *level)?)?;
+    }
+    let inspect = lua.create_table()?;
+    for name in ["on", "off"] {
+        inspect.set(name, lua.create_function(|_, ()| Ok(()))?)?;
+    }
+    callable(lua, &inspect, Level::DEBUG)?;
+    log.set("inspect", inspect)?;
+    let deprecation = lua.create_table()?;
+    deprecation.set("write", line(lua, Level::WARN)?)?;
+    log.set("deprecation", deprecation)?;
+    for name in ["set_format", "get_format"] {
+        log.set(name, lua.create_function(|_, _: MultiValue| Ok(()))?)?;
+    }
+    entries(lua, &log)?;
+    // `kong.log(…)` is a notice.
+    callable(lua, &log, Level::INFO)?;
+    Ok(log)
+}
+
+fn callable(lua: &Lua, table: &Table, level: Level) -> Result<()> {
+    let called = lua.create_table()?;
+    called.set(
+        "__call",
+        lua.create_function(move |_, mut parts: MultiValue| {
+            parts.pop_front();
+            write(level, &joined(&parts)?);
+            Ok(())
+        })?,
+    )?;
+    table.set_metatable(Some(called))
+}
+
+fn line(lua: &Lua, level: Level) -> Result<mlua::Function> {
+    lua.create_function(move |_, parts: MultiValue| {
+        write(level, &joined(&parts)?);
+        Ok(())
+    })
+}
+
+/// Values as one text, as `tostring` shows them.
+pub(in super::super) fn joined(parts: &MultiValue) -> Result<String> {
+    const LONGEST: usize = 64 * 1024;
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            Value::String(part) => text.push_str(&part.to_string_lossy()),
+            Value::LightUserData(pointer) if pointer.0.is_null() => text.push_str("null"),
+            Value::Error(error) => text.push_str(&super::super::abort::text(error)),
+            other => text.push_str(&other.to_string()?),
+        }
+        if text.len() > LONGEST {
+            text.truncate(text.floor_char_boundary(LONGEST));
+            break;
+        }
+    }
+    Ok(text)
+}
+
+/// Writes a line, with the plugin whose code runs and the request it is about.
+pub(in super::super) fn write(level: Level, text: &str) {
+    let who = current::with(|now| Ok((now.plugin.name.clone(), now.facts.request_id.clone())));
+    let (plugin, request) = match &who {
+        Ok((plugin, request)) => (&**plugin, &**request),
+        Err(_) => ("", ""),
+    };
+    match level {
+        Level::ERROR => tracing::error!(plugin, request.id = request, "[lua] {text}"),
+        Level::WARN => tracing::warn!(plugin, request.id = request, "[lua] {text}"),
+        Level::INFO => tracing::info!(plugin, request.id = request, "[lua] {text}"),
+        _ => tracing::debug!(plugin, request.id = request, "[lua] {text}"),
+    }
+}
+
+fn entries(lua: &Lua, log: &Table) -> Result<()> {
+    log.set(
+        "serialize",
+        lua.create_function(|lua, _: MultiValue| {
+            let entry = within(&[Phase::Log], |now| {
+                let log = now.log.as_ref().ok_or_else(|| Error::runtime("no request found"))?;
+                let mut entry = log.entry.clone();
+                if let Some(members) = now.facts.notes.get::<LogMembers>() {
+                    members.write_into(&mut entry);
+                }
+                Ok(entry)
+            })?;
+            json::to_lua(lua, &entry, &Value::NULL)
+        })?,
+    )?;
+    log.set(
+        "set_serialize_value",
+        lua.create_function(|lua, (key, value, options): (Value, Value, Option<Table>)| {
+            let key = super::text(key, "key")?;
+            let mode = options.map(|options| options.get::<Option<String>>("mode")).transpose()?;
+            match mode.flatten().as_deref() {
+                None | Some("set" | "add" | "replace") => {}
+                Some(_) => return Err(Error::runtime("mode must be 'set', 'add' or 'replace'")),
+            }
+            let value = json::from_lua(lua, &value)?;
+            current::with(|now| {
+                LogMembers::add(&mut now.facts, key, value);
+                Ok(())
+            })
+        })?,
+    )
+}

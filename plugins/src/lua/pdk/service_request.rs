@@ -1,0 +1,291 @@
+//! `kong.service.request`: what the upstream gets (kong/pdk/service/request.lua).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderValue, Method, header};
+use mlua::{Error, Lua, Result, Table, Value};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use super::super::current::Current;
+use super::super::json;
+use super::headers::Name;
+use super::{ASKING, headers, text, within};
+use crate::contract::{RequestBody, Scheme};
+
+pub(super) fn namespace(lua: &Lua) -> Result<Table> {
+    let request = lua.create_table()?;
+    line(lua, &request)?;
+    query(lua, &request)?;
+    header_functions(lua, &request)?;
+    body(lua, &request)?;
+    // The response phase is what buffers here; a handler that has one is given the whole answer.
+    request.set("enable_buffering", lua.create_function(|_, ()| within(ASKING, |_| Ok(())))?)?;
+    Ok(request)
+}
+
+fn line(lua: &Lua, request: &Table) -> Result<()> {
+    request.set(
+        "set_scheme",
+        lua.create_function(|_, scheme: Value| {
+            let scheme = match &*text(scheme, "scheme")? {
+                "http" => Scheme::Http,
+                "https" => Scheme::Https,
+                other => return Err(Error::runtime(format!("invalid scheme: {other}"))),
+            };
+            within(ASKING, |now| {
+                now.facts.overrides().scheme = Some(scheme);
+                Ok(())
+            })
+        })?,
+    )?;
+    request.set(
+        "set_path",
+        lua.create_function(|_, path: Value| {
+            let path = text(path, "path")?;
+            if !path.starts_with('/') {
+                return Err(Error::runtime("path must start with /"));
+            }
+            within(ASKING, |now| {
+                now.facts.overrides().path = Some(path);
+                Ok(())
+            })
+        })?,
+    )?;
+    request.set(
+        "set_method",
+        lua.create_function(|_, method: Value| {
+            let name = text(method, "method")?;
+            if !METHODS.contains(&&*name) {
+                return Err(Error::runtime(format!("invalid method: {name}")));
+            }
+            let method = Method::from_bytes(name.as_bytes()).map_err(Error::external)?;
+            within(ASKING, |now| {
+                Arc::make_mut(&mut now.request).set_method(method);
+                Ok(())
+            })
+        })?,
+    )
+}
+
+/// What `ngx.req.set_method` knows.
+pub(in super::super) const METHODS: &[&str] = &[
+    "GET",
+    "HEAD",
+    "PUT",
+    "POST",
+    "DELETE",
+    "OPTIONS",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "PROPFIND",
+    "PROPPATCH",
+    "LOCK",
+    "UNLOCK",
+    "PATCH",
+    "TRACE",
+];
+
+fn query(lua: &Lua, request: &Table) -> Result<()> {
+    request.set(
+        "set_raw_query",
+        lua.create_function(|_, query: Value| {
+            let query = text(query, "query")?;
+            within(ASKING, |now| set_query(now, &query))
+        })?,
+    )?;
+    request.set(
+        "set_query",
+        lua.create_function(|_, args: Value| {
+            let Value::Table(args) = args else {
+                return Err(Error::runtime("args must be a table"));
+            };
+            let mut parts = encoded(&args)?;
+            parts.sort();
+            let query = parts.join("&");
+            within(ASKING, |now| set_query(now, &query))
+        })?,
+    )?;
+    request.set(
+        "clear_query_arg",
+        lua.create_function(|_, name: Value| {
+            let name = text(name, "query argument name")?;
+            within(ASKING, |now| {
+                crate::kit::query::remove(Arc::make_mut(&mut now.request), &name);
+                Ok(())
+            })
+        })?,
+    )
+}
+
+/// Sets the query of the request; an empty one is none.
+pub(in super::super) fn set_query(now: &mut Current, query: &str) -> Result<()> {
+    let request = Arc::make_mut(&mut now.request);
+    let query = query.strip_prefix('?').unwrap_or(query);
+    let path = request.uri.path();
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let target = PathAndQuery::try_from(target).map_err(Error::external)?;
+    let mut parts = request.uri.clone().into_parts();
+    parts.path_and_query = Some(target);
+    request.set_uri(Uri::from_parts(parts).map_err(Error::external)?);
+    Ok(())
+}
+
+/// What stands as it is in an argument, as `ngx.escape_uri` leaves it.
+pub(in super::super) const ARGUMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Arguments as `name=value`, one text a name; several values of one name are joined.
+pub(in super::super) fn encoded(args: &Table) -> Result<Vec<String>> {
+    let escaped = |text: &[u8]| percent_encode(text, ARGUMENT).to_string();
+    let mut parts = Vec::new();
+    for pair in args.pairs::<Value, Value>() {
+        let (name, value) = pair?;
+        let Value::String(name) = name else {
+            return Err(Error::runtime("arg keys must be strings"));
+        };
+        let name = escaped(&name.as_bytes());
+        let one = |value: &Value| -> Result<Option<String>> {
+            Ok(match value {
+                Value::Boolean(true) => Some(name.clone()),
+                Value::Boolean(false) => None,
+                Value::String(text) => Some(format!("{name}={}", escaped(&text.as_bytes()))),
+                Value::Integer(_) | Value::Number(_) => {
+                    Some(format!("{name}={}", escaped(value.to_string()?.as_bytes())))
+                }
+                other => {
+                    let kind = other.type_name();
+                    return Err(Error::runtime(format!(
+                        "attempt to use {kind} as query arg value"
+                    )));
+                }
+            })
+        };
+        let several = match &value {
+            Value::Table(list) => {
+                let all: Result<Vec<_>> =
+                    list.sequence_values::<Value>().map(|value| one(&value?)).collect();
+                all?.into_iter().flatten().collect()
+            }
+            value => one(value)?.into_iter().collect::<Vec<_>>(),
+        };
+        if !several.is_empty() {
+            parts.push(several.join("&"));
+        }
+    }
+    Ok(parts)
+}
+
+fn header_functions(lua: &Lua, request: &Table) -> Result<()> {
+    request.set(
+        "set_header",
+        lua.create_function(|_, (name, value): (Value, Value)| {
+            let (name, values) = headers::checked(name, &value)?;
+            within(ASKING, |now| set(now, &name, values))
+        })?,
+    )?;
+    request.set(
+        "add_header",
+        lua.create_function(|_, (name, value): (Value, Value)| {
+            let (name, values) = headers::checked(name, &value)?;
+            within(ASKING, |now| add(now, &name, values))
+        })?,
+    )?;
+    request.set(
+        "clear_header",
+        lua.create_function(|_, name: Value| {
+            let name = Name::new(&text(name, "header")?)?;
+            within(ASKING, |now| set(now, &name, Vec::new()))
+        })?,
+    )?;
+    request.set(
+        "set_headers",
+        lua.create_function(|_, table: Value| {
+            let Value::Table(table) = table else {
+                return Err(Error::runtime("headers must be a table"));
+            };
+            let all = headers::table(&table)?;
+            within(ASKING, |now| {
+                all.into_iter().try_for_each(|(name, values)| set(now, &name, values))
+            })
+        })?,
+    )
+}
+
+/// Sets a header of the request; `Host` is what the upstream is asked by.
+pub(in super::super) fn set(
+    now: &mut Current,
+    name: &Name,
+    values: Vec<HeaderValue>,
+) -> Result<()> {
+    if name.name == header::HOST {
+        now.facts.overrides().authority = values.into_iter().next();
+        return Ok(());
+    }
+    Arc::make_mut(&mut now.request).remove_header(&name.name);
+    add(now, name, values)
+}
+
+pub(in super::super) fn add(
+    now: &mut Current,
+    name: &Name,
+    values: Vec<HeaderValue>,
+) -> Result<()> {
+    if name.name == header::HOST {
+        return set(now, name, values);
+    }
+    let request = Arc::make_mut(&mut now.request);
+    for value in values {
+        request.append_header(name.spelled.clone(), value).map_err(Error::external)?;
+    }
+    Ok(())
+}
+
+fn body(lua: &Lua, request: &Table) -> Result<()> {
+    request.set(
+        "set_raw_body",
+        lua.create_function(|_, body: Value| {
+            let Value::String(body) = body else {
+                return Err(Error::runtime("body must be a string"));
+            };
+            let bytes = Bytes::copy_from_slice(&body.as_bytes());
+            within(ASKING, |now| {
+                now.facts.body = RequestBody::Replaced(bytes);
+                Ok(())
+            })
+        })?,
+    )?;
+    request.set(
+        "set_body",
+        lua.create_function(|lua, (args, media): (Value, Option<String>)| {
+            let Value::Table(args) = args else {
+                return Err(Error::runtime("args must be a table"));
+            };
+            let told = within(ASKING, |now| {
+                let told = now.request.headers.get(header::CONTENT_TYPE);
+                Ok(told.and_then(|value| value.to_str().ok()).map(str::to_owned))
+            })?;
+            let Some(media) = media.or(told) else {
+                return Ok((None, Some("content type was neither explicitly given as an argument or received as a header")));
+            };
+            let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            let bytes = match &*media {
+                "application/x-www-form-urlencoded" => {
+                    let mut parts = encoded(&args)?;
+                    parts.sort();
+                    parts.join("&").into_bytes()
+                }
+                "application/json" => json::encode(lua, &Value::Table(args))?,
+                _ => return Ok((None, Some("unsupported content type"))),
+            };
+            let kind = HeaderValue::try_from(media).map_err(Error::external)?;
+            within(ASKING, |now| {
+                now.facts.body = RequestBody::Replaced(bytes.into());
+                set(now, &Name::new("Content-Type")?, vec![kind])?;
+                Ok((Some(true), None))
+            })
+        })?,
+    )
+}

@@ -1,0 +1,25 @@
+-- Names plugins share (kong/constants.lua).
+return {
+  HEADERS = {
+    HOST_OVERRIDE = "X-Host-Override",
+    PROXY_LATENCY = "X-Kong-Proxy-Latency",
+    RESPONSE_LATENCY = "X-Kong-Response-Latency",
+    UPSTREAM_STATUS = "X-Kong-Upstream-Status",
+    UPSTREAM_LATENCY = "X-Kong-Upstream-Latency",
+    CONSUMER_ID = "X-Consumer-ID",
+    CONSUMER_CUSTOM_ID = "X-Consumer-Custom-ID",
+    CONSUMER_USERNAME = "X-Consumer-Username",
+    CREDENTIAL_IDENTIFIER = "X-Credential-Identifier",
+    RATELIMIT_LIMIT = "X-RateLimit-Limit",
+    RATELIMIT_REMAINING = "X-RateLimit-Remaining",
+    CONSUMER_GROUPS = "X-Consumer-Groups",
+    AUTHENTICATED_GROUPS = "X-Authenticated-Groups",
+    FORWARDED_HOST = "X-Forwarded-Host",
+    FORWARDED_PATH = "X-Forwarded-Path",
+    FORWARDED_PREFIX = "X-Forwarded-Prefix",
+    ANONYMOUS = "X-Anonymous-Consumer",
+    VIA = "Via",
+    SERVER = "Server",
+    REQUEST_ID = "X-Kong-Request-Id",
+  },
+}

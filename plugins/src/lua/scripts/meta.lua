@@ -1,0 +1,1 @@
+return { _NAME = "kong", _VERSION = kong.version, version = kong.version }

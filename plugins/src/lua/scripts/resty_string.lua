@@ -1,0 +1,6 @@
+return {
+  to_hex = require("gateway.native").to_hex,
+  atoi = function(text)
+    return tonumber(text)
+  end,
+}
