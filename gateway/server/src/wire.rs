@@ -4,7 +4,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use gateway_control::Control;
 use gateway_model::entities;
 use gateway_model::ports::DataPlane;
@@ -16,7 +16,7 @@ use gateway_proxy::{AccessLog, EmbeddedServices, Proxy};
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
-use plugins::contract::{Tools, UnservedNames};
+use plugins::contract::{PluginType, Tools, UnservedNames};
 use rustls::server::ResolvesServerCert;
 use signals::Signals;
 use tokio::runtime::Runtime;
@@ -102,18 +102,20 @@ async fn serve(
     let metrics = prometheus::Registry::new();
     let client = options::http_client(settings)?;
     let trusted = Trusted::load(settings)?;
-    let registry = Arc::new(registry(settings)?);
-    let store::Opened { store, counters } = store::open(settings, &registry, &sealing).await?;
     let node_id = startup::node_id(settings)?;
+    let lua = options::lua(settings, Some(node_id));
+    let types = plugin_types(settings, &lua)?;
+    let registry = Arc::new(registry(settings, types));
+    let store::Opened { store, counters } = store::open(settings, &registry, &sealing).await?;
     let tools = Tools::new(clock.clone(), runtime.handle().clone(), client, metrics.clone())
         .on(options::node(settings, node_id))
         .counting_in(counters);
     let tools = Arc::new(tools);
+    plugins::lua::start(&tools, lua);
 
     let flavour = options::flavour(settings);
     let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
-    let plane =
-        Arc::new(ProxyPlane::new(plugins::ALL, Arc::clone(&tools), current.clone(), flavour));
+    let plane = Arc::new(ProxyPlane::new(types, Arc::clone(&tools), current.clone(), flavour));
     let planes: Vec<Arc<dyn DataPlane>> = vec![plane];
     let control = Control::start(Arc::clone(&registry), store, planes, clock.clone())
         .await
@@ -455,7 +457,15 @@ fn pingora(proxy: Proxy, settings: &Settings, trusted: &Trusted) -> Arc<HttpProx
     Arc::new(app)
 }
 
-fn registry(settings: &Settings) -> Result<Registry> {
+/// The plugins of this process: those built in, and custom ones that are enabled.
+fn plugin_types(
+    settings: &Settings,
+    lua: &plugins::lua::Settings,
+) -> Result<&'static [PluginType]> {
+    plugins::with_custom(lua, &settings.process.plugins.names).map_err(|why| anyhow::anyhow!(why))
+}
+
+fn registry(settings: &Settings, types: &[PluginType]) -> Registry {
     let own = match settings.proxying.router_flavor {
         RouterFlavor::Expressions => entities::with_expressions(),
         _ => entities::ALL,
@@ -463,19 +473,14 @@ fn registry(settings: &Settings) -> Result<Registry> {
     let kinds = own.into_iter().chain(plugins::entity_types()).chain(mep::ENTITIES);
     let mut registry = Registry::new(kinds);
     registry.set_environment(settings.environment.clone());
-    for plugin in plugins::ALL {
+    for plugin in types {
         registry.add_plugin(plugin.schema());
     }
     let enabled = &settings.process.plugins;
-    let unknown: Vec<&String> =
-        enabled.names.iter().filter(|name| registry.plugin(name).is_none()).collect();
-    if let Some(name) = unknown.first() {
-        bail!("plugins: {name} plugin is enabled but not installed");
-    }
     if !enabled.bundled {
         registry.enable_only(|name| enabled.names.iter().any(|one| one == name));
     }
-    Ok(registry)
+    registry
 }
 
 fn access_log(target: &LogTarget, files: &LogFiles) -> Result<Option<AccessLog>> {

@@ -3,11 +3,15 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::reader::Reader;
-use super::scalar::choice;
+use super::scalar::{choice, size};
+
+/// What a machine needs before any plugin does.
+const LEAST_LUA_MEMORY: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -21,6 +25,12 @@ pub(crate) struct Process {
     pub(crate) workers: Workers,
     pub(crate) role: Role,
     pub(crate) plugins: EnabledPlugins,
+    /// Where Lua modules are.
+    pub(crate) lua_package_path: String,
+    /// How long one call of Lua code may compute.
+    pub(crate) lua_time: Duration,
+    /// Bytes the Lua code of one worker may hold.
+    pub(crate) lua_memory: usize,
 }
 
 impl Process {
@@ -48,6 +58,14 @@ impl Process {
             }),
             role,
             plugins: EnabledPlugins::read(reader),
+            lua_package_path: reader.word("lua_package_path"),
+            lua_time: Duration::from_millis(reader.whole("mep_lua_time", 1..=60_000)),
+            lua_memory: reader.read("mep_lua_memory", |text| match size(text) {
+                Some(bytes) if bytes >= LEAST_LUA_MEMORY => {
+                    usize::try_from(bytes).map_err(|_| "mep_lua_memory is too large".to_owned())
+                }
+                _ => Err(format!("mep_lua_memory must be a size of at least 8m, not '{text}'")),
+            }),
         }
     }
 }

@@ -11,7 +11,7 @@ use gateway_model::{Catalog, Change, Clock, Id, Key};
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use plugins::contract::Tools;
 
-use super::{options, registry, store};
+use super::{options, plugin_types, registry, store};
 use crate::settings::Settings;
 use crate::settings::store::Database;
 use crate::{daemon, startup};
@@ -49,7 +49,7 @@ pub(crate) fn import(settings: &Settings, file: &Path) -> Result<()> {
         let text = read(file)?;
         startup::folders(settings)?;
         let sealing = startup::sealing_key(settings)?;
-        let registry = Arc::new(registry(settings)?);
+        let registry = Arc::new(known(settings)?);
         let store = store::open(settings, &registry, &sealing).await?.store;
         let control = control(settings, store).await?;
         println!("parse successful, beginning import");
@@ -101,7 +101,7 @@ pub(crate) fn vault(settings: &Settings, reference: &str) -> Result<String> {
 async fn stored(settings: &Settings) -> Result<Catalog> {
     startup::folders(settings)?;
     let sealing = startup::sealing_key(settings)?;
-    let registry = Arc::new(registry(settings)?);
+    let registry = Arc::new(known(settings)?);
     let loaded = store::open(settings, &registry, &sealing).await?.store.load().await?;
     Ok(Catalog::load(registry, loaded.revision, loaded.documents)?)
 }
@@ -139,9 +139,17 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     runtime.block_on(work)
 }
 
+/// The kinds and plugins of these settings.
+fn known(settings: &Settings) -> Result<gateway_model::Registry> {
+    let types = plugin_types(settings, &options::lua(settings, None))?;
+    Ok(registry(settings, types))
+}
+
 /// A control plane that compiles for a data plane nobody talks to: what it takes, a start takes.
 async fn control(settings: &Settings, store: Arc<dyn gateway_control::Store>) -> Result<Control> {
-    let registry = Arc::new(registry(settings)?);
+    let lua = options::lua(settings, None);
+    let types = plugin_types(settings, &lua)?;
+    let registry = Arc::new(registry(settings, types));
     let flavour = options::flavour(settings);
     let tools = Arc::new(Tools::new(
         Clock::system(),
@@ -149,9 +157,10 @@ async fn control(settings: &Settings, store: Arc<dyn gateway_control::Store>) ->
         options::http_client(settings)?,
         prometheus::Registry::new(),
     ));
+    plugins::lua::start(&tools, lua);
     let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
     let plane: Arc<dyn DataPlane> =
-        Arc::new(ProxyPlane::new(plugins::ALL, tools, current, flavour).without_targets());
+        Arc::new(ProxyPlane::new(types, tools, current, flavour).without_targets());
     Control::start(registry, store, vec![plane], Clock::system())
         .await
         .context("loading the configuration")

@@ -8,10 +8,11 @@ use gateway_model::Id;
 use gateway_proxy::router::Flavour;
 use gateway_proxy::tls::{Defaults, client_pair};
 use gateway_proxy::{ErrorType, Options, OwnHeaders, RealIp, Trust};
+use plugins::lua;
 
 use crate::files;
 use crate::settings::Settings;
-use crate::settings::proxying::{self, RealIpHeader, ResponseHeader, RouterFlavor};
+use crate::settings::proxying::{self, RealIpHeader, ResponseHeader, RouterFlavor, UntrustedLua};
 use crate::settings::tls;
 use crate::trust::Trusted;
 
@@ -84,6 +85,32 @@ pub(super) fn node(settings: &Settings, id: Id) -> plugins::contract::Node {
             instrumentations: observing.instrumentations.clone(),
             sampling_rate: observing.sampling_rate,
         },
+    }
+}
+
+/// What Lua code may do, and what it is told of the node.
+pub(super) fn lua(settings: &Settings, node: Option<Id>) -> lua::Settings {
+    let proxying = &settings.proxying;
+    lua::Settings {
+        untrusted: match proxying.untrusted_lua {
+            UntrustedLua::On => lua::Untrusted::On,
+            UntrustedLua::Off => lua::Untrusted::Off,
+            UntrustedLua::Sandbox => lua::Untrusted::Sandbox,
+        },
+        requires: proxying.sandbox_requires.clone(),
+        environment: proxying.sandbox_environment.clone(),
+        package_path: settings.process.lua_package_path.clone(),
+        machines: settings.process.workers.threads().get(),
+        memory: settings.process.lua_memory,
+        time: settings.process.lua_time,
+        // As the Admin API shows it: without secrets.
+        configuration: settings
+            .all()
+            .filter(|shown| !shown.value.is_null())
+            .map(|shown| (shown.key.to_owned(), shown.value))
+            .collect(),
+        node_id: node.map(|id| id.to_string()).unwrap_or_default(),
+        trusted: settings.client_address.trusted.0.clone(),
     }
 }
 

@@ -23,6 +23,7 @@ mod durability;
 mod installer;
 mod limits;
 mod logs;
+mod lua;
 mod main_job;
 mod management;
 mod mec_capif;

@@ -56,7 +56,6 @@ pub(crate) static ACCEPTED: &[Key] = &[
     text("lmdb_environment_path", "dbless.lmdb", "File of Kong's DB-less store."),
     text("lmdb_map_size", "2048m", "Largest size of it."),
     text("lua_package_cpath", "", "Where Kong finds native Lua modules."),
-    text("lua_package_path", "./?.lua;./?/init.lua;", "Where Kong finds Lua modules."),
     number("lua_socket_pool_size", "256", "Idle connections of Lua's own sockets."),
     text("lua_ssl_protocols", "TLSv1.2 TLSv1.3", "TLS versions of Lua's own sockets."),
     text("mem_cache_size", "128m", "Size of Kong's entity caches."),

@@ -405,6 +405,23 @@ pub(super) const PROXYING: Group = Group {
     ],
 };
 
+pub(super) const LUA: Group = Group {
+    title: "Lua in plugins",
+    keys: &[
+        text(
+            "lua_package_path",
+            "./?.lua;./?/init.lua;",
+            "Where modules are, `?` being the name: custom plugins are kong/plugins/NAME/handler.lua and schema.lua below these.",
+        ),
+        number(
+            "mep_lua_time",
+            "500",
+            "Milliseconds one call of Lua code may compute, waiting not counted; then the request is answered with 500.",
+        ),
+        size("mep_lua_memory", "64m", "Memory of the Lua code of one worker."),
+    ],
+};
+
 pub(super) const STORE: Group = Group {
     title: "Where the configuration is kept",
     keys: &[

@@ -20,6 +20,7 @@ pub(crate) static GROUPS: &[Group] = &[
     gateway::CLIENT_ADDRESS,
     gateway::TLS,
     gateway::PROXYING,
+    gateway::LUA,
     gateway::STORE,
     gateway::NAMES,
     mep::LISTENERS,
