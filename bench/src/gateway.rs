@@ -110,6 +110,16 @@ impl Gateway {
         Ok(Certificate::from_pem(&std::fs::read(self.prefix.path().join("certs/ca.crt"))?)?)
     }
 
+    /// A request to the Admin API.
+    ///
+    /// # Errors
+    ///
+    /// When there is no Admin API.
+    pub(crate) fn admin(&self, method: reqwest::Method, path: &str) -> Result<RequestBuilder> {
+        let url = format!("{}{path}", self.origin("admin", "http")?);
+        Ok(self.client.request(method, url))
+    }
+
     /// Makes an entity at a path of the Admin API.
     ///
     /// # Errors

@@ -54,6 +54,7 @@ mod test_kit;
 use contract::PluginType;
 use gateway_model::{EntityType, Registry};
 
+pub use kit::http::resolve_names_by;
 pub use kit::queue::drain;
 pub use prometheus::{Connections, NodeMetrics, Timers};
 

@@ -5,6 +5,7 @@
 mod mp1;
 mod plugin;
 mod proxied;
+mod soak;
 mod writes;
 
 use anyhow::Result;
@@ -32,6 +33,7 @@ enum Kind {
     Register,
     Writes,
     Bulk,
+    Soak,
 }
 
 /// Every scenario, in the order they are run.
@@ -82,6 +84,11 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "10 services discovered over Mp1 through the gateway",
         kind: Kind::Discover,
     },
+    Scenario {
+        name: "soak",
+        about: "requests while routes, targets and certificates are edited 20 times a second",
+        kind: Kind::Soak,
+    },
 ];
 
 /// The scenarios of that name; `all` for each of them.
@@ -130,6 +137,7 @@ impl Scenario {
             Kind::Register => mp1::register(bench, self.name).await,
             Kind::Writes => writes::run(bench, self.name).await,
             Kind::Bulk => writes::bulk(bench, self.name).await,
+            Kind::Soak => soak::run(bench, self.name).await,
         }
     }
 }

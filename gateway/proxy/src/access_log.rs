@@ -2,10 +2,12 @@
 //! own.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use http::{HeaderMap, Version, header};
 use jiff::Timestamp;
 use plugins::contract::{SessionLog, Summary};
 
@@ -37,7 +39,21 @@ impl AccessLog {
 
     /// Queues the line of one exchange.
     pub fn exchange(&self, summary: &Summary<'_>) {
-        self.queue(line(summary));
+        let request = summary.request;
+        self.request(&Line {
+            client: summary.facts.client.ip,
+            at_ms: summary.facts.started_ms,
+            request: format_args!(
+                "{} {} {}",
+                request.method,
+                summary.uri.replace('"', "%22"),
+                version(request.version)
+            ),
+            status: summary.status,
+            size: summary.response_body_size,
+            headers: Some(&request.headers),
+            id: Some(&summary.facts.request_id),
+        });
     }
 
     /// Queues the line of one stream: Kong's format `basic` (kong/templates/nginx_kong_stream.lua).
@@ -53,6 +69,11 @@ impl AccessLog {
             millis / 1000,
             millis % 1000,
         ));
+    }
+
+    /// Queues the line of a request.
+    pub fn request(&self, line: &Line<'_>) {
+        self.queue(line.text());
     }
 
     fn queue(&self, line: String) {
@@ -90,27 +111,56 @@ fn local_time(unix_ms: u64) -> String {
         .unwrap_or_default()
 }
 
-/// nginx's combined format and Kong's request id (kong/templates/nginx_kong.lua, kong_log_format).
-fn line(summary: &Summary<'_>) -> String {
-    let header = |name: &str| {
-        let value = summary.request.headers.get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or("-").replace('"', "\\x22")
-    };
-    let time = local_time(summary.facts.started_ms);
-    let version = match summary.request.version {
-        http::Version::HTTP_2 => "2.0",
-        http::Version::HTTP_10 => "1.0",
-        _ => "1.1",
-    };
-    format!(
-        "{} - - [{time}] \"{} {} HTTP/{version}\" {} {} \"{}\" \"{}\" kong_request_id: \"{}\"\n",
-        summary.facts.client.ip,
-        summary.request.method,
-        summary.uri.replace('"', "%22"),
-        summary.status,
-        summary.response_body_size,
-        header("referer"),
-        header("user-agent"),
-        summary.facts.request_id,
-    )
+/// One request, as nginx's combined format tells of it.
+pub struct Line<'a> {
+    /// The client.
+    pub client: IpAddr,
+    /// When it began, Unix milliseconds.
+    pub at_ms: u64,
+    /// The request line, without quotes and control characters.
+    pub request: std::fmt::Arguments<'a>,
+    /// Status of the answer.
+    pub status: u16,
+    /// Bytes of its body.
+    pub size: u64,
+    /// Where `Referer` and `User-Agent` are.
+    pub headers: Option<&'a HeaderMap>,
+    /// Kong's addition to the format (kong/templates/nginx_kong.lua, kong_log_format).
+    pub id: Option<&'a str>,
+}
+
+impl Line<'_> {
+    fn text(&self) -> String {
+        let header = |name| {
+            let value = self.headers.and_then(|headers| headers.get(name));
+            let value = value.and_then(|value| value.to_str().ok());
+            value.unwrap_or("-").replace('"', "\\x22")
+        };
+        let mut text = format!(
+            "{} - - [{}] \"{}\" {} {} \"{}\" \"{}\"",
+            self.client,
+            local_time(self.at_ms),
+            self.request,
+            self.status,
+            self.size,
+            header(header::REFERER),
+            header(header::USER_AGENT),
+        );
+        if let Some(id) = self.id {
+            text.push_str(" kong_request_id: \"");
+            text.push_str(id);
+            text.push('"');
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// A version as a request line has it.
+pub const fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
 }

@@ -24,8 +24,7 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// 400 when the client leaves or breaks the framing; 413 when a body without a declared length
-    /// ends in the very piece that made it too large to replay.
+    /// 400 when the client leaves or breaks the framing.
     pub(crate) async fn read_body(&mut self, session: &mut Session) -> Result<(), Reply> {
         if session.is_body_empty() {
             self.facts.body = RequestBody::Whole(Bytes::new());
@@ -37,28 +36,64 @@ impl Exchange {
             return Ok(());
         }
         let gone = |_| Reply::message(StatusCode::BAD_REQUEST, "");
-        if expects_continue(session.req_header()) {
-            session.write_continue_response().await.map_err(gone)?;
-        }
+        self.give_leave(session).await.map_err(gone)?;
         session.as_mut().enable_retry_buffering();
         let mut read = BytesMut::new();
         while declared.is_some() || read.len() <= UNDECLARED {
-            match session.read_request_body().await.map_err(gone)? {
-                Some(piece) => read.extend_from_slice(&piece),
-                None => {
+            match session.read_request_body().await {
+                Ok(Some(piece)) => read.extend_from_slice(&piece),
+                Ok(None) => {
                     self.facts.body = RequestBody::Whole(read.freeze());
                     return Ok(());
+                }
+                Err(why) => {
+                    // What follows cannot be told from what belongs to the body.
+                    session.set_keepalive(None);
+                    return Err(gone(why));
                 }
             }
         }
         self.facts.body = RequestBody::TooLarge;
         if session.as_ref().retry_buffer_truncated() {
             if session.is_body_done() {
-                return Err(Reply::message(StatusCode::PAYLOAD_TOO_LARGE, ""));
+                // It ended in the very piece that made it too large to replay; it is given in the
+                // place of itself.
+                self.facts.body = RequestBody::Replaced(read.freeze());
+                return Ok(());
             }
             self.body_begun = Some(read.freeze());
         }
         Ok(())
+    }
+
+    /// Reads a body that comes in pieces before the upstream is asked, as `request_buffering` of the
+    /// route wants it, so that its length is known. A large one, one of declared length and a stream
+    /// of gRPC go on as they come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Exchange::read_body`].
+    pub(crate) async fn collect_body(&mut self, session: &mut Session) -> Result<(), Reply> {
+        let head = session.req_header();
+        let wanted = self.facts.route.as_ref().is_some_and(|route| route.request_buffering)
+            && self.facts.body == RequestBody::Unread
+            && declared_length(head).is_none()
+            && !head.headers.contains_key(header::UPGRADE)
+            && !self.facts.service.as_ref().is_some_and(|one| one.protocol.starts_with("grpc"));
+        if wanted && !session.is_body_empty() { self.read_body(session).await } else { Ok(()) }
+    }
+
+    /// Tells a client that waits for it to send its body. The gateway does so itself, as nginx does:
+    /// the upstream is not asked.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone.
+    pub(crate) async fn give_leave(&mut self, session: &mut Session) -> Result<()> {
+        let waits = !std::mem::replace(&mut self.given_leave, true)
+            && expects_continue(session.req_header())
+            && !session.is_body_empty();
+        if waits { session.write_continue_response().await } else { Ok(()) }
     }
 
     /// Puts before a piece of the body what of it was read already, or in the whole body's place
@@ -80,11 +115,18 @@ impl Exchange {
     ///
     /// None; pingora's signature of header changes says so.
     pub(crate) fn frame_body(&self, head: &mut RequestHeader) -> Result<()> {
-        if let RequestBody::Whole(_) | RequestBody::Replaced(_) = self.facts.body {
-            // Answered already.
-            head.remove_header(&header::EXPECT);
-        }
-        if let RequestBody::Replaced(bytes) = &self.facts.body {
+        // Answered already.
+        head.remove_header(&header::EXPECT);
+        let known = match &self.facts.body {
+            RequestBody::Replaced(bytes) => Some(bytes),
+            // One that came in pieces was read to its end: the upstream is told how long it is.
+            RequestBody::Whole(bytes) => {
+                let pieces = head.headers.contains_key(header::TRANSFER_ENCODING);
+                (pieces || !bytes.is_empty()).then_some(bytes)
+            }
+            _ => None,
+        };
+        if let Some(bytes) = known {
             head.remove_header(&header::TRANSFER_ENCODING);
             head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()))?;
         }

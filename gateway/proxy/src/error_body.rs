@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora_http::RequestHeader;
 
-use crate::options::ErrorType;
+use crate::options::{ErrorType, Options};
+use crate::template::escaped;
 
 /// An error's content type and body.
 pub(crate) struct ErrorBody {
@@ -31,10 +32,11 @@ pub(crate) fn error_body(
     message: &str,
     request_id: &str,
     origin: Origin,
-    default: ErrorType,
+    options: &Options,
 ) -> ErrorBody {
     let message = if message.is_empty() { default_message(status) } else { message };
-    let kind = chosen(request, origin, default);
+    let kind = chosen(request, origin, options.error_type);
+    let template = options.error_templates.of(kind);
     let (content_type, body) = match kind {
         ErrorType::Json => (
             "application/json; charset=utf-8",
@@ -57,6 +59,7 @@ pub(crate) fn error_body(
         ),
         ErrorType::Grpc => ("application/grpc", String::new()),
     };
+    let body = template.map_or(body, |template| template.filled(kind, message, request_id));
     let grpc = (kind == ErrorType::Grpc).then(|| (grpc_status(status), message.to_owned()));
     ErrorBody { content_type: HeaderValue::from_static(content_type), bytes: body.into(), grpc }
 }
@@ -139,10 +142,6 @@ fn html(message: &str, request_id: &str) -> String {
     )
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 fn grpc_status(status: StatusCode) -> u16 {
     match status.as_u16() {
         401 => 16,
@@ -168,7 +167,8 @@ mod tests {
         for (name, value) in headers {
             head.insert_header(*name, *value).unwrap();
         }
-        let made = error_body(&head, StatusCode::NOT_FOUND, "M", "R", origin, ErrorType::Plain);
+        let options = Options::default();
+        let made = error_body(&head, StatusCode::NOT_FOUND, "M", "R", origin, &options);
         assert_eq!(made.content_type, kind, "{headers:?}");
         assert_eq!(made.bytes, body.as_bytes(), "{headers:?}");
     }

@@ -26,7 +26,7 @@ use crate::proxy::InFlight;
 use crate::router::{Found, Wanted, path};
 use crate::snapshot::Snapshot;
 use crate::tls::Keyring;
-use crate::upstream::{self, Balance, CompiledUpstream};
+use crate::upstream::{self, Balance, Called, CompiledUpstream};
 
 /// One request in flight. Everything it reads of the configuration comes from one snapshot.
 pub struct Exchange {
@@ -57,10 +57,16 @@ pub struct Exchange {
     pub(crate) balance: Option<Box<Balance>>,
     /// Why the client's certificate does not suffice.
     certificate_refused: Option<&'static str>,
+    /// What the service's host is called where a record names another port than the service.
+    pub(crate) called: Option<Box<Called>>,
     /// What to tell the client when the try fails for a reason of our own.
     pub(crate) failure: Option<(StatusCode, &'static str)>,
     pub(crate) source: Source,
     pub(crate) body_seen: u64,
+    /// The lines of Via the upstream sent.
+    pub(crate) upstream_via: Vec<HeaderValue>,
+    /// Whether the client was told to send its body.
+    pub(crate) given_leave: bool,
     /// What was read of a body too large to keep; goes before the rest.
     pub(crate) body_begun: Option<Bytes>,
     pub(crate) started: Instant,
@@ -102,9 +108,12 @@ impl Exchange {
             tries: Vec::new(),
             balance: None,
             certificate_refused: None,
+            called: None,
             failure: None,
             source: Source::Gateway,
             body_seen: 0,
+            upstream_via: Vec::new(),
+            given_leave: false,
             body_begun: None,
             started: Instant::now(),
             asked: None,
@@ -242,6 +251,17 @@ impl Exchange {
                 .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
                 .header(header::UPGRADE, HeaderValue::from_static("HTTP/2")));
             }
+        }
+        if self.facts.client.scheme == Scheme::Http
+            && self
+                .facts
+                .route
+                .as_ref()
+                .is_some_and(|route| route.protocols.iter().all(|one| one == "grpcs"))
+        {
+            // Stands for the status of gRPC that Kong gives.
+            let cancelled = StatusCode::from_u16(499).unwrap_or(StatusCode::UPGRADE_REQUIRED);
+            return Err(Reply::message(cancelled, "gRPC request matched gRPCs route"));
         }
         let Some(found) = self.found.as_ref().filter(|found| found.route.https_only) else {
             return Ok(());
@@ -539,7 +559,7 @@ pub(crate) fn declared_length(head: &RequestHeader) -> Option<u64> {
 }
 
 /// 32 random hexadecimal digits.
-fn request_id() -> Arc<str> {
+pub(crate) fn request_id() -> Arc<str> {
     let mut text = [0; Simple::LENGTH];
     Arc::from(&*uuid::Uuid::new_v4().simple().encode_lower(&mut text))
 }

@@ -10,6 +10,7 @@ use plugins::contract::ForwardedFor;
 use crate::exchange::Exchange;
 use crate::options::Options;
 use crate::router::path;
+use crate::upstream::Called;
 
 const FORWARDED_FOR: &str = "X-Forwarded-For";
 const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -82,7 +83,7 @@ fn host(head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
         if let Some(host) = &exchange.host {
             head.insert_header(header::HOST, host.clone())?;
         }
-    } else if let Some(target) = exchange.balance.as_ref().and_then(|balance| balance.target()) {
+    } else if let Some(target) = called(exchange) {
         let service = exchange.facts.service.as_deref();
         let tls = service.is_some_and(|service| exchange.destination(service).tls);
         if let Some(host) = target.host_header(tls) {
@@ -94,6 +95,14 @@ fn host(head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
         head.insert_header(header::HOST, host.clone())?;
     }
     Ok(())
+}
+
+/// What the upstream of this try is called, where the service's host does not tell.
+fn called(exchange: &Exchange) -> Option<&Called> {
+    match &exchange.balance {
+        Some(balance) => balance.target(),
+        None => exchange.called.as_deref(),
+    }
 }
 
 fn forwarded(head: &mut RequestHeader, exchange: &Exchange, options: &Options) -> Result<()> {
@@ -150,7 +159,8 @@ fn hop_by_hop(head: &mut RequestHeader, client: &RequestHeader, trailers: bool) 
     for name in ["proxy", "proxy-connection", "keep-alive"] {
         head.remove_header(name);
     }
-    if !head.headers.contains_key(header::UPGRADE) {
+    // HTTP/2 knows no such header, and no connection that is not kept.
+    if head.version != Version::HTTP_2 && !head.headers.contains_key(header::UPGRADE) {
         head.insert_header(header::CONNECTION, HeaderValue::from_static("keep-alive"))?;
     }
     if trailers {

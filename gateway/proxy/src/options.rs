@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use http::HeaderValue;
 
 use crate::client::Trust;
+use crate::template::ErrorTemplates;
 use crate::tls;
 
 /// What the data plane is told at start; the catalog holds everything that may change later.
@@ -20,6 +21,8 @@ pub struct Options {
     pub request_id_upstream: bool,
     /// The type of errors of clients that accept anything (`error_default_type`).
     pub error_type: ErrorType,
+    /// What replaces the bodies of errors (`error_template_*`).
+    pub error_templates: ErrorTemplates,
     /// Port seen outside, by listener port (`port_maps`).
     pub port_maps: HashMap<u16, u16>,
     /// Largest request body, bytes; 0 is no limit (`nginx_http_client_max_body_size`).
@@ -94,6 +97,7 @@ impl Default for Options {
             debug_header: false,
             request_id_upstream: true,
             error_type: ErrorType::Plain,
+            error_templates: ErrorTemplates::default(),
             port_maps: HashMap::new(),
             max_body: 0,
             keepalive_seconds: 60,

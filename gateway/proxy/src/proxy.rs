@@ -39,9 +39,10 @@ use crate::embed::EmbeddedServices;
 use crate::error_body::Origin;
 use crate::exchange::{Destination, Exchange, Refused};
 use crate::options::Options;
+use crate::resolve::{Endpoint, Resolver};
 use crate::snapshot::Current;
 use crate::tls::UpstreamTls;
-use crate::upstream::{self, Balance, Resolver};
+use crate::upstream::{self, Balance, Called};
 use crate::{forward, reply};
 
 /// The data plane's HTTP side: a pingora application over the current snapshot.
@@ -99,8 +100,8 @@ impl Proxy {
         embedded: EmbeddedServices,
         access_log: Option<AccessLog>,
         clock: Clock,
+        resolver: Resolver,
     ) -> Self {
-        let resolver = Resolver::new(clock.clone());
         let traffic = Arc::default();
         Self { current, options, embedded, resolver, access_log, calls: None, traffic, clock }
     }
@@ -172,12 +173,29 @@ impl Proxy {
             });
         }
         let Destination { host, port, .. } = exchange.destination(service);
-        self.resolver.address(host, port, attempt).await.map_err(|why| {
-            exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, "name resolution failed"));
-            Error::because(ErrorType::HTTPStatus(503), "resolving a host", why)
-        })
+        let tried = |one: &Endpoint| {
+            let socket = one.socket(port);
+            exchange.tries.iter().any(|past| past.address == socket)
+        };
+        match self.resolver.endpoint(host, tried).await {
+            Ok(endpoint) => {
+                // A service record may know another port, which the upstream is told of.
+                let record = endpoint.service.as_ref();
+                let called = record.map(|record| Box::new(Called::new(host, record.port)));
+                exchange.called = called;
+                Ok(endpoint.socket(port))
+            }
+            Err(why) => {
+                let told = "name resolution failed";
+                exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, told));
+                Err(Error::because(ErrorType::HTTPStatus(503), "resolving a host", why))
+            }
+        }
     }
 }
+
+/// How long a client may take to read some of an answer (nginx's send_timeout).
+const SEND: Duration = Duration::from_secs(60);
 
 const NO_TARGET: &str = "failure to get a peer from the ring-balancer";
 
@@ -204,6 +222,9 @@ impl ProxyHttp for Proxy {
         exchange: &mut Exchange,
     ) -> Result<()> {
         exchange.begin(session, &self.options);
+        session.set_write_timeout(Some(SEND));
+        // A client of HTTP/1.0 knows one answer only.
+        session.set_ignore_info_resp(exchange.client_version == http::Version::HTTP_10);
         // Closing was decided already when the client or a shutdown asked for it.
         if session.get_keepalive().is_some() {
             let seconds = self.options.keepalive_seconds;
@@ -214,7 +235,14 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
         match self.decide(session, exchange).await {
-            Decision::Upstream => return Ok(false),
+            Decision::Upstream => {
+                if let Err(answer) = exchange.collect_body(session).await {
+                    reply::send(session, exchange, &self.options, answer, Origin::Core).await?;
+                    return Ok(true);
+                }
+                exchange.give_leave(session).await?;
+                return Ok(false);
+            }
             Decision::Embedded(service) => {
                 reply::embedded(session, exchange, &self.options, &*service).await?;
             }
@@ -258,10 +286,12 @@ impl ProxyHttp for Proxy {
         let Some(service) = exchange.facts.service.clone() else {
             return Error::e_explain(ErrorType::HTTPStatus(503), "a route without a service");
         };
-        let address = self.address(session, exchange, &service).await?;
-        exchange.asked.get_or_insert_with(Instant::now);
+        let choosing = Instant::now();
         let start_ms = self.clock.unix_ms();
-        exchange.tries.push(Try { address, start_ms, failed: None, status: None });
+        let address = self.address(session, exchange, &service).await?;
+        let balancer_ns = u64::try_from(choosing.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        exchange.asked.get_or_insert_with(Instant::now);
+        exchange.tries.push(Try { address, start_ms, balancer_ns, failed: None, status: None });
         // Counted anew on every try: the body is replayed.
         exchange.body_seen = 0;
         let destination = exchange.destination(&service);
@@ -335,6 +365,11 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         exchange.first_byte.get_or_insert_with(Instant::now);
         exchange.source = Source::Upstream;
+        if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        // Kept from handlers, which do not remove it in Kong either.
+        exchange.upstream_via = head.headers.get_all(header::VIA).iter().cloned().collect();
         if let Some(last) = exchange.tries.last_mut() {
             last.status = Some(head.status.as_u16());
         }
@@ -364,6 +399,12 @@ impl ProxyHttp for Proxy {
             && exchange.client_version == http::Version::HTTP_11
         {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        if exchange.client_version == http::Version::HTTP_10
+            && head.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            // Its end is that of the connection.
+            session.set_keepalive(None);
         }
         reply::own_headers(head, exchange, &self.options)
     }

@@ -43,7 +43,7 @@ pub(crate) async fn send(
                 &message,
                 &exchange.facts.request_id,
                 origin,
-                options.error_type,
+                options,
             );
             if let Some((code, message)) = grpc {
                 status = StatusCode::OK;
@@ -267,7 +267,8 @@ pub(crate) fn own_headers(
     }
     if proxied {
         if own.via {
-            add_via(head, options)?;
+            let lines = std::mem::take(&mut exchange.upstream_via);
+            add_via(head, &lines, options)?;
         }
         if own.upstream_status {
             head.insert_header(UPSTREAM_STATUS, HeaderValue::from(head.status.as_u16()))?;
@@ -277,7 +278,7 @@ pub(crate) fn own_headers(
         }
     } else {
         if own.via && !exchange.tries.is_empty() {
-            add_via(head, options)?;
+            add_via(head, &[], options)?;
         }
         if own.server {
             head.insert_header(header::SERVER, options.server.clone())?;
@@ -311,11 +312,11 @@ fn debug_headers(head: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     Ok(())
 }
 
-/// Names this gateway in `Via`, on the line that is there.
-fn add_via(head: &mut ResponseHeader, options: &Options) -> Result<()> {
+/// Names this gateway in `Via`, after what the upstream said.
+fn add_via(head: &mut ResponseHeader, lines: &[HeaderValue], options: &Options) -> Result<()> {
     let via = if head.version == Version::HTTP_2 { &options.via_h2 } else { &options.via };
     let mut joined = Vec::new();
-    for line in head.headers.get_all(header::VIA) {
+    for line in lines {
         joined.extend_from_slice(line.as_bytes());
         joined.extend_from_slice(b", ");
     }

@@ -117,6 +117,34 @@ fn gone(prefix: &Path, pid: Pid, limit: Duration) -> bool {
     true
 }
 
+/// Where a gateway that could not be replaced says why.
+pub(crate) fn upgrade_error(prefix: &Path) -> PathBuf {
+    prefix.join("pids").join("upgrade.error")
+}
+
+/// Has the gateway of a prefix replaced by a new process, and waits until that serves.
+pub(crate) fn upgrade(place: &Place) -> Result<()> {
+    let prefix = place.settings()?.process.prefix;
+    let old = running(&prefix).with_context(|| not_running(&prefix))?;
+    let error = upgrade_error(&prefix);
+    let _ = std::fs::remove_file(&error);
+    kill_process(old, Signal::USR2).context("telling it to upgrade")?;
+    let deadline = Instant::now() + STOP;
+    loop {
+        if running(&prefix).is_some_and(|now| now != old) {
+            println!("Kong upgraded");
+            return Ok(());
+        }
+        if let Ok(why) = std::fs::read_to_string(&error) {
+            bail!("the running gateway goes on: {}", why.trim());
+        }
+        if Instant::now() > deadline {
+            bail!("no new process serves after {} s", STOP.as_secs());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
 /// Stops the gateway of a prefix, if one runs, and starts one.
 pub(crate) fn restart(place: &Place) -> Result<()> {
     if running(&place.prefix()?).is_some() {

@@ -9,6 +9,7 @@ mod demo;
 mod embed;
 mod files;
 mod gui;
+mod handover;
 mod listener;
 mod log_file;
 mod node;

@@ -1,6 +1,8 @@
 //! Builds everything: the only place where the crates meet.
 
+use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,20 +14,23 @@ use gateway_model::{Clock, Registry};
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use gateway_proxy::stream::StreamProxy;
 use gateway_proxy::tls::SniResolver;
-use gateway_proxy::{AccessLog, EmbeddedServices, Proxy};
+use gateway_proxy::{AccessLog, EmbeddedServices, Proxy, Refuser, Resolver};
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use plugins::contract::{PluginType, Tools, UnservedNames};
 use rustls::server::ResolvesServerCert;
-use signals::Signals;
+use signals::{End, Signals};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::embed::EmbeddedRouter;
 use crate::files::Certificates;
 use crate::gui;
-use crate::listener::{self, Accept, AcceptStreams, Application, Bound, Connections, Datagrams};
+use crate::handover::{self, Inherited, Legacy};
+use crate::listener::{
+    self, Accept, AcceptStreams, Application, Bound, Connections, Datagrams, Limits, Proxied,
+};
 use crate::log_file::LogFiles;
 use crate::node::{self, Node};
 use crate::settings::logs::LogTarget;
@@ -41,11 +46,14 @@ pub(crate) mod migrations;
 pub(crate) mod offline;
 mod options;
 mod platform;
+mod process;
 mod signals;
 pub(crate) mod store;
 
 /// How long requests in flight may take once a stop is asked for.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long a graceful end waits for clients that keep connections to ask once more.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// The largest request body an embedded service gets: 2 MiB, the original's limit.
 const EMBEDDED_BODY: u64 = 2 * 1024 * 1024;
 
@@ -62,14 +70,21 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
     startup::folders(&settings)?;
     let logs = LogFiles::default();
     let level = telemetry::start(&settings.logs, &logs)?;
-    let _claim = daemon::claim(&settings.process.prefix)?;
+    process::raise_open_files(&settings.process);
+    handover::remember_program();
+    let mut inherited = Inherited::receive()?;
+    let claim = match inherited.as_mut().and_then(Inherited::claim) {
+        Some(claim) => claim,
+        None => daemon::claim(&settings.process.prefix)?,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
         .enable_all()
         .build()
         .context("starting the control runtime")?;
-    let served = runtime.block_on(serve(&runtime, &settings, &logs, level, began));
+    let served =
+        runtime.block_on(serve(&runtime, &settings, &logs, level, began, (&claim, inherited)));
     // Only what was told to end is awaited; a stuck connection does not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -94,13 +109,16 @@ async fn serve(
     logs: &LogFiles,
     level: Arc<telemetry::Level>,
     began: Instant,
+    (claim, mut inherited): (&File, Option<Inherited>),
 ) -> Result<()> {
-    let listeners = Listeners::bind(settings)?;
+    let listeners = Listeners::bind(settings, inherited.as_mut())?;
     let clock = Clock::system();
     let certificates = CertificateFiles::load(settings)?;
     let sealing = startup::sealing_key(settings)?;
     let metrics = prometheus::Registry::new();
-    let client = options::http_client(settings)?;
+    let names = Resolver::new(options::names(settings), clock.clone(), runtime.handle().clone());
+    let client = options::http_client(settings, names.clone())?;
+    plugins::resolve_names_by(options::resolving(names.clone()));
     let trusted = Trusted::load(settings)?;
     let node_id = startup::node_id(settings)?;
     let lua = options::lua(settings, Some(node_id));
@@ -115,7 +133,13 @@ async fn serve(
 
     let flavour = options::flavour(settings);
     let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
-    let plane = Arc::new(ProxyPlane::new(types, Arc::clone(&tools), current.clone(), flavour));
+    let plane = Arc::new(ProxyPlane::new(
+        types,
+        Arc::clone(&tools),
+        current.clone(),
+        flavour,
+        names.clone(),
+    ));
     let planes: Vec<Arc<dyn DataPlane>> = vec![plane];
     let control = Control::start(Arc::clone(&registry), store, planes, clock.clone())
         .await
@@ -147,23 +171,30 @@ async fn serve(
         [] => None,
         _ => access_log(&settings.logs.stream_access, logs)?,
     };
-    let streams =
-        StreamProxy::new(current.clone(), proxy_options.clone(), stream_log, clock.clone());
+    let streams = StreamProxy::new(
+        current.clone(),
+        proxy_options.clone(),
+        stream_log,
+        clock.clone(),
+        names.clone(),
+    );
+    let log = access_log(&settings.logs.proxy.access, logs)?;
+    let refuser = Refuser::new(proxy_options.clone(), log.clone(), clock.clone());
     let shown: Arc<dyn ResolvesServerCert> = SniResolver::new(
         current.clone(),
         Arc::clone(&certificates.proxy) as _,
         tools.shared(|_| UnservedNames::default()),
     );
-    let proxy = Proxy::new(
-        current.clone(),
-        proxy_options,
-        embedded,
-        access_log(&settings.logs.proxy.access, logs)?,
-        clock.clone(),
-    )
-    .telling(platform.calls());
+    let proxy =
+        Proxy::new(current.clone(), proxy_options, embedded, log, clock.clone(), names.clone())
+            .telling(platform.calls());
     let node = Node::new(settings, &connections, proxy.traffic(), &declared);
-    let proxy = pingora(proxy, settings, &trusted);
+    let proxy = Proxied {
+        app: pingora(proxy, settings, &trusted),
+        limits: Arc::new(Limits { head: settings.proxying.keepalive.header_timeout, refuser }),
+        requests: settings.proxying.keepalive.requests,
+        room: Arc::new(Semaphore::new(process::most_connections(&settings.process))),
+    };
     node.register(&tools, node_id)?;
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
     let in_memory = settings.store.database == Database::Off;
@@ -180,7 +211,7 @@ async fn serve(
         // Only clients of the proxy are asked who they are.
         let clients = match &application {
             Application::Proxy(_) => clients.clone(),
-            Application::Router(_) => None,
+            Application::Router(..) => None,
         };
         let protocols: &[&[u8]] = if listen.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         let tls = listen
@@ -203,11 +234,11 @@ async fn serve(
     let mut per_worker: Vec<Vec<Served>> = Vec::new();
     per_worker.resize_with(settings.process.workers.threads().get(), Vec::new);
     for bound in &listeners.proxy {
-        let application = Application::Proxy(Arc::clone(&proxy));
+        let application = Application::Proxy(proxy.clone());
         let accept = accept(application, &bound.listen, Arc::clone(&shown))?;
-        for (worker, socket) in per_worker.iter_mut().zip(&bound.sockets) {
-            worker.push(Served::Http(accept.clone(), socket.try_clone()?));
-        }
+        spread(&mut per_worker, &bound.sockets, |socket| {
+            Ok(Served::Http(accept.clone(), socket.try_clone()?))
+        })?;
     }
     let accept_streams = |listen: &Listen| {
         let config = || listener::tls::config(&settings.tls, Arc::clone(&shown), None, &[]);
@@ -221,34 +252,47 @@ async fn serve(
     };
     for bound in &listeners.streams {
         let accept = accept_streams(&bound.listen)?;
-        for (worker, socket) in per_worker.iter_mut().zip(&bound.sockets) {
-            worker.push(Served::Streams(accept.clone(), socket.try_clone()?));
-        }
+        spread(&mut per_worker, &bound.sockets, |socket| {
+            Ok(Served::Streams(accept.clone(), socket.try_clone()?))
+        })?;
     }
     for bound in &listeners.datagrams {
         let accept = accept_streams(&bound.listen)?;
-        for (worker, socket) in per_worker.iter_mut().zip(&bound.sockets) {
-            worker.push(Served::Datagrams(accept.clone(), socket.try_clone()?));
-        }
+        spread(&mut per_worker, &bound.sockets, |socket| {
+            Ok(Served::Datagrams(accept.clone(), socket.try_clone()?))
+        })?;
     }
     for (index, sockets) in per_worker.into_iter().enumerate() {
         workers.push(worker(index, sockets, shutdown.clone(), Arc::clone(&connections))?);
     }
+    let mep_log = access_log(&settings.logs.mep_access, logs)?;
     let routed = [
-        (&listeners.admin, gateway_admin::router_with(admin, ports), &certificates.admin),
-        (&listeners.status, status, &certificates.status),
+        (
+            &listeners.admin,
+            gateway_admin::router_with(admin, ports),
+            &certificates.admin,
+            access_log(&settings.logs.admin.access, logs)?,
+        ),
+        (
+            &listeners.status,
+            status,
+            &certificates.status,
+            access_log(&settings.logs.status.access, logs)?,
+        ),
         (
             &listeners.admin_gui,
             gui::router(&settings.gui, listeners.admin_ports()),
             &certificates.admin_gui,
+            None,
         ),
-        (&listeners.mep, platform.mepserver_router(), &certificates.proxy),
-        (&listeners.mep_auth, platform.mepauth_router(), &certificates.proxy),
+        (&listeners.mep, platform.mepserver_router(), &certificates.proxy, mep_log.clone()),
+        (&listeners.mep_auth, platform.mepauth_router(), &certificates.proxy, mep_log),
     ];
-    for (bound, router, shown) in routed {
+    for (bound, router, shown, log) in routed {
         for bound in bound {
             let shown = Arc::clone(shown) as Arc<dyn ResolvesServerCert>;
-            let accept = accept(Application::Router(router.clone()), &bound.listen, shown)?;
+            let accept =
+                accept(Application::Router(router.clone(), log.clone()), &bound.listen, shown)?;
             for socket in &bound.sockets {
                 let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
                 tokio::spawn(accept.clone().run(listener));
@@ -266,14 +310,24 @@ async fn serve(
     // Whoever reads the summary or the pid file may send a signal at once.
     let mut signals = Signals::listen()?;
     let pid_file = daemon::pid_file(&settings.process.prefix);
-    startup::write_private(&pid_file, format!("{}\n", std::process::id()).as_bytes())?;
+    let own_pid = std::process::id().to_string();
+    startup::write_private(&pid_file, format!("{own_pid}\n").as_bytes())?;
     println!("{}", summary.text());
 
-    signals.stopped(&certificates, &declared, logs).await;
+    if let Some(inherited) = inherited {
+        inherited.ready();
+    }
+    let legacy = Legacy { claim, sockets: listeners.handed_over() };
+    let upgrade = async || process::upgrade(&legacy, &settings.process.prefix).await;
+    let end = signals.stopped(&certificates, &declared, logs, &names, upgrade).await;
     tracing::info!("stopping: requests in flight are finished");
     stop.send_replace(true);
+    if end == End::Graceful {
+        // The next answer on a kept connection says that it was the last.
+        let _ = tokio::time::timeout(LAST_REQUEST, connections.drained()).await;
+    }
     // pingora's application wakes its idle keep-alive connections.
-    pingora_core::apps::ServerApp::cleanup(&*proxy).await;
+    pingora_core::apps::ServerApp::cleanup(&*proxy.app).await;
     tokio::select! {
         drained = tokio::time::timeout(DRAIN, connections.drained()) => if drained.is_err() {
             tracing::warn!("some requests were not finished within {} s", DRAIN.as_secs());
@@ -284,8 +338,11 @@ async fn serve(
     let _ = tokio::time::timeout(Duration::from_secs(5), tasks).await;
     control.close().await;
     drop(workers);
-    // The next start would find a stale one harmless; a clean exit leaves none.
-    let _ = std::fs::remove_file(pid_file);
+    // The next start would find a stale one harmless; a clean exit leaves none. After an upgrade it
+    // names another process.
+    if std::fs::read_to_string(&pid_file).is_ok_and(|text| text.trim() == own_pid) {
+        let _ = std::fs::remove_file(pid_file);
+    }
     Ok(())
 }
 
@@ -331,19 +388,33 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn bind(settings: &Settings) -> Result<Self> {
+    /// Binds all, except where another process left sockets that listen already.
+    fn bind(settings: &Settings, mut inherited: Option<&mut Inherited>) -> Result<Self> {
         let workers = settings.process.workers.threads().get();
-        let bind = |key: &str, listens: &[Listen], workers| -> Result<Vec<Bound>> {
-            listens.iter().map(|listen| Bound::bind(key, listen, workers)).collect()
-        };
         let all = &settings.listeners;
         let (udp, tcp): (Vec<_>, Vec<_>) = all.stream.iter().cloned().partition(|one| one.udp);
+        let mut datagrams = Vec::new();
+        for (at, listen) in udp.iter().enumerate() {
+            let name = socket_name(DATAGRAMS, at);
+            let left = inherited.as_mut().and_then(|left| left.datagrams(&name));
+            datagrams.push(match left.and_then(|sockets| Datagrams::adopt(listen, sockets)) {
+                Some(adopted) => adopted,
+                None => Datagrams::bind("stream_listen", listen, workers)?,
+            });
+        }
+        let mut bind = |key: &str, listens: &[Listen], workers| -> Result<Vec<Bound>> {
+            let bound = listens.iter().enumerate().map(|(at, listen)| {
+                let left = inherited.as_mut().and_then(|left| left.sockets(&socket_name(key, at)));
+                match left.and_then(|sockets| Bound::adopt(listen, sockets)) {
+                    Some(adopted) => Ok(adopted),
+                    None => Bound::bind(key, listen, workers),
+                }
+            });
+            bound.collect()
+        };
         Ok(Self {
             streams: bind("stream_listen", &tcp, workers)?,
-            datagrams: udp
-                .iter()
-                .map(|listen| Datagrams::bind("stream_listen", listen, workers))
-                .collect::<Result<_>>()?,
+            datagrams,
             proxy: bind("proxy_listen", &all.proxy, workers)?,
             admin: bind("admin_listen", &all.admin, 1)?,
             status: bind("status_listen", &all.status, 1)?,
@@ -351,6 +422,31 @@ impl Listeners {
             mep: bind("mep_listen", &all.mep, 1)?,
             mep_auth: bind("mep_auth_listen", &all.mep_auth, 1)?,
         })
+    }
+
+    /// The sockets, as another process finds them again.
+    fn handed_over(&self) -> Vec<(String, Vec<BorrowedFd<'_>>)> {
+        let groups = [
+            ("proxy_listen", &self.proxy),
+            ("stream_listen", &self.streams),
+            ("admin_listen", &self.admin),
+            ("status_listen", &self.status),
+            ("admin_gui_listen", &self.admin_gui),
+            ("mep_listen", &self.mep),
+            ("mep_auth_listen", &self.mep_auth),
+        ];
+        let mut all = Vec::new();
+        for (key, bound) in groups {
+            for (at, bound) in bound.iter().enumerate() {
+                let sockets = bound.sockets.iter().map(|one| one.as_fd()).collect();
+                all.push((socket_name(key, at), sockets));
+            }
+        }
+        for (at, bound) in self.datagrams.iter().enumerate() {
+            let sockets = bound.sockets.iter().map(|one| one.as_fd()).collect();
+            all.push((socket_name(DATAGRAMS, at), sockets));
+        }
+        all
     }
 
     fn named(&self) -> Vec<(&'static str, &Listen)> {
@@ -383,6 +479,27 @@ impl Listeners {
     fn proxy_port(&self, tls: bool) -> Option<u16> {
         self.proxy.iter().find(|bound| bound.listen.ssl == tls).map(|bound| bound.addr().port())
     }
+}
+
+/// What the sockets of a listener are called when they change hands.
+fn socket_name(key: &str, at: usize) -> String {
+    format!("{key} {at}")
+}
+
+const DATAGRAMS: &str = "stream_listen udp";
+
+/// Gives every worker a socket. There are as many as workers, unless they come from a process that
+/// had another number.
+fn spread<S>(
+    workers: &mut [Vec<Served>],
+    sockets: &[S],
+    serve: impl Fn(&S) -> std::io::Result<Served>,
+) -> std::io::Result<()> {
+    let count = workers.len();
+    for at in 0..count.max(sockets.len()) {
+        workers[at % count].push(serve(&sockets[at % sockets.len()])?);
+    }
+    Ok(())
 }
 
 /// One socket and what answers on it.
@@ -452,7 +569,13 @@ fn pingora(proxy: Proxy, settings: &Settings, trusted: &Trusted) -> Arc<HttpProx
     let mut app = HttpProxy::new(proxy, Arc::new(conf));
     let mut server_options = HttpServerOptions::default();
     server_options.keepalive_request_limit = Some(settings.proxying.keepalive.requests);
+    server_options.h2_idle_timeout = Some(settings.proxying.keepalive.timeout);
     app.server_options = Some(server_options);
+    // nginx's http2_max_concurrent_streams; the rest of what bounds a client's abuse (headers, resets,
+    // CONTINUATION frames) is pingora's and h2's own default.
+    let mut h2 = pingora_core::protocols::http::v2::server::default_h2_options();
+    h2.max_concurrent_streams(128);
+    app.h2_options = Some(h2);
     app.handle_init_modules();
     Arc::new(app)
 }

@@ -1,7 +1,5 @@
 //! The log entry: one JSON object an exchange, in the shape Kong's loggers send
 //! (kong/pdk/log.lua, serialize).
-//!
-//! Less than Kong's: `tries` carry no `balancer_latency`, since picking a target is not timed here.
 
 mod session;
 
@@ -137,6 +135,8 @@ fn tries(tries: &[super::Try]) -> Vec<Value> {
             "port": one.address.port(),
             "balancer_start": one.start_ms,
             "balancer_start_ns": one.start_ms.saturating_mul(1_000_000),
+            "balancer_latency": one.balancer_ns / 1_000_000,
+            "balancer_latency_ns": one.balancer_ns,
         });
         if let Some(code) = one.failed {
             shown["state"] = "failed".into();

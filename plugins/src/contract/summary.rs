@@ -64,6 +64,8 @@ pub struct Try {
     pub address: SocketAddr,
     /// When it began, Unix milliseconds.
     pub start_ms: u64,
+    /// How long it took to choose the address, nanoseconds.
+    pub balancer_ns: u64,
     /// How it failed: status code the failure stands for (502, 504).
     pub failed: Option<u16>,
     /// Status the upstream gave.

@@ -1,12 +1,22 @@
 //! HTTP odds and ends: the client that log plugins send with, what they do with answers, statuses of
 //! configurations.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use reqwest::Url;
+use reqwest::dns::Resolve;
 use reqwest::redirect::Policy;
+
+/// Who knows names in this process; the system, until somebody is named.
+static NAMES: OnceLock<Arc<dyn Resolve>> = OnceLock::new();
+
+/// Has clients made from now on resolve names as the data plane does. The first call counts.
+pub fn resolve_names_by(names: Arc<dyn Resolve>) {
+    let _ = NAMES.set(names);
+}
 
 /// A client that keeps idle connections this long.
 ///
@@ -17,7 +27,12 @@ use reqwest::redirect::Policy;
 ///
 /// When the TLS library cannot be set up.
 pub(crate) fn client(keep_alive: Duration) -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    let builder = match NAMES.get() {
+        Some(names) => builder.dns_resolver(Arc::clone(names)),
+        None => builder,
+    };
+    builder
         .tls_danger_accept_invalid_certs(true)
         .redirect(Policy::none())
         .no_proxy()

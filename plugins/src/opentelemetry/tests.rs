@@ -84,8 +84,20 @@ async fn spans_go_to_the_collector() {
     let entry = exchange.summary(200).entry()["trace_id"].clone();
     assert_eq!(entry, json!({"w3c": "4bf92f3577b34da6a3ce929d0e0e4736"}));
     let address = "127.0.0.1:7".parse().unwrap();
-    exchange.tries.push(Try { address, start_ms: began + 3, failed: Some(504), status: None });
-    exchange.tries.push(Try { address, start_ms: began + 4, failed: None, status: None });
+    exchange.tries.push(Try {
+        address,
+        start_ms: began + 3,
+        balancer_ns: 0,
+        failed: Some(504),
+        status: None,
+    });
+    exchange.tries.push(Try {
+        address,
+        start_ms: began + 4,
+        balancer_ns: 0,
+        failed: None,
+        status: None,
+    });
     let head = ResponseHeader::build(200, None).unwrap();
     let (head, _) = exchange.respond(&plugin, head, &[]);
     assert_eq!(head.headers["x-trace"], "4bf92f3577b34da6a3ce929d0e0e4736");

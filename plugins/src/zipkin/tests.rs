@@ -72,7 +72,7 @@ async fn spans_tell_what_took_how_long() {
     for (at, (address, failed)) in tries.into_iter().enumerate() {
         let address: SocketAddr = address.parse().unwrap();
         let start_ms = began + 3 + at as u64;
-        exchange.tries.push(Try { address, start_ms, failed, status: None });
+        exchange.tries.push(Try { address, start_ms, balancer_ns: 0, failed, status: None });
     }
     rig.clock.advance_ms(5);
     let head = ResponseHeader::build(200, None).unwrap();

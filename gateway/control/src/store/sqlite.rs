@@ -35,6 +35,9 @@ const MIGRATIONS: &[&str] =
 /// Rows a statement; four parameters a row stay far below SQLite's limit of 32,766.
 const ROWS_PER_STATEMENT: usize = 500;
 
+/// Between looks for what another process wrote.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// How long to wait for another process that is writing.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -188,6 +191,18 @@ impl Store for Sqlite {
             put(&mut transaction, next, rows).await.map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
+    }
+
+    /// Looks from time to time: the file may be shared for a while, when one process takes over from
+    /// another or a command imports configuration.
+    async fn moved(&self, known: Revision) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Ok(mut connection) = self.pool.acquire().await else { continue };
+            if current(&mut connection).await.is_ok_and(|found| found != known) {
+                return;
+            }
+        }
     }
 }
 

@@ -25,10 +25,11 @@ use plugins::contract::{PluginType, Tools};
 use tokio::runtime::Handle;
 
 use crate::chain::{Chain, Instance};
+use crate::resolve::Resolver;
 use crate::router::{CompiledRoute, Flavour, Router};
 use crate::stream::StreamRouter;
 use crate::tls::Keyring;
-use crate::upstream::{CompiledUpstream, Resolver};
+use crate::upstream::CompiledUpstream;
 use compile::Compiler;
 use streams::Streams;
 
@@ -132,20 +133,21 @@ pub struct ProxyPlane {
     current: Current,
     flavour: Flavour,
     /// For the names of targets.
-    resolver: Arc<Resolver>,
+    resolver: Resolver,
     /// Whether published upstreams resolve and probe their targets.
     looks_after_targets: bool,
 }
 
 impl ProxyPlane {
-    /// A plane that compiles instances of `types` with `tools`, and publishes to `current`.
+    /// A plane that compiles instances of `types` with `tools`, and publishes to `current`. Names of
+    /// targets are the resolver's to know.
     pub fn new(
         types: &'static [PluginType],
         tools: Arc<Tools>,
         current: Current,
         flavour: Flavour,
+        resolver: Resolver,
     ) -> Self {
-        let resolver = Arc::new(Resolver::new(tools.clock.clone()));
         Self { types, tools, current, flavour, resolver, looks_after_targets: true }
     }
 

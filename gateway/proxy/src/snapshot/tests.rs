@@ -14,6 +14,7 @@ use serde_json::json;
 use super::test_kit::{PLUGINS, World, delete, id, insert, patch, plugin, tools};
 use super::{Current, Flavour, ProxyPlane, Snapshot, Work};
 use crate::chain::Chain;
+use crate::resolve::{NameOptions, Resolver};
 use crate::router::Wanted;
 
 /// A world and the plane that follows it.
@@ -45,7 +46,10 @@ impl Plane {
         let world = World::new();
         let flavour = Flavour::default();
         let first = Snapshot::empty(Arc::clone(world.catalog.registry()), flavour);
-        let plane = ProxyPlane::new(PLUGINS, tools(), Current::new(first), flavour);
+        let tools = tools();
+        let (clock, runtime) = (tools.clock.clone(), tools.runtime.clone());
+        let resolver = Resolver::new(NameOptions::default(), clock, runtime);
+        let plane = ProxyPlane::new(PLUGINS, tools, Current::new(first), flavour, resolver);
         Self { world, plane }
     }
 

@@ -12,8 +12,8 @@ use super::session::{Reached, StreamSession};
 use crate::access_log::AccessLog;
 use crate::client::ConnectionFacts;
 use crate::options::Options;
+use crate::resolve::Resolver;
 use crate::snapshot::Current;
-use crate::upstream::Resolver;
 
 /// Serves streams by whatever the current snapshot holds.
 pub struct StreamProxy {
@@ -31,8 +31,8 @@ impl StreamProxy {
         options: Options,
         access_log: Option<AccessLog>,
         clock: Clock,
+        resolver: Resolver,
     ) -> Arc<Self> {
-        let resolver = Resolver::new(clock.clone());
         Arc::new(Self { current, options, resolver, access_log, clock })
     }
 

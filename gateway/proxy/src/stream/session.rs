@@ -23,6 +23,7 @@ use super::StreamProxy;
 use super::pump::{Counts, End, pump};
 use super::route::{Carrier, StreamRoute};
 use crate::exchange::facts;
+use crate::resolve::Endpoint;
 use crate::snapshot::Snapshot;
 use crate::tls::UpstreamTls;
 use crate::upstream::Balance;
@@ -165,6 +166,8 @@ impl StreamSession {
 
     /// The address of the next try, `None` when there is none left.
     pub(super) async fn next_address(&mut self, service: &Item<Service>) -> Option<SocketAddr> {
+        let choosing = std::time::Instant::now();
+        let start_ms = self.proxy.clock.unix_ms();
         let attempt = self.tries.len();
         if attempt > usize::from(service.retries.unwrap_or(5)) {
             return None;
@@ -177,16 +180,23 @@ impl StreamSession {
         }
         let address = match &mut self.balance {
             Some(balance) => balance.next()?,
-            None => match self.proxy.resolver.address(&service.host, service.port, attempt).await {
-                Ok(address) => address,
-                Err(error) => {
-                    tracing::warn!(service.host = service.host, "a name does not resolve: {error}");
-                    return None;
+            None => {
+                let tried = |one: &Endpoint| {
+                    let socket = one.socket(service.port);
+                    self.tries.iter().any(|past| past.address == socket)
+                };
+                match self.proxy.resolver.endpoint(&service.host, tried).await {
+                    Ok(endpoint) => endpoint.socket(service.port),
+                    Err(error) => {
+                        let host = &*service.host;
+                        tracing::warn!(service.host = host, "a name does not resolve: {error}");
+                        return None;
+                    }
                 }
-            },
+            }
         };
-        let start_ms = self.proxy.clock.unix_ms();
-        self.tries.push(Try { address, start_ms, failed: None, status: None });
+        let balancer_ns = u64::try_from(choosing.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.tries.push(Try { address, start_ms, balancer_ns, failed: None, status: None });
         Some(address)
     }
 

@@ -8,7 +8,8 @@ use http::HeaderValue;
 use pingora_core::Error;
 use pingora_http::RequestHeader;
 
-use super::compiled::{CompiledTarget, CompiledUpstream};
+use super::called::Called;
+use super::compiled::CompiledUpstream;
 use super::health::{Limits, Outcome};
 use super::live::{Address, InUse};
 use super::probe::outcome_of;
@@ -76,10 +77,10 @@ impl Balance {
         &self.upstream.entity
     }
 
-    /// The target of the current try.
-    pub(crate) fn target(&self) -> Option<&CompiledTarget> {
+    /// What the target of the current try is called.
+    pub(crate) fn target(&self) -> Option<&Called> {
         let at = *self.tried.last()?;
-        self.upstream.targets.get(self.ring.members[at].target)
+        Some(self.upstream.called(&self.ring.members[at]))
     }
 
     /// The current try was answered.

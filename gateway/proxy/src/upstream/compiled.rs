@@ -11,15 +11,15 @@ use arc_swap::ArcSwapOption;
 use gateway_model::entities::{Target, Upstream};
 use gateway_model::ports::{AddressState, Health, MarkError, TargetState};
 use gateway_model::{Catalog, Id, Item};
-use http::HeaderValue;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::Resolver;
+use super::called::Called;
 use super::health::Limits;
 use super::live::Live;
 use super::probe;
 use super::ring::{Member, Ring};
+use crate::resolve::{Endpoint, Resolver};
 
 /// An upstream and its targets.
 pub(crate) struct CompiledUpstream {
@@ -31,7 +31,7 @@ pub(crate) struct CompiledUpstream {
     pub(crate) active: Limits,
     pub(crate) live: Arc<Live>,
     ring: ArcSwapOption<Ring>,
-    resolver: Arc<Resolver>,
+    resolver: Resolver,
     background: Mutex<Option<AbortHandle>>,
 }
 
@@ -41,10 +41,7 @@ pub(crate) struct CompiledTarget {
     /// A name, or an address without brackets.
     host: Box<str>,
     port: u16,
-    /// What the target is called in TLS and, without a port, in the Host header.
-    pub(crate) name: Box<str>,
-    bare_host: Option<HeaderValue>,
-    host_and_port: Option<HeaderValue>,
+    called: Called,
 }
 
 impl CompiledUpstream {
@@ -54,7 +51,7 @@ impl CompiledUpstream {
         catalog: &Catalog,
         id: Id,
         previous: Option<&Arc<Self>>,
-        resolver: &Arc<Resolver>,
+        resolver: &Resolver,
     ) -> Option<Arc<Self>> {
         let entity = catalog.get::<Upstream>(id)?;
         let mut targets: Vec<Item<Target>> = catalog.children::<Target>("upstream", id).collect();
@@ -75,7 +72,7 @@ impl CompiledUpstream {
             active: Limits::active(&entity.healthchecks.active),
             live,
             ring: ArcSwapOption::empty(),
-            resolver: Arc::clone(resolver),
+            resolver: resolver.clone(),
             background: Mutex::default(),
             entity,
         }))
@@ -92,18 +89,14 @@ impl CompiledUpstream {
     /// Resolves the names of targets; also tells how long that holds, `None` for good.
     async fn resolve(&self) -> (Arc<Ring>, Option<Duration>) {
         let found = futures::future::join_all(
-            self.targets.iter().map(|target| self.resolver.addresses(&target.host)),
+            self.targets.iter().map(|target| self.resolver.all(&target.host)),
         )
         .await;
-        let holds = found.iter().filter_map(|found| match found {
-            Ok(found) => found.holds(self.resolver.clock()),
-            Err(_) => Some(RETRY_NAME),
-        });
-        let holds = holds.min().map(|holds| holds.max(RETRY_NAME));
+        let holds = found.iter().filter_map(|(_, holds)| *holds).min();
         let mut members = Vec::new();
-        for (at, (target, found)) in self.targets.iter().zip(found).enumerate() {
-            let mut ips = match found {
-                Ok(found) => found.ips(),
+        for (at, (target, (found, _))) in self.targets.iter().zip(found).enumerate() {
+            let endpoints = match found {
+                Ok(endpoints) => endpoints,
                 Err(error) => {
                     tracing::warn!(
                         upstream.name = self.entity.name,
@@ -113,11 +106,14 @@ impl CompiledUpstream {
                     continue;
                 }
             };
-            ips.sort_unstable();
-            members.extend(ips.into_iter().map(|ip| Member {
-                address: self.live.address(&target.entity.target, (ip, target.port).into()),
-                weight: target.weight(),
-                target: at,
+            members.extend(endpoints.into_iter().map(|endpoint| {
+                let socket = endpoint.socket(target.port);
+                Member {
+                    address: self.live.address(&target.entity.target, socket),
+                    weight: target.weight(&endpoint),
+                    target: at,
+                    called: self.called_by_record(target, endpoint),
+                }
             }));
         }
         let ring = match self.ring.load_full() {
@@ -135,6 +131,23 @@ impl CompiledUpstream {
             }
         };
         (ring, holds)
+    }
+
+    /// What a member is called where the target alone does not tell: an SRV record knows the port,
+    /// and with `use_srv_name` the name.
+    fn called_by_record(&self, target: &CompiledTarget, at: Endpoint) -> Option<Arc<Called>> {
+        let record = at.service?;
+        let own = match &self.entity.host_header {
+            Some(header) => header,
+            None if self.entity.use_srv_name == Some(true) => &*record.name,
+            None => target.entity.host_and_port().0,
+        };
+        Some(Arc::new(Called::new(own, record.port)))
+    }
+
+    /// What a member is called.
+    pub(super) fn called<'a>(&'a self, member: &'a Member) -> &'a Called {
+        member.called.as_deref().unwrap_or(&self.targets[member.target].called)
     }
 
     /// Begins what goes on beside traffic: resolving, and probing. Called when published.
@@ -227,28 +240,20 @@ impl CompiledTarget {
     fn new(entity: Item<Target>, host_header: Option<&str>) -> Self {
         let (host, port) = entity.host_and_port();
         let bare: Box<str> = host.trim_start_matches('[').trim_end_matches(']').into();
-        let shown = host_header.unwrap_or(host);
-        let name = shown.trim_start_matches('[').trim_end_matches(']').into();
-        let bare_host = HeaderValue::try_from(shown).ok();
-        let host_and_port = HeaderValue::try_from(format!("{shown}:{port}")).ok();
-        Self { host: bare, port, name, bare_host, host_and_port, entity }
+        let called = Called::new(host_header.unwrap_or(host), port);
+        Self { host: bare, port, called, entity }
     }
 
-    fn weight(&self) -> u32 {
-        self.entity.weight.map_or(100, u32::from)
-    }
-
-    /// The Host header it gets: `host_header` or its name, and its port unless that is the
-    /// protocol's own.
-    pub(crate) const fn host_header(&self, tls: bool) -> Option<&HeaderValue> {
-        let default = if tls { 443 } else { 80 };
-        if self.port == default { self.bare_host.as_ref() } else { self.host_and_port.as_ref() }
+    /// The share of one of its endpoints: what its record says, or its own. One of weight 0 is out
+    /// of use in any case.
+    fn weight(&self, endpoint: &Endpoint) -> u32 {
+        let own = self.entity.weight.map_or(100, u32::from);
+        match &endpoint.service {
+            Some(record) if own > 0 => u32::from(record.weight.max(1)),
+            _ => own,
+        }
     }
 }
-
-/// How soon a name that did not resolve is tried again (`dns_error_ttl`), and the least time
-/// between two lookups.
-const RETRY_NAME: Duration = Duration::from_secs(1);
 
 /// Everything that goes on beside traffic, until the upstream is gone.
 async fn background(upstream: Weak<CompiledUpstream>) {

@@ -18,8 +18,11 @@ pub(crate) enum Outcome {
     TcpFailure,
     /// Connecting, writing or reading took too long.
     Timeout,
-    /// The connection was accepted, and that is all that was asked.
+    /// The connection was accepted, and that is all that was asked; or the target says that it
+    /// serves.
     Connected,
+    /// The target says that it does not serve.
+    NotServing,
 }
 
 /// When outcomes turn an address. A limit of 0 never does.
@@ -70,6 +73,7 @@ impl Limits {
     fn judge(&self, outcome: Outcome) -> Option<(Count, u8)> {
         match outcome {
             Outcome::Connected => Some((Count::Success, self.successes)),
+            Outcome::NotServing => Some((Count::HttpFailure, self.http_failures)),
             Outcome::TcpFailure => Some((Count::TcpFailure, self.tcp_failures)),
             Outcome::Timeout => Some((Count::Timeout, self.timeouts)),
             Outcome::Status(_) if !self.judges_status => None,

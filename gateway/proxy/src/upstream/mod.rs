@@ -2,25 +2,27 @@
 //!
 //! A host that names an upstream entity has targets (`compiled.rs`), of which each try is given one
 //! (`balance.rs`) by the upstream's algorithm (`ring.rs`, `stick.rs`). What traffic and probes
-//! (`probe.rs`) tell of their addresses outlives publishes (`live.rs`, `health.rs`). Any other host
-//! is resolved (`resolve.rs`).
+//! (`probe.rs`) tell of their addresses outlives publishes (`live.rs`, `health.rs`). Names of
+//! targets, and any other host, are resolved (`../resolve/`).
 //!
-//! Absent: SRV records, and client certificates shown to targets.
+//! Absent: client certificates shown to targets.
 
 mod balance;
+mod called;
 mod compiled;
 mod health;
 mod live;
 mod peer;
 mod probe;
+mod probe_grpc;
 mod report;
-mod resolve;
 mod ring;
 mod stick;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use balance::Balance;
+pub(crate) use called::Called;
 pub(crate) use compiled::CompiledUpstream;
 pub(crate) use peer::{peer, takes_tls};
-pub use resolve::Resolver;
+pub(crate) use ring::turns;

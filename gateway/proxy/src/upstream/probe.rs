@@ -1,8 +1,6 @@
 //! Probes: requests of our own that find targets dead and alive.
 //!
-//! They go out by the same connector, with the same TLS, as the exchanges of clients. A gRPC probe
-//! tells only whether the target accepts a connection (and, for grpcs, a handshake): the health
-//! service is not asked.
+//! They go out by the same connector, with the same TLS, as the exchanges of clients.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -15,9 +13,11 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 
-use super::compiled::{CompiledTarget, CompiledUpstream};
+use super::called::Called;
+use super::compiled::CompiledUpstream;
 use super::health::Outcome;
 use super::live::Address;
+use super::probe_grpc;
 
 /// Probes the addresses of an upstream until it is gone; ends at once when none is asked for.
 pub(super) fn run(
@@ -60,7 +60,7 @@ async fn round(upstream: &Arc<CompiledUpstream>, of_healthy: bool) {
     let most = check.concurrency.unwrap_or(10) as usize;
     futures::stream::iter(chosen)
         .for_each_concurrent(most, |member| async move {
-            let target = &upstream.targets[member.target];
+            let target = upstream.called(member);
             let outcome = probe(check, target, &member.address).await;
             upstream.note(&member.address, outcome, &upstream.active, "probes");
         })
@@ -68,7 +68,7 @@ async fn round(upstream: &Arc<CompiledUpstream>, of_healthy: bool) {
 }
 
 /// One probe.
-async fn probe(check: &ActiveCheck, target: &CompiledTarget, address: &Address) -> Outcome {
+async fn probe(check: &ActiveCheck, target: &Called, address: &Address) -> Outcome {
     let limit = Duration::try_from_secs_f64(check.timeout.unwrap_or(1.0)).unwrap_or_default();
     let asked = async {
         let kind = check.r#type.unwrap_or_default();
@@ -81,7 +81,8 @@ async fn probe(check: &ActiveCheck, target: &CompiledTarget, address: &Address) 
             CheckType::Http | CheckType::Https => {
                 ask(check, target, &peer, tls).await.map(Outcome::Status)
             }
-            CheckType::Tcp | CheckType::Grpc | CheckType::Grpcs => {
+            CheckType::Grpc | CheckType::Grpcs => probe_grpc::check(check, target, peer, tls).await,
+            CheckType::Tcp => {
                 TransportConnector::new(None).new_stream(&peer).await.map(|_| Outcome::Connected)
             }
         }
@@ -94,12 +95,7 @@ async fn probe(check: &ActiveCheck, target: &CompiledTarget, address: &Address) 
 }
 
 /// Asks over a connection of its own and gives the status.
-async fn ask(
-    check: &ActiveCheck,
-    target: &CompiledTarget,
-    peer: &HttpPeer,
-    tls: bool,
-) -> Result<u16> {
+async fn ask(check: &ActiveCheck, target: &Called, peer: &HttpPeer, tls: bool) -> Result<u16> {
     let path = check.http_path.as_deref().unwrap_or("/");
     let mut head = RequestHeader::build("GET", path.as_bytes(), None)?;
     if let Some(host) = target.host_header(tls) {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use gateway_model::entities::Algorithm;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::called::Called;
 use super::live::Address;
 
 /// One address of a target, with its share.
@@ -16,6 +17,8 @@ pub(crate) struct Member {
     pub(crate) weight: u32,
     /// Position of its target in the upstream.
     pub(crate) target: usize,
+    /// What it is called, where an SRV record says so and not the target.
+    pub(crate) called: Option<Arc<Called>>,
 }
 
 /// The addresses of an upstream, spread by its algorithm.
@@ -61,9 +64,9 @@ impl Ring {
         threshold: f64,
     ) -> Self {
         let spread = match algorithm {
-            Algorithm::RoundRobin => Spread::Turns(turns(&members)),
+            Algorithm::RoundRobin => Spread::Turns(turns(weights(&members))),
             Algorithm::ConsistentHashing => {
-                Spread::Hash { points: points(&members, slots), turns: turns(&members) }
+                Spread::Hash { points: points(&members, slots), turns: turns(weights(&members)) }
             }
             Algorithm::LeastConnections => Spread::Connections,
             Algorithm::Latency => Spread::Latency,
@@ -74,7 +77,10 @@ impl Ring {
     /// Whether these are its members.
     pub(crate) fn has(&self, members: &[Member]) -> bool {
         let same = |(a, b): (&Member, &Member)| {
-            Arc::ptr_eq(&a.address, &b.address) && a.weight == b.weight && a.target == b.target
+            Arc::ptr_eq(&a.address, &b.address)
+                && a.weight == b.weight
+                && a.target == b.target
+                && a.called == b.called
         };
         self.members.len() == members.len() && self.members.iter().zip(members).all(same)
     }
@@ -169,21 +175,25 @@ const GOLDEN: f64 = 0.618_033_988_749_895;
 
 /// An order in which every member comes as often as its weight says, evenly spaced: turn n of a
 /// member of weight w is at (n + p) / w of the round, where p is the member's own.
-fn turns(members: &[Member]) -> Box<[u32]> {
-    let divisor = members.iter().fold(0, |divisor, member| gcd(divisor, member.weight)).max(1);
-    let total: u64 = members.iter().map(|member| u64::from(member.weight / divisor)).sum();
-    let share = |member: &Member| {
-        let weight = u64::from(member.weight / divisor);
+pub(crate) fn turns(weights: impl Iterator<Item = u32> + Clone) -> Box<[u32]> {
+    let divisor = weights.clone().fold(0, gcd).max(1);
+    let total: u64 = weights.clone().map(|weight| u64::from(weight / divisor)).sum();
+    let share = |weight: u32| {
+        let weight = u64::from(weight / divisor);
         if total <= MOST_TURNS { weight } else { (weight * MOST_TURNS / total).max(weight.min(1)) }
     };
     let mut places: Vec<(f64, u32)> = Vec::new();
-    for (at, member) in (0u32..).zip(members) {
-        let share = share(member);
+    for (at, weight) in (0u32..).zip(weights) {
+        let share = share(weight);
         let phase = (f64::from(at) * GOLDEN).fract();
         places.extend((0..share).map(|n| ((n as f64 + phase) / share as f64, at)));
     }
     places.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     places.into_iter().map(|(_, at)| at).collect()
+}
+
+fn weights(members: &[Member]) -> impl Iterator<Item = u32> + Clone {
+    members.iter().map(|member| member.weight)
 }
 
 const fn gcd(a: u32, b: u32) -> u32 {

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use super::health::Outcome;
 use super::live::{InUse, Live};
 use super::ring::{Choice, Member, Ring, hash};
+use crate::resolve::{NameOptions, Resolver};
 use crate::router::Flavour;
 use crate::snapshot::test_kit::{World, delete, id, insert, patch};
 use crate::snapshot::{Current, ProxyPlane, Snapshot};
@@ -28,7 +29,8 @@ use crate::snapshot::{Current, ProxyPlane, Snapshot};
 fn ring(live: &Live, weights: &[u32], algorithm: Algorithm, threshold: f64) -> Ring {
     let member = |(target, weight): (usize, &u32)| {
         let socket = socket(target);
-        Member { address: live.address(&socket.to_string(), socket), weight: *weight, target }
+        let address = live.address(&socket.to_string(), socket);
+        Member { address, weight: *weight, target, called: None }
     };
     let members = weights.iter().enumerate().map(member).collect();
     Ring::new(members, algorithm, 1000, true, threshold)
@@ -206,11 +208,13 @@ impl Plane {
         let world = World::new();
         let runtime = tokio::runtime::Handle::current();
         let metrics = prometheus::Registry::new();
+        let resolver = Resolver::new(NameOptions::default(), Clock::fixed(0), runtime.clone());
         let tools = Arc::new(Tools::new(Clock::fixed(0), runtime, reqwest::Client::new(), metrics));
         let flavour = Flavour::default();
         let first = Snapshot::empty(Arc::clone(world.catalog.registry()), flavour);
         let current = Current::new(first);
-        Self { world, plane: ProxyPlane::new(&[], tools, current.clone(), flavour), current }
+        let plane = ProxyPlane::new(&[], tools, current.clone(), flavour, resolver);
+        Self { world, plane, current }
     }
 
     fn write(&mut self, changes: &[gateway_model::Change]) {

@@ -47,8 +47,10 @@ enum Command {
         #[arg(short, long, value_name = "SECONDS", default_value_t = 0)]
         wait: u64,
     },
-    /// Read certificate files and the declarative file again.
+    /// Read certificate files, the hosts file and the declarative file again.
     Reload,
+    /// Put a new binary in the place of a running gateway without refusing a connection.
+    Upgrade,
     /// Stop a running gateway and start it again.
     Restart(Launch),
     /// Make the prefix folder and what a first start needs in it.
@@ -301,6 +303,7 @@ impl Command {
                 daemon::quit(place, Duration::from_secs(wait), Duration::from_secs(timeout))?;
             }
             Self::Reload => daemon::reload(place)?,
+            Self::Upgrade => daemon::upgrade(place)?,
             Self::Restart(launch) => {
                 launch.migrate(place)?;
                 daemon::restart(place)?;

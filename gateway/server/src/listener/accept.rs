@@ -10,23 +10,26 @@ use bytes::Bytes;
 use gateway_model::Clock;
 use gateway_model::ports::Caller;
 use gateway_proxy::tls::ClientAuth;
-use gateway_proxy::{ConnectionFacts, Proxy, Trust};
+use gateway_proxy::{AccessLog, ConnectionFacts, Line, Proxy, Trust};
+use http::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use pingora_core::apps::ServerApp;
+use pingora_core::apps::{HttpServerApp as _, ServerApp};
+use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::HttpProxy;
 use plugins::contract::TlsFacts;
 use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::connection::{Connection, Transport};
+use super::guard::{Guard, Limits};
 use super::preamble;
 use crate::settings::tls::suite_name;
 
@@ -34,9 +37,44 @@ use crate::settings::tls::suite_name;
 #[derive(Clone)]
 pub(crate) enum Application {
     /// The data plane.
-    Proxy(Arc<HttpProxy<Proxy>>),
-    /// An axum router. Every request carries a [`Caller`] extension with the peer's address.
-    Router(Router),
+    Proxy(Proxied),
+    /// An axum router, and where its requests are noted. Every request carries a [`Caller`]
+    /// extension with the client's address.
+    Router(Router, Option<AccessLog>),
+}
+
+/// The data plane, and what its clients may take.
+#[derive(Clone)]
+pub(crate) struct Proxied {
+    pub(crate) app: Arc<HttpProxy<Proxy>>,
+    pub(crate) limits: Arc<Limits>,
+    /// Requests on one connection.
+    pub(crate) requests: u32,
+    /// Connections that still may be accepted.
+    pub(crate) room: Arc<Semaphore>,
+}
+
+impl Proxied {
+    /// Serves one connection, request after request (pingora's `ServerApp::process_new`; here
+    /// because the guard must know when the next head is awaited).
+    async fn serve(&self, connection: Connection, peer: SocketAddr, stop: &watch::Receiver<bool>) {
+        if connection.is_http2() {
+            self.app.process_new(Box::new(connection), stop).await;
+            return;
+        }
+        let (guard, expects) = Guard::new(Arc::clone(&self.limits), peer);
+        let mut session = ServerSession::new_http1(Box::new(connection.guarded(guard)));
+        session.set_keepalive((!*stop.borrow()).then_some(self.limits.head.as_secs()));
+        session.set_keepalive_reuses_remaining(Some(self.requests));
+        while let Some(reused) = self.app.process_new_http(session, stop).await {
+            let (stream, settings) = reused.consume();
+            expects.store(true, Ordering::Relaxed);
+            session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+        }
+    }
 }
 
 /// Connections of this process, for `/status`, metrics and shutdown.
@@ -134,12 +172,22 @@ impl Accept {
     pub(crate) async fn run(self, listener: TcpListener) {
         let mut shutdown = self.shutdown.clone();
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            // Beyond the limit clients wait in the socket's backlog.
+            let accepted = async {
+                let room = match &self.application {
+                    Application::Proxy(proxied) => {
+                        Arc::clone(&proxied.room).acquire_owned().await.ok()
+                    }
+                    Application::Router(..) => None,
+                };
+                (room, listener.accept().await)
+            };
+            let (room, accepted) = tokio::select! {
+                accepted = accepted => accepted,
                 () = stopped(&mut shutdown) => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.take(stream, peer),
+                Ok((stream, peer)) => self.take(stream, peer, room),
                 Err(error) => {
                     // Out of descriptors, or a client that left: neither may end the loop.
                     tracing::warn!("accepting a connection failed: {error}");
@@ -149,8 +197,12 @@ impl Accept {
         }
     }
 
-    fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        self.connections.serve(self.clone().serve(stream, peer));
+    fn take(&self, stream: TcpStream, peer: SocketAddr, room: Option<OwnedSemaphorePermit>) {
+        let serving = self.clone().serve(stream, peer);
+        self.connections.serve(async move {
+            serving.await;
+            drop(room);
+        });
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
@@ -166,11 +218,12 @@ impl Accept {
         };
         let Some(Some((connection, client))) = opened else { return };
         match &self.application {
-            Application::Proxy(proxy) => {
-                proxy.process_new(Box::new(connection), &self.shutdown).await;
+            Application::Proxy(proxied) => {
+                proxied.serve(connection, peer, &self.shutdown).await;
             }
-            Application::Router(router) => {
-                self.serve_router(router.clone(), connection.into_transport(), client).await;
+            Application::Router(router, log) => {
+                let (router, log) = (router.clone(), log.clone());
+                self.serve_router(router, log, connection.into_transport(), client).await;
             }
         }
     }
@@ -222,10 +275,26 @@ impl Accept {
         Some((connection, client))
     }
 
-    async fn serve_router(&self, router: Router, transport: Transport, client: IpAddr) {
+    async fn serve_router(
+        &self,
+        router: Router,
+        log: Option<AccessLog>,
+        transport: Transport,
+        client: IpAddr,
+    ) {
+        let clock = self.clock.clone();
         let service = hyper::service::service_fn(move |mut request: http::Request<_>| {
             request.extensions_mut().insert(Caller { subject: None, client, by_gateway: false });
-            router.clone().oneshot(request.map(axum::body::Body::new))
+            let (router, log) = (router.clone(), log.clone());
+            let began_ms = clock.unix_ms();
+            async move {
+                let noted = log.map(|log| (log, Noted::of(&request, client, began_ms)));
+                let answer = router.oneshot(request.map(axum::body::Body::new)).await;
+                if let (Some((log, noted)), Ok(answer)) = (noted, &answer) {
+                    noted.write(&log, answer);
+                }
+                answer
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
@@ -260,6 +329,42 @@ pub(super) fn agreed(session: &ServerConnection, sni: Option<String>) -> TlsFact
             .unwrap_or_default(),
         sni,
         ..TlsFacts::default()
+    }
+}
+
+/// What an access log tells of a request, taken down before it is answered.
+struct Noted {
+    client: IpAddr,
+    at_ms: u64,
+    request: String,
+    headers: HeaderMap,
+}
+
+impl Noted {
+    fn of<B>(request: &http::Request<B>, client: IpAddr, at_ms: u64) -> Self {
+        let told = [http::header::REFERER, http::header::USER_AGENT];
+        let told = told.map(|name| Some((name.clone(), request.headers().get(name)?.clone())));
+        // As in an HTTP/1 request line.
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let version = gateway_proxy::version(request.version());
+        Self {
+            client,
+            at_ms,
+            request: format!("{} {} {version}", request.method(), target.replace('"', "%22")),
+            headers: told.into_iter().flatten().collect(),
+        }
+    }
+
+    fn write(&self, log: &AccessLog, answer: &http::Response<axum::body::Body>) {
+        log.request(&Line {
+            client: self.client,
+            at_ms: self.at_ms,
+            request: format_args!("{}", self.request),
+            status: answer.status().as_u16(),
+            size: http_body::Body::size_hint(answer.body()).exact().unwrap_or(0),
+            headers: Some(&self.headers),
+            id: None,
+        });
     }
 }
 

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::guard::Guard;
 use async_trait::async_trait;
 use gateway_proxy::ConnectionFacts;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -34,6 +35,8 @@ pub(crate) struct Connection {
     /// HTTP/1 and HTTP/2 sessions both see.
     facts: Arc<ProxyDigest>,
     id: UniqueIDType,
+    /// Watches over the heads of HTTP/1 requests.
+    guard: Option<Guard>,
 }
 
 impl Connection {
@@ -49,7 +52,18 @@ impl Connection {
         };
         let unused = Box::new(ResponseHeader::build(http::StatusCode::OK, Some(0))?);
         let facts = Arc::new(ProxyDigest::new(unused, Some(Box::new(facts))));
-        Ok(Self { transport, http2, facts, id })
+        Ok(Self { transport, http2, facts, id, guard: None })
+    }
+
+    /// Whether its client speaks HTTP/2.
+    pub(crate) const fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// Reads through a guard from now on.
+    pub(crate) fn guarded(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
     }
 
     /// The stream itself, for applications that are not pingora's.
@@ -121,11 +135,15 @@ impl AsyncWrite for Transport {
 
 impl AsyncRead for Connection {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.transport).poll_read(cx, buf)
+        let Self { transport, guard, .. } = self.get_mut();
+        match guard {
+            Some(guard) => guard.poll_read(Pin::new(transport), cx, buf),
+            None => Pin::new(transport).poll_read(cx, buf),
+        }
     }
 }
 

@@ -7,11 +7,13 @@
 
 mod accept;
 mod connection;
+mod guard;
 mod preamble;
 mod socket;
 mod stream;
 pub(crate) mod tls;
 
-pub(crate) use accept::{Accept, Application, Connections};
+pub(crate) use accept::{Accept, Application, Connections, Proxied};
+pub(crate) use guard::Limits;
 pub(crate) use socket::{Bound, Datagrams};
 pub(crate) use stream::AcceptStreams;

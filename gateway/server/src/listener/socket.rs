@@ -35,6 +35,13 @@ impl Bound {
         Ok(Self { listen, sockets })
     }
 
+    /// Takes over sockets that listen already, where they are those of this listener; one whose port
+    /// the system chose is the same wherever it is.
+    pub(crate) fn adopt(listen: &Listen, sockets: Vec<TcpListener>) -> Option<Self> {
+        let addr = sockets.first()?.local_addr().ok()?;
+        is_at(listen, addr).then(|| Self { listen: Listen { addr, ..listen.clone() }, sockets })
+    }
+
     /// Where it listens.
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.listen.addr
@@ -68,6 +75,17 @@ impl Datagrams {
         }
         Ok(Self { listen, sockets })
     }
+
+    /// As [`Bound::adopt`].
+    pub(crate) fn adopt(listen: &Listen, sockets: Vec<UdpSocket>) -> Option<Self> {
+        let addr = sockets.first()?.local_addr().ok()?;
+        is_at(listen, addr).then(|| Self { listen: Listen { addr, ..listen.clone() }, sockets })
+    }
+}
+
+/// Whether a socket at `addr` is one of this listener.
+fn is_at(listen: &Listen, addr: SocketAddr) -> bool {
+    addr.ip() == listen.addr.ip() && (listen.addr.port() == 0 || addr.port() == listen.addr.port())
 }
 
 fn datagrams(listen: &Listen, shared: bool) -> std::io::Result<UdpSocket> {

@@ -23,6 +23,10 @@ pub(crate) struct Process {
     /// Whether `start` returns once the gateway is ready.
     pub(crate) daemon: bool,
     pub(crate) workers: Workers,
+    /// Client connections for each worker.
+    pub(crate) connections: usize,
+    /// Files that may be open; absent for as many as the system allows.
+    pub(crate) open_files: Option<u64>,
     pub(crate) role: Role,
     pub(crate) plugins: EnabledPlugins,
     /// Where Lua modules are.
@@ -56,6 +60,15 @@ impl Process {
                     )
                 }),
             }),
+            connections: reader
+                .read("nginx_events_worker_connections", |text| {
+                    auto("nginx_events_worker_connections", text)
+                })
+                .and_then(|most| usize::try_from(most).ok())
+                .unwrap_or(16_384),
+            open_files: reader.read("nginx_main_worker_rlimit_nofile", |text| {
+                auto("nginx_main_worker_rlimit_nofile", text)
+            }),
             role,
             plugins: EnabledPlugins::read(reader),
             lua_package_path: reader.word("lua_package_path"),
@@ -67,6 +80,15 @@ impl Process {
                 _ => Err(format!("mep_lua_memory must be a size of at least 8m, not '{text}'")),
             }),
         }
+    }
+}
+
+/// `auto`, or a number above 0.
+fn auto(key: &str, text: &str) -> Result<Option<u64>, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(None),
+        Ok(number) if number > 0 => Ok(Some(number)),
+        _ => Err(format!("{key} must be 'auto' or a number above 0, not '{text}'")),
     }
 }
 

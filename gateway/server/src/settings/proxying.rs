@@ -1,8 +1,9 @@
 //! What the proxy adds, limits and keeps, and whose address it takes for the client's.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
+
+use gateway_proxy::{ErrorTemplate, ErrorTemplates};
 
 use super::network::{self, Networks, PortMap};
 use super::reader::Reader;
@@ -69,6 +70,7 @@ pub(crate) struct Proxying {
     /// Whether upstreams receive `X-Kong-Request-Id`.
     pub(crate) upstream_request_id: bool,
     pub(crate) error_type: ErrorType,
+    /// The gateway's own errors in each form; absent ones are built in.
     pub(crate) error_templates: ErrorTemplates,
     pub(crate) allow_debug_header: bool,
     /// Largest request body in bytes.
@@ -104,15 +106,6 @@ pub(crate) struct UpstreamPool {
     pub(crate) max_requests: Option<u32>,
     /// Absent for no limit.
     pub(crate) idle_timeout: Option<Duration>,
-}
-
-/// Files with the gateway's own errors in each form; absent ones are built in.
-#[derive(Debug)]
-pub(crate) struct ErrorTemplates {
-    pub(crate) html: Option<PathBuf>,
-    pub(crate) json: Option<PathBuf>,
-    pub(crate) plain: Option<PathBuf>,
-    pub(crate) xml: Option<PathBuf>,
 }
 
 /// `lua_max_…`: how many of each a plugin is shown.
@@ -179,12 +172,20 @@ fn above_zero<T: Default + PartialOrd>(number: T) -> Option<T> {
     (number > T::default()).then_some(number)
 }
 
-fn template(reader: &mut Reader<'_>, key: &str) -> Option<PathBuf> {
+fn template(reader: &mut Reader<'_>, key: &str) -> Option<ErrorTemplate> {
     let path = reader.path(key)?;
     if !path.is_file() {
         reader.refuse(key, format!("{key}: no file at {}", path.display()));
+        return None;
     }
-    Some(path)
+    let read = std::fs::read_to_string(&path).map_err(|why| why.to_string());
+    match read.and_then(|text| ErrorTemplate::parse(&text)) {
+        Ok(template) => Some(template),
+        Err(why) => {
+            reader.refuse(key, format!("{key}: {}: {why}", path.display()));
+            None
+        }
+    }
 }
 
 /// The headers behind one entry of `headers`: a token for several, or a name.

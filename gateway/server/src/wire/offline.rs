@@ -8,6 +8,7 @@ use gateway_control::Control;
 use gateway_model::ports::DataPlane;
 use gateway_model::reference::{ENV, Reference};
 use gateway_model::{Catalog, Change, Clock, Id, Key};
+use gateway_proxy::Resolver;
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use plugins::contract::Tools;
 
@@ -151,16 +152,18 @@ async fn control(settings: &Settings, store: Arc<dyn gateway_control::Store>) ->
     let types = plugin_types(settings, &lua)?;
     let registry = Arc::new(registry(settings, types));
     let flavour = options::flavour(settings);
+    let runtime = tokio::runtime::Handle::current();
+    let names = Resolver::new(options::names(settings), Clock::system(), runtime.clone());
     let tools = Arc::new(Tools::new(
         Clock::system(),
-        tokio::runtime::Handle::current(),
-        options::http_client(settings)?,
+        runtime,
+        options::http_client(settings, names.clone())?,
         prometheus::Registry::new(),
     ));
     plugins::lua::start(&tools, lua);
     let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
-    let plane: Arc<dyn DataPlane> =
-        Arc::new(ProxyPlane::new(types, tools, current, flavour).without_targets());
+    let plane = ProxyPlane::new(types, tools, current, flavour, names).without_targets();
+    let plane: Arc<dyn DataPlane> = Arc::new(plane);
     Control::start(registry, store, vec![plane], Clock::system())
         .await
         .context("loading the configuration")

@@ -7,11 +7,15 @@ use anyhow::{Context, Result};
 use gateway_model::Id;
 use gateway_proxy::router::Flavour;
 use gateway_proxy::tls::{Defaults, client_pair};
-use gateway_proxy::{ErrorType, Options, OwnHeaders, RealIp, Trust};
+use gateway_proxy::{
+    ErrorType, Kind, NameOptions, Options, OwnHeaders, RealIp, Resolver, Step, Trust,
+};
 use plugins::lua;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::files;
 use crate::settings::Settings;
+use crate::settings::names::RecordOrder;
 use crate::settings::proxying::{self, RealIpHeader, ResponseHeader, RouterFlavor, UntrustedLua};
 use crate::settings::tls;
 use crate::trust::Trusted;
@@ -65,6 +69,7 @@ pub(super) fn proxy(settings: &Settings, tls: Defaults) -> Options {
             proxying::ErrorType::Html => ErrorType::Html,
             proxying::ErrorType::Plain => ErrorType::Plain,
         },
+        error_templates: proxying.error_templates.clone(),
         port_maps: address.port_maps.iter().map(|map| (map.listener, map.outside)).collect(),
         max_body: proxying.max_body.unwrap_or(0),
         keepalive_seconds: proxying.keepalive.timeout.as_secs(),
@@ -114,18 +119,61 @@ pub(super) fn lua(settings: &Settings, node: Option<Id>) -> lua::Settings {
     }
 }
 
+/// How names are resolved.
+pub(super) fn names(settings: &Settings) -> NameOptions {
+    let names = &settings.names;
+    let step = |order: &RecordOrder| match order {
+        RecordOrder::Last => Step::Last,
+        RecordOrder::Srv => Step::Ask(Kind::Srv),
+        RecordOrder::A => Step::Ask(Kind::A),
+        RecordOrder::Aaaa => Step::Ask(Kind::Aaaa),
+        RecordOrder::Cname => Step::Ask(Kind::Cname),
+    };
+    NameOptions {
+        servers: names.servers.clone(),
+        hosts_file: names.hosts_file.clone(),
+        order: names.order.iter().map(step).collect(),
+        valid: names.valid,
+        stale: names.stale,
+        cache_size: names.cache_size,
+        not_found: names.not_found,
+        error: names.error,
+        no_sync: names.no_sync,
+    }
+}
+
+/// The data plane's resolver, for calls out.
+pub(super) fn resolving(names: Resolver) -> Arc<dyn Resolve> {
+    Arc::new(Names(names))
+}
+
+struct Names(Resolver);
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let names = self.0.clone();
+        Box::pin(async move {
+            let found = names.addresses(name.as_str()).await?;
+            // The port is the client's to set.
+            let sockets = found.into_iter().map(|ip| std::net::SocketAddr::new(ip, 0));
+            Ok(Box::new(sockets) as Addrs)
+        })
+    }
+}
+
 /// The client for calls out: loggers, notifications.
 ///
 /// # Errors
 ///
 /// A trusted authority that cannot be read.
-pub(super) fn http_client(settings: &Settings) -> Result<reqwest::Client> {
+pub(super) fn http_client(settings: &Settings, names: Resolver) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(60))
         // An environment meant for command-line tools must not reroute the gateway.
-        .no_proxy();
+        .no_proxy()
+        .dns_resolver(resolving(names));
     for trust in &settings.tls.trusted {
         if let tls::Trust::These(pem) = trust {
             let text = crate::files::text(pem)?;

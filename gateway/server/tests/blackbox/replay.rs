@@ -112,8 +112,21 @@ struct Stage {
     began: std::cell::Cell<i64>,
 }
 
+/// A hosts file in which every name of the recordings below `.test` is this host, as it was then.
+fn hosts(options: &Options) -> PathBuf {
+    let name = regex::Regex::new(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.test\b").expect("a pattern");
+    let texts: Vec<String> =
+        ["admin", "proxy", "plugins", "variants"].iter().flat_map(|one| read(one)).collect();
+    let names: BTreeSet<&str> =
+        texts.iter().flat_map(|text| name.find_iter(text)).map(|found| found.as_str()).collect();
+    let lines: String = names.iter().map(|name| format!("127.0.0.1 {name}\n")).collect();
+    options.file("hosts", &lines)
+}
+
 impl Stage {
     async fn set(options: Options) -> Self {
+        let hosts = hosts(&options);
+        let options = options.set("dns_hostsfile", hosts.to_str().expect("text"));
         let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self {

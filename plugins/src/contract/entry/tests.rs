@@ -31,8 +31,8 @@ fn the_entry_of_a_proxied_request() {
     exchange.latencies = Latencies { kong: 12, upstream: Some(7), request: 20 };
     let address = "127.0.0.1:29001".parse().unwrap();
     exchange.tries = vec![
-        Try { address, start_ms: 5, failed: Some(502), status: None },
-        Try { address, start_ms: 6, failed: None, status: Some(200) },
+        Try { address, start_ms: 5, balancer_ns: 23_808, failed: Some(502), status: None },
+        Try { address, start_ms: 6, balancer_ns: 1_500_000, failed: None, status: Some(200) },
     ];
     let mut head = ResponseHeader::build(200, None).unwrap();
     head.append_header("Set-Cookie", "a=1").unwrap();
@@ -69,8 +69,10 @@ fn the_entry_of_a_proxied_request() {
         "latencies": {"kong": 12, "proxy": 7, "request": 20, "receive": 1},
         "tries": [
             {"ip": "127.0.0.1", "port": 29001, "balancer_start": 5, "balancer_start_ns": 5_000_000,
+             "balancer_latency": 0, "balancer_latency_ns": 23_808,
              "state": "failed", "code": 502},
-            {"ip": "127.0.0.1", "port": 29001, "balancer_start": 6, "balancer_start_ns": 6_000_000},
+            {"ip": "127.0.0.1", "port": 29001, "balancer_start": 6, "balancer_start_ns": 6_000_000,
+             "balancer_latency": 1, "balancer_latency_ns": 1_500_000},
         ],
         "client_ip": "127.0.0.1", "started_at": 1_767_225_630_000_u64, "source": "upstream",
         "workspace": ws, "workspace_name": "default",

@@ -62,7 +62,6 @@ pub(crate) static ACCEPTED: &[Key] = &[
     boolean("new_dns_client", "off", "Whether the `resolver_…` keys count."),
     text("nginx_admin_client_body_buffer_size", "10m", "Buffer for bodies sent to the Admin API."),
     text("nginx_events_multi_accept", "on", "Whether NGINX accepts several connections at once."),
-    text("nginx_events_worker_connections", "auto", "Connections of one NGINX worker."),
     text("nginx_http_charset", "UTF-8", "Charset NGINX adds to content types."),
     text("nginx_http_client_body_buffer_size", "8k", "Request body NGINX holds in memory."),
     text("nginx_http_grpc_ssl_conf_command", "", "OpenSSL command for gRPC upstreams."),
@@ -83,7 +82,6 @@ pub(crate) static ACCEPTED: &[Key] = &[
     text("nginx_main_daemon", "on", "NGINX's spelling of `nginx_daemon`."),
     text("nginx_main_user", "kong kong", "NGINX's spelling of `nginx_user`."),
     text("nginx_main_worker_processes", "auto", "NGINX's spelling of `nginx_worker_processes`."),
-    text("nginx_main_worker_rlimit_nofile", "auto", "Open files of one NGINX worker."),
     text("nginx_proxy_real_ip_header", "X-Real-IP", "NGINX's spelling of `real_ip_header`."),
     text("nginx_proxy_real_ip_recursive", "off", "NGINX's spelling of `real_ip_recursive`."),
     text(

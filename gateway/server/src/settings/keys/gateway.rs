@@ -32,6 +32,16 @@ pub(super) const PROCESS: Group = Group {
             "Worker threads of the proxy. `auto`: one for each processor.",
         )
         .also(&["nginx_main_worker_processes"]),
+        text(
+            "nginx_events_worker_connections",
+            "auto",
+            "Client connections for each worker thread; more wait until one ends. `auto`: 16384, or fewer where open files are limited.",
+        ),
+        text(
+            "nginx_main_worker_rlimit_nofile",
+            "auto",
+            "Files this process may have open. `auto`: as many as the system allows it.",
+        ),
         choice(
             "role",
             "traditional",

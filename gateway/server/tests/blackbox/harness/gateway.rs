@@ -190,6 +190,11 @@ impl Gateway {
         }
     }
 
+    /// The id of the process that was started.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid.expect("it runs").as_raw_nonzero().get()
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.process.pid.expect("it runs");

@@ -32,6 +32,11 @@ impl Received {
         named.map(|(_, value)| value.as_str()).collect()
     }
 
+    /// The first value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.all(name).first().copied()
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body)
             .unwrap_or_else(|error| panic!("{error} in the body {:?}", self.body))

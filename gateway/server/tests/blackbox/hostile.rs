@@ -1,0 +1,352 @@
+//! Requests that attack: each has a safe outcome, is logged, and costs little; none reaches an
+//! upstream in a form two parsers could read differently.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{Answered as _, DEADLINE, Gateway, Options, Upstream, eventually, plain};
+
+async fn publish(gateway: &Gateway, upstream: &Upstream, path: &str, strip: bool) {
+    let name = path.trim_matches('/');
+    let service = json!({"name": name, "url": upstream.url()});
+    plain().post(gateway.url("admin", "/services")).json(&service).answer().await.expect(201);
+    let route = json!({"paths": [path], "strip_path": strip});
+    let routes = gateway.url("admin", &format!("/services/{name}/routes"));
+    plain().post(routes).json(&route).answer().await.expect(201);
+}
+
+/// Sends bytes and reads until the other end closes: what it said.
+async fn until_closed(to: SocketAddr, bytes: &[u8]) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        // The other end may have heard enough before all is said.
+        let _ = stream.write_all(bytes).await;
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said).await;
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    let told = tokio::time::timeout(DEADLINE, exchange).await;
+    told.unwrap_or_else(|_| panic!("still open: {:?}", String::from_utf8_lossy(bytes)))
+}
+
+async fn still_serves(gateway: &Gateway) {
+    plain().get(gateway.url("proxy", "/a/x")).answer().await.expect(200);
+}
+
+/// Resident memory of the gateway, KiB.
+fn memory(gateway: &Gateway) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn heads_that_can_be_read_in_two_ways() {
+    let upstream = Upstream::start().await;
+    let log = "logs/hostile.log";
+    let gateway = Options::new().set("proxy_access_log", log).start().await;
+    publish(&gateway, &upstream, "/a", true).await;
+    let endless = "x".repeat(100_000);
+    let many = "X: y\r\n".repeat(20_000);
+    let rows = [
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: -4\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n".to_owned(), 501),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n".to_owned(), 501),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n".to_owned(), 400),
+        ("POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\nHost: a\n\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\rX: b\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n".to_owned(), 400),
+        ("GET /a\0 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/3.0\r\nHost: a\r\n\r\n".to_owned(), 505),
+        ("GET /a\r\n\r\n".to_owned(), 400),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\r\n\r\n".to_owned(), 400),
+        (format!("GET /a?{endless} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
+        (format!("GET /a HTTP/1.1\r\nHost: a\r\nX: {endless}\r\n\r\n"), 400),
+        (format!("GET /a HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 400),
+    ];
+    for (bytes, status) in &rows {
+        let said = until_closed(gateway.addr("proxy"), bytes.as_bytes()).await;
+        let shown = &bytes[..bytes.len().min(120)];
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {said}");
+        assert!(said.contains("\r\nServer: kong/"), "{shown:?}: {said}");
+        assert!(said.contains("request_id: "), "{shown:?}: {said}");
+        assert_eq!(said.matches("HTTP/1.1").count(), 1, "{shown:?}: {said}");
+    }
+    assert!(upstream.take().is_empty(), "an upstream saw one of them");
+    still_serves(&gateway).await;
+    let lines = eventually("the access log", async || {
+        let text = std::fs::read_to_string(gateway.prefix().join(log)).ok()?;
+        (text.lines().count() == rows.len() + 1).then_some(text)
+    })
+    .await;
+    assert!(lines.contains("\"POST /a HTTP/1.1\" 501"), "{lines}");
+    assert!(lines.contains("\"nonsense\" 400"), "{lines}");
+}
+
+/// A length cannot be misread; a request behind it is never taken for one.
+#[tokio::test]
+async fn bodies_that_can_be_read_in_two_ways() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start().await;
+    publish(&gateway, &upstream, "/a", true).await;
+    let head = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in [
+        "zz\r\nab\r\n0\r\n\r\n",
+        "-1\r\nab\r\n0\r\n\r\n",
+        "+2\r\nab\r\n0\r\n\r\n",
+        "0x2\r\nab\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\nab\r\n0\r\n\r\n",
+        "2\r\nabXX\r\n0\r\n\r\n",
+        "2 \0\r\nab\r\n0\r\n\r\n",
+        "\r\nab\r\n0\r\n\r\n",
+    ] {
+        let smuggled = format!("{head}{body}GET /a/smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+        let said = until_closed(gateway.addr("proxy"), smuggled.as_bytes()).await;
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{body:?}: {said}");
+        assert!(upstream.take().is_empty(), "{body:?}");
+    }
+    // A body shorter than it says is never complete.
+    let short = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc";
+    let mut stream = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
+    stream.write_all(short).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut said = String::new();
+    let _ = tokio::time::timeout(DEADLINE, stream.read_to_string(&mut said)).await.unwrap();
+    assert!(!said.starts_with("HTTP/1.1 2"), "{said}");
+    assert!(upstream.take().is_empty());
+    still_serves(&gateway).await;
+}
+
+/// What a route matches is what its upstream gets, however the path is spelled.
+#[tokio::test]
+async fn paths_in_disguise() {
+    let (open, secret) = (Upstream::start().await, Upstream::start().await);
+    let gateway = Gateway::start().await;
+    publish(&gateway, &open, "/open", false).await;
+    publish(&gateway, &secret, "/secret", false).await;
+    for (path, reached) in [
+        ("/open/../secret", "/secret"),
+        ("/open/%2e%2e/secret", "/secret"),
+        ("/open/%2E./secret", "/secret"),
+        ("/open//../secret", "/secret"),
+        ("//secret", "/secret"),
+        ("/%73ecret", "/secret"),
+        ("/open/..%2fsecret", "/open/..%2Fsecret"),
+        ("/open/%2e%2e%2fsecret", "/open/..%2Fsecret"),
+        ("/open/..;/secret", "/open/..;/secret"),
+        ("/open/%5c..%5csecret", "/open/%5C..%5Csecret"),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let said = until_closed(gateway.addr("proxy"), request.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 200"), "{path}: {said}");
+        let is_secret = reached.starts_with("/secret");
+        let (upstream, other) = if is_secret { (&secret, &open) } else { (&open, &secret) };
+        assert_eq!(upstream.only().uri, reached, "{path}");
+        assert!(other.take().is_empty(), "{path}");
+    }
+    for path in ["/%00", "/open/%zz", "/open/%", "*", "open", "/open/%2"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let said = until_closed(gateway.addr("proxy"), request.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 400"), "{path}: {said}");
+    }
+    // The authority of a target in absolute form must be the Host's.
+    for (target, host, status) in [
+        ("http://a.test/open/x", "a.test", "200"),
+        ("http://b.test/open/x", "a.test", "400"),
+        ("http://a.test@b.test/open/x", "b.test", "400"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let said = until_closed(gateway.addr("proxy"), request.as_bytes()).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{target}: {said}");
+    }
+    let seen = open.take();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].uri, "/open/x");
+}
+
+/// Clients that hold connections open with a byte now and then lose them; others notice nothing.
+#[tokio::test]
+async fn slow_heads_lose_their_connection() {
+    let upstream = Upstream::start().await;
+    let gateway = Options::new().set("nginx_http_client_header_timeout", "1s").start().await;
+    publish(&gateway, &upstream, "/a", true).await;
+    let to = gateway.addr("proxy");
+    let began = Instant::now();
+    let slow = (0..100).map(|n| {
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            if n % 4 == 0 {
+                // One that had an answer already may rest, but not begin anew slowly.
+                let first = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+                stream.write_all(first).await.unwrap();
+                let mut answer = [0; 16];
+                stream.read_exact(&mut answer).await.unwrap();
+                assert!(answer.starts_with(b"HTTP/1.1 200"));
+            }
+            stream.write_all(b"GET /a HTTP/1.1\r\n").await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            let drip = async {
+                while write.write_all(b"X: y\r\n").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            let mut said = Vec::new();
+            tokio::select! {
+                _ = read.read_to_end(&mut said) => {}
+                () = drip => {}
+            }
+        })
+    });
+    let slow: Vec<_> = slow.collect();
+    still_serves(&gateway).await;
+    for one in slow {
+        tokio::time::timeout(DEADLINE, one).await.expect("it lost its connection").unwrap();
+    }
+    assert!(began.elapsed() >= Duration::from_secs(1), "they had the time they have");
+    still_serves(&gateway).await;
+}
+
+/// Connections beyond the limit wait; they are served when others end.
+#[tokio::test]
+async fn connections_are_limited() {
+    let upstream = Upstream::start().await;
+    // Every listener that waits for a client has a place taken for it.
+    let options = Options::new()
+        .set("proxy_listen", "127.0.0.1:0")
+        .set("nginx_events_worker_connections", "4");
+    let gateway = options.start().await;
+    publish(&gateway, &upstream, "/a", true).await;
+    let to = gateway.addr("proxy");
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        held.push(stream);
+    }
+    let mut waiting = TcpStream::connect(to).await.unwrap();
+    waiting.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), waiting.read_u8()).await;
+    assert!(early.is_err(), "served beyond the limit");
+    held.clear();
+    tokio::time::timeout(DEADLINE, waiting.read_u8()).await.expect("it is served").unwrap();
+    // Administration is not kept waiting by the proxy's clients.
+    plain().get(gateway.url("admin", "/")).answer().await.expect(200);
+}
+
+/// HTTP/2 frames, written by hand.
+mod h2 {
+    pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    pub(super) const HEADERS: u8 = 1;
+    pub(super) const RST_STREAM: u8 = 3;
+    pub(super) const SETTINGS: u8 = 4;
+    pub(super) const CONTINUATION: u8 = 9;
+    pub(super) const END_STREAM: u8 = 1;
+    pub(super) const END_HEADERS: u8 = 4;
+
+    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// `GET /a` for host `a`, from the static table.
+    pub(super) const GET: &[u8] = b"\x82\x86\x04\x02/a\x41\x01a";
+
+    /// A header that is not put into the table.
+    pub(super) fn literal(name: &str, value: &str) -> Vec<u8> {
+        let mut literal = vec![0, u8::try_from(name.len()).unwrap()];
+        literal.extend(name.as_bytes());
+        literal.push(u8::try_from(value.len()).unwrap());
+        literal.extend(value.as_bytes());
+        literal
+    }
+}
+
+/// Floods a connection with what `next` gives until it is closed, at most `most` bytes.
+async fn flood(to: SocketAddr, most: usize, mut next: impl FnMut() -> Vec<u8>) -> usize {
+    let stream = TcpStream::connect(to).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    write.write_all(h2::PREFACE).await.unwrap();
+    write.write_all(&h2::frame(h2::SETTINGS, 0, 0, &[])).await.unwrap();
+    let reading = tokio::spawn(async move {
+        let mut piece = [0; 16 * 1024];
+        while !matches!(read.read(&mut piece).await, Ok(0) | Err(_)) {}
+    });
+    let mut sent = 0;
+    while sent < most && !reading.is_finished() {
+        let bytes = next();
+        if write.write_all(&bytes).await.is_err() {
+            break;
+        }
+        sent += bytes.len();
+    }
+    drop(write);
+    let _ = tokio::time::timeout(DEADLINE, reading).await.expect("the connection ends");
+    sent
+}
+
+#[tokio::test]
+async fn floods_of_http2_frames_end_the_connection() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().set("proxy_listen", "127.0.0.1:0 http2");
+    let gateway = options.start().await;
+    publish(&gateway, &upstream, "/a", true).await;
+    still_serves(&gateway).await;
+    let to = gateway.addr("proxy");
+    let before = memory(&gateway);
+
+    // Rapid reset: requests that are taken back at once.
+    let mut stream = 1;
+    let mut reset = || {
+        let flags = h2::END_STREAM | h2::END_HEADERS;
+        let mut frames = h2::frame(h2::HEADERS, flags, stream, h2::GET);
+        frames.extend(h2::frame(h2::RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        stream += 2;
+        frames
+    };
+    let most = 20_000_000;
+    let sent = flood(to, most, &mut reset).await;
+    assert!(sent < most, "{sent} bytes of resets were borne");
+
+    // A head that never ends.
+    let mut first = true;
+    let piece = h2::literal("x-flood", &"y".repeat(100)).repeat(100);
+    let sent = flood(to, most, || {
+        let kind = if std::mem::take(&mut first) { h2::HEADERS } else { h2::CONTINUATION };
+        h2::frame(kind, 0, 1, &piece)
+    })
+    .await;
+    assert!(sent < most, "{sent} bytes of head were borne");
+
+    // Empty continuations cost nothing to send.
+    let mut first = true;
+    let sent = flood(to, most, || {
+        if std::mem::take(&mut first) {
+            return h2::frame(h2::HEADERS, 0, 1, h2::GET);
+        }
+        h2::frame(h2::CONTINUATION, 0, 1, &[]).repeat(100)
+    })
+    .await;
+    assert!(sent < most, "{sent} bytes of empty frames were borne");
+
+    let grown = memory(&gateway).saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB more");
+    still_serves(&gateway).await;
+}
