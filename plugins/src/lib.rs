@@ -56,7 +56,7 @@ use gateway_model::{EntityType, Registry};
 
 pub use kit::http::resolve_names_by;
 pub use kit::queue::drain;
-pub use prometheus::{Connections, NodeMetrics, Timers};
+pub use prometheus::{Connections, NodeMetrics, Target, Timers};
 
 /// The version of Kong whose behaviour plugins follow.
 pub const KONG_VERSION: &str = "3.10.0";

@@ -16,7 +16,9 @@ use gateway_admin::{
     Writes,
 };
 use gateway_control::Control;
-use gateway_model::{Document, Id};
+use gateway_model::entities::{PluginInstance, Target, Upstream};
+use gateway_model::ports::{Health, TargetHealth};
+use gateway_model::{Catalog, Document, Id, Item};
 use gateway_proxy::Traffic;
 use plugins::contract::{AdminPage, PageAnswer, PageCall, Tools};
 use plugins::{NodeMetrics, Timers};
@@ -73,7 +75,14 @@ impl Node {
     /// # Errors
     ///
     /// When families of these names are there already.
-    pub(crate) fn register(self: &Arc<Self>, tools: &Tools, id: Id) -> prometheus::Result<()> {
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        tools: &Tools,
+        id: Id,
+        control: &Control,
+        balancer: Arc<dyn TargetHealth>,
+    ) -> prometheus::Result<()> {
+        let control = control.clone();
         let (connections, requests) = (Arc::clone(self), Arc::clone(self));
         let (datastore, memory) = (Arc::clone(self), Arc::clone(self));
         let runtime = tools.runtime.clone();
@@ -96,6 +105,7 @@ impl Node {
             })
             .datastore(move || datastore.reaches_store())
             .memory(move || memory.memory_bytes())
+            .targets(move || targets(&control.catalog(), &*balancer))
             .register(tools)
     }
 
@@ -107,6 +117,37 @@ impl Node {
             Kept::Memory(_) => true,
         }
     }
+}
+
+/// The targets of all upstreams, when an instance of the plugin wants them shown.
+fn targets(catalog: &Catalog, balancer: &dyn TargetHealth) -> Vec<plugins::Target> {
+    let wants = |one: &Item<PluginInstance>| {
+        one.enabled
+            && one.name == "prometheus"
+            && one.config.get("upstream_health_metrics") == Some(&true.into())
+    };
+    if !catalog.all::<PluginInstance>().any(|one| wants(&one)) {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for upstream in catalog.all::<Upstream>() {
+        for target in catalog.children::<Target>("upstream", upstream.id()) {
+            let Some(state) = balancer.target(upstream.id(), target.id()) else { continue };
+            let shown = |address: String, health: Health| plugins::Target {
+                upstream: upstream.name.to_string(),
+                target: target.target.to_string(),
+                address,
+                health,
+            };
+            if state.addresses.is_empty() {
+                all.push(shown(String::new(), Health::DnsError));
+            }
+            for one in &state.addresses {
+                all.push(shown(one.address.to_string(), one.health));
+            }
+        }
+    }
+    all
 }
 
 impl NodeStatus for Node {

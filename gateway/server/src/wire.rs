@@ -195,7 +195,7 @@ async fn serve(
         requests: settings.proxying.keepalive.requests,
         room: Arc::new(Semaphore::new(process::most_connections(&settings.process))),
     };
-    node.register(&tools, node_id)?;
+    node.register(&tools, node_id, &control, Arc::new(current.clone()))?;
     let admin = node::admin(settings, &control, &node, node_id, &metrics);
     let in_memory = settings.store.database == Database::Off;
     let ports = gateway_admin::Ports {

@@ -20,9 +20,9 @@ pub(crate) struct Config {
     /// Whether bytes are counted.
     #[record(default = false)]
     pub(super) bandwidth_metrics: Option<bool>,
-    /// Whether the health of upstream targets is shown. There are no targets here yet.
+    /// Whether the health of upstream targets is shown; one instance that wants it is enough.
     #[record(default = false)]
-    #[expect(dead_code, reason = "accepted for configurations of Kong")]
+    #[expect(dead_code, reason = "read by who shows it")]
     upstream_health_metrics: Option<bool>,
     /// Whether Wasm filters are counted. There are none here.
     #[record(default = false)]

@@ -17,4 +17,4 @@ mod node;
 mod tests;
 
 pub(crate) use handler::Prometheus;
-pub use node::{Connections, NodeMetrics, Timers};
+pub use node::{Connections, NodeMetrics, Target, Timers};

@@ -1,5 +1,6 @@
 //! [`NodeMetrics`]: what the process as a whole reports, without any instance of the plugin.
 
+use gateway_model::ports::Health;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts};
@@ -20,6 +21,7 @@ pub struct NodeMetrics {
     timers: Option<Read<Timers>>,
     datastore: Option<Read<bool>>,
     memory: Option<Read<u64>>,
+    targets: Option<Read<Vec<Target>>>,
 }
 
 type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -39,6 +41,19 @@ pub struct Connections {
     pub writing: u64,
     /// Open, and idle.
     pub waiting: u64,
+}
+
+/// One address of an upstream's target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The upstream's name.
+    pub upstream: String,
+    /// Name and port as configured.
+    pub target: String,
+    /// Address and port; empty when the name does not resolve.
+    pub address: String,
+    /// How it is.
+    pub health: Health,
 }
 
 /// Background tasks.
@@ -61,6 +76,7 @@ impl NodeMetrics {
             timers: None,
             datastore: None,
             memory: None,
+            targets: None,
         }
     }
 
@@ -100,6 +116,13 @@ impl NodeMetrics {
         self
     }
 
+    /// Says how to tell the health of targets: `kong_upstream_target_health`. No targets, no family.
+    #[must_use]
+    pub fn targets(mut self, read: impl Fn() -> Vec<Target> + Send + Sync + 'static) -> Self {
+        self.targets = Some(Box::new(read));
+        self
+    }
+
     /// Shows all this, and the plugin's own families, in the metrics of the process.
     ///
     /// # Errors
@@ -119,6 +142,7 @@ struct NodeCollector {
     timers: IntGaugeVec,
     datastore: IntGauge,
     memory: IntGaugeVec,
+    targets: IntGaugeVec,
 }
 
 impl NodeCollector {
@@ -150,6 +174,11 @@ impl NodeCollector {
                 "Bytes the process holds",
                 &["node_id", "pid", "kong_subsystem"],
             )?,
+            targets: gauges(
+                "kong_upstream_target_health",
+                "Health of targets: 1 for the state an address is in",
+                &["upstream", "target", "address", "state", "subsystem"],
+            )?,
             node,
         })
     }
@@ -164,6 +193,7 @@ impl Collector for NodeCollector {
             self.timers.desc(),
             self.datastore.desc(),
             self.memory.desc(),
+            self.targets.desc(),
         ]
         .concat()
     }
@@ -205,9 +235,29 @@ impl Collector for NodeCollector {
             self.memory.with_label_values(&[id, &pid, "http"]).set(signed(read()));
             families.extend(self.memory.collect());
         }
+        let targets = self.node.targets.as_ref().map(|read| read()).unwrap_or_default();
+        // Targets come and go: what is told is what there is now.
+        self.targets.reset();
+        for one in &targets {
+            for (state, name) in STATES {
+                let labels = [&*one.upstream, &*one.target, &*one.address, name, "http"];
+                self.targets.with_label_values(&labels).set((one.health == state).into());
+            }
+        }
+        if !targets.is_empty() {
+            families.extend(self.targets.collect());
+        }
         families
     }
 }
+
+/// Each is told of each address, as 1 or 0 (kong/plugins/prometheus/exporter.lua).
+const STATES: [(Health, &str); 4] = [
+    (Health::Off, "healthchecks_off"),
+    (Health::Healthy, "healthy"),
+    (Health::Unhealthy, "unhealthy"),
+    (Health::DnsError, "dns_error"),
+];
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

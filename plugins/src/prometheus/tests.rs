@@ -323,3 +323,35 @@ fn buckets_are_kongs() {
         assert_eq!(bounds(&ours, family), wanted, "{family}");
     }
 }
+
+#[test]
+fn every_state_of_a_target_is_told() {
+    let rig = rig();
+    let target = |address: &str, health| crate::Target {
+        upstream: "u".into(),
+        target: "t:80".into(),
+        address: address.into(),
+        health,
+    };
+    let all = vec![
+        target("10.0.0.1:80", gateway_model::ports::Health::Healthy),
+        target("10.0.0.2:80", gateway_model::ports::Health::Unhealthy),
+    ];
+    let node = NodeMetrics::new("id", "3.10.0").targets(move || all.clone());
+    node.register(&rig.tools).unwrap();
+    let told = samples(&rig, "kong_upstream_target_health");
+    let is = |address: &str, state: &str| {
+        let labels = [format!("address=\"{address}\""), format!("state=\"{state}\"")];
+        let line = told.iter().find(|line| labels.iter().all(|label| line.contains(label)));
+        line.unwrap().rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(told.len(), 8);
+    for (address, state, wanted) in [
+        ("10.0.0.1:80", "healthy", "1"),
+        ("10.0.0.1:80", "healthchecks_off", "0"),
+        ("10.0.0.2:80", "unhealthy", "1"),
+        ("10.0.0.2:80", "healthy", "0"),
+    ] {
+        assert_eq!(is(address, state), wanted, "{address} {state}");
+    }
+}

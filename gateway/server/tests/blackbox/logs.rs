@@ -58,6 +58,32 @@ async fn metrics_of_the_gateway_and_of_the_platform() {
     assert!(admin.text().contains("kong_http_requests_total"), "{}", admin.text());
 }
 
+/// The health of targets is shown when an instance wants it.
+#[tokio::test]
+async fn metrics_of_targets() {
+    let gateway = Gateway::start().await;
+    let upstream = json!({"name": "u.test"});
+    plain().post(gateway.url("admin", "/upstreams")).json(&upstream).answer().await.expect(201);
+    let target = json!({"target": "127.0.0.1:9"});
+    let targets = gateway.url("admin", "/upstreams/u.test/targets");
+    plain().post(targets).json(&target).answer().await.expect(201);
+    let text = async || {
+        let text = plain().get(gateway.url("status", "/metrics")).answer().await.expect(200);
+        text.text().to_owned()
+    };
+    assert!(!text().await.contains("kong_upstream_target_health"));
+    let wanted = json!({"name": "prometheus", "config": {"upstream_health_metrics": true}});
+    plain().post(gateway.url("admin", "/plugins")).json(&wanted).answer().await.expect(201);
+    let text = text().await;
+    let labels = [r#"upstream="u.test""#, r#"target="127.0.0.1:9""#, r#"address="127.0.0.1:9""#];
+    let lines = text.lines().filter(|line| {
+        line.starts_with("kong_upstream_target_health{")
+            && labels.iter().all(|label| line.contains(label))
+    });
+    let states: Vec<&str> = lines.filter(|line| line.ends_with(" 1")).collect();
+    assert!(matches!(states[..], [one] if one.contains(r#"state="healthchecks_off""#)), "{text}");
+}
+
 /// The status listener answers what a probe asks.
 #[tokio::test]
 async fn the_status_listener() {
