@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use gateway_model::entities::{self, Route};
 use gateway_model::{Catalog, Change, Registry};
-use gateway_proxy::chain::Chain;
+use gateway_proxy::chain::Attached;
 use gateway_proxy::router::{CompiledRoute, Flavour, Router, Wanted};
 use http::HeaderMap;
 use plugins::contract::Scheme;
@@ -50,7 +50,7 @@ fn router(flavour: Flavour, count: usize) -> Router {
     edit.apply(&(0..count).map(route).collect::<Vec<_>>()).unwrap();
     let (catalog, _) = edit.finish();
     let compile = |route| {
-        let chain = Arc::<Chain>::default();
+        let chain = Arc::<Attached>::default();
         Arc::new(CompiledRoute::new(route, None, chain, flavour, None).unwrap())
     };
     let routes: Vec<_> = catalog.all::<Route>().map(compile).collect();

@@ -138,10 +138,10 @@ fn host(summary: &Summary<'_>) -> String {
 /// An attribute that is a text.
 pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
     let value = AnyValue { value: Some(Any::StringValue(value.into())) };
-    KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
+    KeyValue { key: key.to_owned(), value: Some(value) }
 }
 
 fn number(key: &str, value: i64) -> KeyValue {
     let value = AnyValue { value: Some(Any::IntValue(value)) };
-    KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
+    KeyValue { key: key.to_owned(), value: Some(value) }
 }

@@ -31,6 +31,9 @@ pub(super) struct Lists<'c> {
     pub(super) append: &'c [String],
 }
 
+/// A step of a name and its rendered value.
+type MakeStep = fn(String, Vec<u8>) -> Step<Vec<u8>>;
+
 impl Steps {
     /// Templates that cannot be had are added to `violations`, by list and position.
     pub(super) fn prepare(lists: &Lists<'_>, violations: &mut Violations) -> Self {
@@ -73,7 +76,7 @@ impl Steps {
     pub(super) fn render(&self, scope: &dyn Scope) -> Result<Vec<Step<Vec<u8>>>, String> {
         let mut rendered = Vec::with_capacity(self.0.len());
         for step in &self.0 {
-            let (name, template, make): (_, _, fn(String, Vec<u8>) -> Step<Vec<u8>>) = match step {
+            let (name, template, make): (_, _, MakeStep) = match step {
                 Step::Remove(name) => {
                     rendered.push(Step::Remove(name.clone()));
                     continue;

@@ -109,6 +109,7 @@ pub(crate) enum ConsumerIdentifier {
 /// What tells services apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Record)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "Kong's words")]
 pub(crate) enum ServiceIdentifier {
     ServiceId,
     ServiceName,

@@ -56,8 +56,11 @@ pub enum Check {
 #[derive(Clone)]
 pub struct MadeCheck(
     /// Gives the text when the record is refused.
-    pub Arc<dyn Fn(&Map<String, Value>) -> Result<(), String> + Send + Sync>,
+    pub Arc<Judge>,
 );
+
+/// Gives the text when a record is refused.
+pub type Judge = dyn Fn(&Map<String, Value>) -> Result<(), String> + Send + Sync;
 
 impl fmt::Debug for MadeCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,10 +15,10 @@ mod rule;
 pub mod types;
 mod validate;
 
-pub use check::{Check, MadeCheck};
+pub use check::{Check, Judge, MadeCheck};
 pub use field::{Auto, Field, Kind, OnDelete};
 pub use gateway_schema_derive::Record;
-pub use rule::{MadeRule, Rule};
+pub use rule::{JudgeValue, MadeRule, Rule};
 pub use validate::Mode;
 
 use serde_json::{Map, Value};

@@ -64,8 +64,11 @@ pub struct MadeRule {
     /// The attribute `/schemas` shows, and its value; none is shown for code.
     pub shown: Option<(&'static str, Value)>,
     /// Gives the text when the value is refused.
-    pub check: Arc<dyn Fn(&Value) -> Result<(), String> + Send + Sync>,
+    pub check: Arc<JudgeValue>,
 }
+
+/// Gives the text when a value is refused.
+pub type JudgeValue = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
 
 impl fmt::Debug for MadeRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

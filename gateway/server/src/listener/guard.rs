@@ -91,7 +91,7 @@ impl Guard {
                 }
                 State::Head => {
                     let before = buf.filled().len();
-                    if let Poll::Pending = inner.as_mut().poll_read(cx, buf)? {
+                    if inner.as_mut().poll_read(cx, buf)?.is_pending() {
                         let Some(timer) = &mut self.timer else { return Poll::Pending };
                         ready!(timer.as_mut().poll(cx));
                         self.late();

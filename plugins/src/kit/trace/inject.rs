@@ -52,11 +52,10 @@ pub(super) fn inject(
                 return Some(("b3", String::new()));
             };
             let mut value = format!("{}-{}", trace.hex(bytes), span.hex());
-            for part in [letter.map(str::to_owned), context.parent_id.map(SpanId::hex)] {
-                if let Some(part) = part {
-                    value.push('-');
-                    value.push_str(&part);
-                }
+            let parts = [letter.map(str::to_owned), context.parent_id.map(SpanId::hex)];
+            for part in parts.into_iter().flatten() {
+                value.push('-');
+                value.push_str(&part);
             }
             put("b3", value);
             Some(("b3", trace.hex(bytes)))

@@ -108,8 +108,9 @@ pub(super) fn of(loader: &'static Loader, attributes: &Table) -> Made<Vec<Rule>>
 }
 
 fn lengths(attributes: &Table, rules: &mut Vec<Rule>) -> Made<()> {
-    let kinds: [(&str, fn(usize) -> Rule); 3] =
-        [("len_eq", Rule::LenEq), ("len_min", Rule::LenMin), ("len_max", Rule::LenMax)];
+    type OfLength = fn(usize) -> Rule;
+    let kinds =
+        [("len_eq", Rule::LenEq as OfLength), ("len_min", Rule::LenMin), ("len_max", Rule::LenMax)];
     for (name, rule) in kinds {
         match get::<Option<usize>>(attributes, name)? {
             Some(0) if name == "len_min" => {}

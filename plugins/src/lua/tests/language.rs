@@ -75,8 +75,8 @@ fn json_as_cjson_has_it() {
         ngx.print(cjson.encode({ list = { 1, 2.5, 'x' }, none = ngx.null, map = { k = 'v' },
                                  empty = cjson.empty_array }))
     "#;
-    let mut settings = super::Settings::default();
-    settings.requires = vec!["cjson.safe".into()];
+    let requires = vec!["cjson.safe".into()];
+    let settings = super::Settings { requires, ..super::Settings::default() };
     let answer = super::run_by(settings, |rig| rig.get("/"), code);
     let wanted = serde_json::json!({
         "list": [1, 2.5, "x"], "none": null, "map": {"k": "v"}, "empty": [],
