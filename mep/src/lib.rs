@@ -13,6 +13,7 @@ pub mod auth;
 mod auth_api;
 mod commit;
 pub mod dialect;
+pub mod dns;
 pub mod entities;
 mod etag;
 pub mod exposure;

@@ -163,7 +163,19 @@ impl Platform {
         seed::seed(self).await
     }
 
-    /// What goes on in the background: heartbeats, notifications, and the data plane's rules. Events from this call on are
+    /// Gives the data plane the rules that are active, and takes all others from it. Called before
+    /// anybody is served, so that no rule is written meanwhile.
+    pub async fn reconcile(&self) {
+        let catalog = self.control.catalog();
+        let active = catalog.all::<TrafficRule>().filter(|rule| rule.state == RuleState::Active);
+        let active: Vec<TrafficRule> = active.map(|rule| (*rule).clone()).collect();
+        let traffic = &self.ports.traffic;
+        if let Err(why) = traffic.reconcile(&active).await {
+            tracing::error!(driver = traffic.name(), %why, "traffic rules are not in effect");
+        }
+    }
+
+    /// What goes on in the background: heartbeats and notifications. Events from this call on are
     /// noticed; the future ends soon after `shutdown` holds `true`, or its sender is gone.
     pub fn tasks(
         self: &Arc<Self>,
@@ -179,17 +191,7 @@ impl Platform {
         let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown.clone());
         let platform = Arc::clone(self);
         let traffic = Arc::clone(&self.ports.traffic);
-        let active: Vec<TrafficRule> = self
-            .control
-            .catalog()
-            .all::<TrafficRule>()
-            .filter(|rule| rule.state == RuleState::Active)
-            .map(|rule| (*rule).clone())
-            .collect();
         async move {
-            if let Err(why) = traffic.reconcile(&active).await {
-                tracing::error!(driver = traffic.name(), %why, "traffic rules are not in effect");
-            }
             abandoned(&platform).await;
             life::resume(&platform);
             let counting = platform.statistics.run(platform.control.clone(), shutdown);

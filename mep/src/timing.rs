@@ -1,6 +1,10 @@
 //! Where the platform's time comes from, as applications are told (ETSI GS MEC 011, clauses 7.2.5
 //! and 7.2.6).
 
+mod ntp;
+
+pub use ntp::Ntp;
+
 use async_trait::async_trait;
 use gateway_model::Clock;
 

@@ -191,6 +191,7 @@ impl Summary<'_> {
                 ("stream", _, true) => "udp",
                 ("stream", true, _) => "tls",
                 ("stream", ..) => "tcp",
+                ("mep-dns", ..) => "dns",
                 (_, true, _) => "https",
                 (_, false, _) => "http",
             };

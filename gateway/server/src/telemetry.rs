@@ -33,19 +33,21 @@ pub(crate) fn start(logs: &Logs, files: &LogFiles) -> Result<Arc<Level>> {
 }
 
 fn filter(level: LogLevel) -> EnvFilter {
-    // At `notice`, libraries only speak up when something is wrong.
+    // At `notice`, libraries only speak up when something is wrong. hickory's server says so much of
+    // each question that whoever asks could fill the disk.
     EnvFilter::new(match level {
         // Libraries that print whole requests, credentials among them, are held back.
         LogLevel::Debug => {
             "debug,h2=info,hyper=info,rustls=info,sqlx=info,pingora_core=info,pingora_proxy=info,\
-             ldap3=info"
+             ldap3=info,hickory_server=error"
         }
-        LogLevel::Info => "info,sqlx=warn",
+        LogLevel::Info => "info,sqlx=warn,hickory_server=error",
         LogLevel::Notice => {
             "warn,gateway=info,gateway_server=info,gateway_control=info,gateway_proxy=info,\
-             gateway_admin=info,plugins=info,mep=info,pingora_core=error,pingora_proxy=error"
+             gateway_admin=info,plugins=info,mep=info,hickory_server=error,pingora_core=error,\
+             pingora_proxy=error"
         }
-        LogLevel::Warn => "warn",
+        LogLevel::Warn => "warn,hickory_server=error",
         LogLevel::Error | LogLevel::Crit | LogLevel::Alert | LogLevel::Emerg => "error",
     })
 }

@@ -29,7 +29,8 @@ use crate::files::Certificates;
 use crate::gui;
 use crate::handover::{self, Inherited, Legacy};
 use crate::listener::{
-    self, Accept, AcceptStreams, Application, Bound, Connections, Datagrams, Limits, Proxied,
+    self, Accept, AcceptStreams, Application, Bound, BoundNames, Connections, Datagrams, Limits,
+    Proxied,
 };
 use crate::log_file::LogFiles;
 use crate::node::{self, Node};
@@ -42,6 +43,8 @@ use crate::startup::{self, Summary};
 use crate::trust::Trusted;
 use crate::{daemon, telemetry};
 
+mod dns;
+mod edge;
 pub(crate) mod migrations;
 pub(crate) mod offline;
 mod options;
@@ -140,7 +143,9 @@ async fn serve(
         flavour,
         names.clone(),
     ));
-    let planes: Vec<Arc<dyn DataPlane>> = vec![plane];
+    let zone = mep::dns::CurrentZone::default();
+    let zone_plane = dns::plane(settings, zone.clone());
+    let planes: Vec<Arc<dyn DataPlane>> = vec![plane, zone_plane];
     let control = Control::start(Arc::clone(&registry), store, planes, clock.clone())
         .await
         .context("loading the configuration")?;
@@ -150,10 +155,15 @@ async fn serve(
     declared.load().await?;
 
     let (stop, shutdown) = watch::channel(false);
+    let ports = edge::ports(settings, &clock).await?;
     let platform =
-        platform::build(settings, &listeners, &control, sealing, clock.clone(), &metrics)?;
+        platform::build(settings, &listeners, ports, &control, sealing, clock.clone(), &metrics)?;
     let seeded = platform.seed().await?;
+    platform.reconcile().await;
     let tasks = tokio::spawn(platform.tasks(shutdown.clone()));
+    let name_server =
+        dns::serve(settings, &listeners.mep_dns, zone.clone(), &metrics, shutdown.clone())?
+            .map(tokio::spawn);
 
     let connections = Arc::new(Connections::default());
     let mut embedded = EmbeddedServices::new();
@@ -286,7 +296,13 @@ async fn serve(
             None,
         ),
         (&listeners.mep, platform.mepserver_router(), &certificates.proxy, mep_log.clone()),
-        (&listeners.mep_auth, platform.mepauth_router(), &certificates.proxy, mep_log),
+        (&listeners.mep_auth, platform.mepauth_router(), &certificates.proxy, mep_log.clone()),
+        (
+            &listeners.mep_dns_admin,
+            mep::dns::admin::router(control.clone(), zone),
+            &certificates.proxy,
+            mep_log,
+        ),
     ];
     for (bound, router, shown, log) in routed {
         for bound in bound {
@@ -336,6 +352,9 @@ async fn serve(
     }
     plugins::drain(&tools, Duration::from_secs(5)).await;
     let _ = tokio::time::timeout(Duration::from_secs(5), tasks).await;
+    if let Some(name_server) = name_server {
+        let _ = tokio::time::timeout(Duration::from_secs(5), name_server).await;
+    }
     control.close().await;
     drop(workers);
     // The next start would find a stale one harmless; a clean exit leaves none. After an upgrade it
@@ -385,6 +404,8 @@ struct Listeners {
     admin_gui: Vec<Bound>,
     mep: Vec<Bound>,
     mep_auth: Vec<Bound>,
+    mep_dns_admin: Vec<Bound>,
+    mep_dns: Vec<BoundNames>,
 }
 
 impl Listeners {
@@ -421,6 +442,12 @@ impl Listeners {
             admin_gui: bind("admin_gui_listen", &all.admin_gui, 1)?,
             mep: bind("mep_listen", &all.mep, 1)?,
             mep_auth: bind("mep_auth_listen", &all.mep_auth, 1)?,
+            mep_dns_admin: bind("mep_dns_admin_listen", &all.mep_dns_admin, 1)?,
+            mep_dns: all
+                .mep_dns
+                .iter()
+                .map(|listen| BoundNames::bind("mep_dns_listen", listen))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -458,12 +485,14 @@ impl Listeners {
             ("admin-gui", &self.admin_gui),
             ("mep", &self.mep),
             ("mep-auth", &self.mep_auth),
+            ("mep-dns-admin", &self.mep_dns_admin),
         ];
         let connections = groups
             .into_iter()
             .flat_map(|(name, all)| all.iter().map(move |one| (name, &one.listen)));
         let datagrams = self.datagrams.iter().map(|one| ("stream", &one.listen));
-        connections.chain(datagrams).collect()
+        let names = self.mep_dns.iter().map(|one| ("mep-dns", &one.listen));
+        connections.chain(datagrams).chain(names).collect()
     }
 
     /// The ports the Admin API really listens on.

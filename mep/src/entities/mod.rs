@@ -7,6 +7,7 @@
 mod app_credential;
 mod app_instance;
 mod application;
+mod dns_record;
 mod dns_rule;
 mod seed;
 mod service_info;
@@ -21,6 +22,7 @@ pub use application::{
     AppConfiguration, AppOperation, AppRegistration, AppTask, AppTermination, CallCount,
     OperationAction, TaskResult,
 };
+pub use dns_record::{Addresses, DnsClass, DnsRecord, Family};
 pub use dns_rule::{DnsRule, IpAddressType, RuleState};
 pub use seed::Seed;
 pub use service_info::{
@@ -38,7 +40,7 @@ use gateway_model::{Change, Document, Entity, EntityType, Id, Key};
 use serde::Serialize;
 
 /// The platform's kinds; a kind comes after those it refers to.
-pub static ALL: [&EntityType; 14] = [
+pub static ALL: [&EntityType; 15] = [
     &APP_INSTANCES,
     &SERVICE_NAMES,
     &SERVICE_INSTANCES,
@@ -53,6 +55,7 @@ pub static ALL: [&EntityType; 14] = [
     &APP_REGISTRATIONS,
     &CALL_COUNTS,
     &SEEDS,
+    &DNS_RECORDS,
 ];
 
 static APP_INSTANCES: EntityType = EntityType::of::<AppInstance>();
@@ -69,6 +72,7 @@ static APP_TERMINATIONS: EntityType = EntityType::of::<AppTermination>();
 static APP_REGISTRATIONS: EntityType = EntityType::of::<AppRegistration>();
 static CALL_COUNTS: EntityType = EntityType::of::<CallCount>();
 static SEEDS: EntityType = EntityType::of::<Seed>();
+static DNS_RECORDS: EntityType = EntityType::of::<DnsRecord>();
 
 /// Creates or replaces an entity of ours.
 pub(crate) fn put<T: Entity + Serialize>(id: Id, entity: &T) -> Change {

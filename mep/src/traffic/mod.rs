@@ -5,6 +5,7 @@
 //! not be stored. Which driver there is the operator chooses; [`Idle`] does nothing.
 
 mod idle;
+pub mod nftables;
 
 use async_trait::async_trait;
 

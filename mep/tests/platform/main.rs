@@ -11,3 +11,4 @@ mod notifications;
 mod seed;
 mod services;
 mod subscriptions;
+mod timing;

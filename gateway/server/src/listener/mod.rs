@@ -8,6 +8,7 @@
 mod accept;
 mod connection;
 mod guard;
+mod names;
 mod preamble;
 mod socket;
 mod stream;
@@ -15,5 +16,6 @@ pub(crate) mod tls;
 
 pub(crate) use accept::{Accept, Application, Connections, Proxied};
 pub(crate) use guard::Limits;
+pub(crate) use names::BoundNames;
 pub(crate) use socket::{Bound, Datagrams};
 pub(crate) use stream::AcceptStreams;

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use gateway_model::Secret;
 
+use super::Listeners;
+use super::edge_dns::EdgeDns;
 use super::listen::Listen;
 use super::network::{self, Destinations, Networks, PortMap};
 use super::original::{OriginalConfig, Properties, Refusal};
 use super::place::{Origin, Violation};
 use super::reader::Reader;
 use super::scalar::choice;
+use super::traffic::Traffic;
 
 #[derive(Debug)]
 pub(crate) struct Mep {
@@ -47,7 +50,9 @@ pub(crate) struct Mep {
     pub(crate) graceful_timeout: Duration,
     /// Whether applications may register themselves.
     pub(crate) registrations: bool,
-    pub(crate) ntp_host: String,
+    pub(crate) dns: EdgeDns,
+    pub(crate) traffic: Traffic,
+    pub(crate) ntp: TimeServer,
     /// Whole seconds between heartbeats.
     pub(crate) liveness_interval: NonZeroU32,
     /// Reproduce the oddities of the original.
@@ -84,6 +89,13 @@ pub(crate) struct RateLimits {
     pub(crate) auth: Option<NonZeroU32>,
 }
 
+/// Who is asked for the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TimeServer {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
 /// The start of the URIs under which registered services are published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Published {
@@ -97,7 +109,7 @@ impl Mep {
     pub(super) fn read(
         reader: &mut Reader<'_>,
         prefix: &Path,
-        proxy: &[Listen],
+        listeners: &Listeners,
         port_maps: &[PortMap],
     ) -> Self {
         let allow_defaults = reader.boolean("mep_allow_default_credentials");
@@ -117,7 +129,7 @@ impl Mep {
                 mp1: NonZeroU32::new(reader.whole("mep_rate_limit_mp1", 0..=u32::MAX)),
                 auth: NonZeroU32::new(reader.whole("mep_rate_limit_auth", 0..=u32::MAX)),
             },
-            published: Published::read(reader, proxy, port_maps),
+            published: Published::read(reader, &listeners.proxy, port_maps),
             ssrf_allow: destinations(reader, "mep_ssrf_allow"),
             notify_verify: reader.boolean("mep_notify_verify"),
             notify_ca: pem(reader, "mep_notify_ca"),
@@ -125,7 +137,12 @@ impl Mep {
             management_by_gateway: reader.boolean("mep_management_by_gateway"),
             graceful_timeout: reader.span("mep_graceful_timeout"),
             registrations: reader.boolean("mep_registrations"),
-            ntp_host: host(reader, "mep_ntp_host"),
+            dns: EdgeDns::read(reader, &listeners.mep_dns),
+            traffic: Traffic::read(reader),
+            ntp: TimeServer {
+                host: host(reader, "mep_ntp_host"),
+                port: reader.whole("mep_ntp_port", 1..=u16::MAX),
+            },
             liveness_interval: NonZeroU32::new(whole_seconds(reader, "mep_liveness_interval"))
                 .unwrap_or(NonZeroU32::MIN),
             strict_original: reader.boolean("mep_strict_original"),

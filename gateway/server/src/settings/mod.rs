@@ -13,6 +13,7 @@ use std::path::Path;
 use gateway_model::reference::Environment;
 use serde_json::Value as Json;
 
+pub(crate) mod edge_dns;
 pub(crate) mod gui;
 mod keys;
 pub(crate) mod listen;
@@ -30,6 +31,7 @@ mod reader;
 mod scalar;
 pub(crate) mod store;
 pub(crate) mod tls;
+pub(crate) mod traffic;
 mod values;
 mod vault;
 
@@ -147,12 +149,8 @@ impl Settings {
         let store = store::Store::read(&mut reader);
         let names = names::Names::read(&mut reader);
         let gui = gui::Gui::read(&mut reader);
-        let mep = mep::Mep::read(
-            &mut reader,
-            &process.prefix,
-            &listeners.proxy,
-            &client_address.port_maps,
-        );
+        let mep =
+            mep::Mep::read(&mut reader, &process.prefix, &listeners, &client_address.port_maps);
 
         let Reader { mut violations, notices, .. } = reader;
         if !violations.is_empty() {

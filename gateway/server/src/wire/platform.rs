@@ -27,6 +27,7 @@ use crate::startup;
 pub(super) fn build(
     settings: &Settings,
     listeners: &Listeners,
+    ports: Ports,
     control: &Control,
     sealing: Arc<SealingKey>,
     clock: Clock,
@@ -36,7 +37,7 @@ pub(super) fn build(
         TokenIssuer::from(startup::token_key(settings)?).lasting(settings.mep.tokens.ttl.as_secs()),
     );
     let settings = platform_settings(settings, listeners);
-    Platform::new(settings, Ports::default(), control.clone(), sealing, issuer, clock, metrics)
+    Platform::new(settings, ports, control.clone(), sealing, issuer, clock, metrics)
         .context("building the MEC platform")
 }
 

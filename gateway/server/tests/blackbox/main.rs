@@ -19,6 +19,7 @@ mod certificates;
 mod cli;
 mod cluster;
 mod control;
+mod dns;
 mod durability;
 mod grpc;
 mod hostile;

@@ -1,7 +1,9 @@
 //! The keys of the MEC platform; none of them exists in Kong.
 
 use super::{Group, boolean, choice, list, listen, number, span, stream, text};
+use crate::settings::edge_dns::Unknown;
 use crate::settings::mep::Scheme;
+use crate::settings::traffic::Driver;
 
 pub(super) const LISTENERS: Group = Group {
     title: "MEP: direct listeners, written as Kong's are",
@@ -19,9 +21,13 @@ pub(super) const LISTENERS: Group = Group {
         stream(
             "mep_dns_listen",
             "off",
-            "The name server for edge applications (UDP), for instance `0.0.0.0:8053 udp`.",
+            "The name server for edge applications, for instance `0.0.0.0:8053`: UDP and TCP, or with `udp` only that.",
         ),
-        listen("mep_dns_admin_listen", "off", "Management of the name server's records over HTTP."),
+        listen(
+            "mep_dns_admin_listen",
+            "off",
+            "Management of the name server's records over HTTP, for instance `127.0.0.1:8080`. Whoever reaches it may change every record.",
+        ),
         list(
             "mep_trusted_peers",
             "127.0.0.0/8, ::1",
@@ -125,6 +131,63 @@ pub(super) const TOKENS: Group = Group {
     ],
 };
 
+pub(super) const NAME_SERVER: Group = Group {
+    title: "MEP: name server for edge applications",
+    keys: &[
+        list(
+            "mep_dns_upstream",
+            "",
+            "Resolvers that are asked about other names, the quickest first, with a port where it is not 53. Unset: nobody is asked.",
+        ),
+        span("mep_dns_timeout", "2", "How long a resolver may take; it gets three tries."),
+        choice(
+            "mep_dns_unknown",
+            "servfail",
+            Unknown::WORDS,
+            "What is said of other names when there is nobody to ask: `servfail` sends a client to its next name server, `nxdomain` says that there is no such name.",
+        ),
+        boolean(
+            "mep_dns_load_balance",
+            "off",
+            "Whether each answer begins with another address, as with the original's `-loadBalance`.",
+        ),
+        number(
+            "mep_dns_rate_limit",
+            "1000",
+            "Answers over UDP that each network (/24, /56) gets in a second; 0 for no limit. Beyond, half of the questions are dropped and half told to come by TCP.",
+        ),
+        list(
+            "mep_dns_clients",
+            "",
+            "Addresses and CIDR blocks that may ask; others are refused. Unset: all.",
+        ),
+    ],
+};
+
+pub(super) const TRAFFIC: Group = Group {
+    title: "MEP: traffic rules",
+    keys: &[
+        choice(
+            "mep_traffic_driver",
+            "none",
+            Driver::WORDS,
+            "Who follows traffic rules: `none` keeps and shows them, `nftables` gives them to the kernel of this machine, which takes root or CAP_NET_ADMIN.",
+        ),
+        text("mep_traffic_nft", "nft", "The `nft` program, found in PATH unless it is a path."),
+        text("mep_traffic_table", "mep", "Name of the kernel's tables that are ours alone."),
+        list(
+            "mep_traffic_devices",
+            "",
+            "Network devices that users' traffic comes in by. Rules that forward to hardware addresses need them.",
+        ),
+        boolean(
+            "mep_traffic_keep",
+            "off",
+            "Whether traffic rules stay in the kernel when the gateway stops.",
+        ),
+    ],
+};
+
 pub(super) const PLATFORM: Group = Group {
     title: "MEP: services, notifications, compatibility",
     keys: &[
@@ -169,7 +232,12 @@ pub(super) const PLATFORM: Group = Group {
             "on",
             "Whether applications may register themselves (MEC 011 v3).",
         ),
-        text("mep_ntp_host", "mep-ntp", "Time server that the timing capabilities name."),
+        text(
+            "mep_ntp_host",
+            "mep-ntp",
+            "Time server (NTP) that is asked for the current time and named by the timing capabilities.",
+        ),
+        number("mep_ntp_port", "123", "Its port."),
         span(
             "mep_liveness_interval",
             "60",

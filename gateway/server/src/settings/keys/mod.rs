@@ -26,6 +26,8 @@ pub(crate) static GROUPS: &[Group] = &[
     mep::LISTENERS,
     mep::FILES,
     mep::TOKENS,
+    mep::NAME_SERVER,
+    mep::TRAFFIC,
     mep::PLATFORM,
 ];
 

@@ -115,6 +115,11 @@ impl Gateway {
         self.process.summary.listener(listener, "http://")
     }
 
+    /// The address of the name server.
+    pub(crate) fn dns_addr(&self) -> SocketAddr {
+        self.process.summary.listener("mep-dns", "dns://")
+    }
+
     /// The address of a listener with TLS.
     pub(crate) fn tls_addr(&self, listener: &str) -> SocketAddr {
         self.process.summary.listener(listener, "https://")

@@ -6,6 +6,7 @@
 pub(crate) mod acme;
 mod app;
 mod client;
+mod dig;
 mod dns;
 mod gateway;
 pub(crate) mod http1;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub(crate) use app::{App, mp1};
 pub(crate) use client::{Answer, Answered, plain, plain_from, raw, trusting};
+pub(crate) use dig::{Dug, dig};
 pub(crate) use dns::NameServer;
 pub(crate) use gateway::{Gateway, Options};
 pub(crate) use mec::{AS, Mec, SM, svc};
