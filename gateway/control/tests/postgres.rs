@@ -407,7 +407,7 @@ async fn the_schema_is_the_operators() {
     .into_iter()
     .map(Value::from)
     .collect();
-    assert_eq!(tables.len(), 4, "{tables:?}");
+    assert_eq!(tables.len(), 5, "{tables:?}");
     assert!(tables.contains(&json!("public.theirs")), "{tables:?}");
     assert_eq!(odd_store.load().await.unwrap().documents.len(), 1);
 

@@ -453,7 +453,8 @@ fn the_table_is_sound() {
         "nginx_proxy_ssl_verify_depth",
         "nginx_proxy_proxy_ssl_verify",
     ];
-    assert_eq!(names.iter().filter(|name| !ours(name) && !additions.contains(name)).count(), 208);
+    // Two of Kong's 208 are older spellings of others.
+    assert_eq!(names.iter().filter(|name| !ours(name) && !additions.contains(name)).count(), 206);
     assert!(ACCEPTED.iter().all(|key| !key.name.starts_with("mep_")), "every key of ours acts");
 }
 
