@@ -1,13 +1,13 @@
 //! Lua for plugins: LuaJIT machines, their limits and sandbox, and what Lua code may call.
 //!
-//! - [`engine`] owns the machines: one a worker thread, made when Lua is first used, replaced when
+//! - `engine` owns the machines: one a worker thread, made when Lua is first used, replaced when
 //!   one has run out of memory.
-//! - [`vm`] is one machine with its libraries, [`limits`] its deadline and memory, [`sandbox`] what
+//! - `vm` is one machine with its libraries, `limits` its deadline and memory, `sandbox` what
 //!   untrusted code sees.
-//! - [`current`] is the exchange a call is about, [`call`] one call in one phase.
-//! - [`pdk`] is Kong's `kong.*`, [`ngx`] OpenResty's `ngx.*`, [`modules`] what `require` finds.
-//! - [`handler`] is an instance of Lua code; [`chunks`] runs the code of pre-function and post-function, [`fields`] `custom_fields_by_lua`,
-//!   [`custom`] plugins that are files: `handler.lua` and `schema.lua`.
+//! - `current` is the exchange a call is about, `call` one call in one phase.
+//! - `pdk` is Kong's `kong.*`, `ngx` OpenResty's `ngx.*`, `modules` what `require` finds.
+//! - `handler` is an instance of Lua code; `chunks` runs the code of pre-function and post-function, `fields` `custom_fields_by_lua`,
+//!   `custom` plugins that are files: `handler.lua` and `schema.lua`.
 //!
 //! Nothing here is touched, and no machine made, until an instance that has Lua is configured.
 //!
