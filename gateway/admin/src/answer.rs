@@ -1,7 +1,7 @@
 //! [`Answer`]: what goes back to the client, before headers every answer has.
 
 use axum::body::Body;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -12,6 +12,8 @@ pub(crate) struct Answer {
     content: Content,
     /// The methods of the resource, for `OPTIONS`.
     pub(crate) allow: Option<&'static str>,
+    /// Seconds, for `Retry-After`.
+    retry_after: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -25,7 +27,7 @@ const JSON: &str = "application/json; charset=utf-8";
 
 impl Answer {
     pub(crate) fn json(status: StatusCode, body: Value) -> Self {
-        Self { status, content: Content::Json(body), allow: None }
+        Self { status, content: Content::Json(body), allow: None, retry_after: None }
     }
 
     pub(crate) fn ok(body: impl Into<Value>) -> Self {
@@ -45,13 +47,34 @@ impl Answer {
         Self::message(StatusCode::BAD_REQUEST, text)
     }
 
+    /// What the reference says where it has no better word.
+    pub(crate) fn unexpected() -> Self {
+        Self::message(StatusCode::INTERNAL_SERVER_ERROR, "An unexpected error occurred")
+    }
+
+    /// The same, with the seconds after which another attempt is worth it.
+    pub(crate) const fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     pub(crate) const fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, content: Content::Nothing, allow: None }
+        Self {
+            status: StatusCode::NO_CONTENT,
+            content: Content::Nothing,
+            allow: None,
+            retry_after: None,
+        }
     }
 
     /// What is there already is what was sent.
     pub(crate) const fn not_modified() -> Self {
-        Self { status: StatusCode::NOT_MODIFIED, content: Content::Nothing, allow: None }
+        Self {
+            status: StatusCode::NOT_MODIFIED,
+            content: Content::Nothing,
+            allow: None,
+            retry_after: None,
+        }
     }
 
     pub(crate) fn options(methods: &'static str) -> Self {
@@ -59,7 +82,12 @@ impl Answer {
     }
 
     pub(crate) fn text(media_type: &'static str, text: String) -> Self {
-        Self { status: StatusCode::OK, content: Content::Text { media_type, text }, allow: None }
+        Self {
+            status: StatusCode::OK,
+            content: Content::Text { media_type, text },
+            allow: None,
+            retry_after: None,
+        }
     }
 
     /// The page the reference's web server sends for what it refuses itself.
@@ -70,7 +98,7 @@ impl Answer {
              <center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
         );
         let content = Content::Text { media_type: "text/html; charset=UTF-8", text };
-        Self { status, content, allow: None }
+        Self { status, content, allow: None, retry_after: None }
     }
 
     /// The HTTP form; to `HEAD` the length without the body.
@@ -88,6 +116,9 @@ impl Answer {
         if let Some(media_type) = media_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));

@@ -100,7 +100,7 @@ async fn whole(body: Body, limit: usize) -> Result<Bytes, Answer> {
 }
 
 /// A JSON object. A list counts as an empty object, as in the reference, whose lists are tables
-/// too; any other value is refused.
+/// too; it stumbles over any other value, and so its clients are told.
 fn json(bytes: &[u8]) -> Result<Document, Answer> {
     let value: Option<Value> = serde_json::from_slice(bytes)
         .or_else(|_| serde_json::from_slice(&escape_controls(bytes)))
@@ -108,7 +108,8 @@ fn json(bytes: &[u8]) -> Result<Document, Answer> {
     match value {
         Some(Value::Object(document)) => Ok(document),
         Some(Value::Array(_)) => Ok(Document::new()),
-        _ => Err(Answer::bad_request("Cannot parse JSON body")),
+        Some(_) => Err(Answer::unexpected()),
+        None => Err(Answer::bad_request("Cannot parse JSON body")),
     }
 }
 

@@ -79,6 +79,14 @@ fn refusal(call: &Call<'_>, why: LoadError, flat: Option<&str>) -> Answer {
             Answer::json(StatusCode::BAD_REQUEST, invalid(violations.fields()))
         }
         (LoadError::Refused(why), _) => why.into(),
+        (LoadError::Busy(seconds), _) => Answer::message(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Currently loading previous configuration",
+        )
+        .retry_after(seconds),
+        (LoadError::TimedOut, _) => {
+            Answer::message(StatusCode::GATEWAY_TIMEOUT, "Timed out while loading configuration")
+        }
     }
 }
 

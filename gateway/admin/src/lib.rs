@@ -219,6 +219,12 @@ pub enum LoadError {
     /// What it declares cannot be served.
     #[error("applying the declarative configuration")]
     Refused(#[source] Rejection),
+    /// Another load goes on; it ends after so many seconds at the latest.
+    #[error("another load goes on")]
+    Busy(u64),
+    /// It took longer than a load may; it may come into force later nevertheless.
+    #[error("loading took too long")]
+    TimedOut,
 }
 
 /// The level of logs, in Kong's words: `debug`, `info`, `notice`, `warn`, `error`, `crit`,

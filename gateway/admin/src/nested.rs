@@ -127,9 +127,17 @@ pub(crate) const PAGES: &[&str] = &[
     "/debug/node/log-level/{log_level}",
     "/endpoints",
     "/filter-chains",
+    "/filter-chains/{filter_chains}",
+    "/filter-chains/{filter_chains}/route",
+    "/filter-chains/{filter_chains}/service",
     "/metrics",
     "/plugins/enabled",
     "/plugins/schema/{name}",
+    "/routes/{routes}/filter-chains",
+    "/routes/{routes}/filter-chains/{filter_chains}",
+    "/routes/{routes}/filters/all",
+    "/routes/{routes}/filters/disabled",
+    "/routes/{routes}/filters/enabled",
     "/schemas/filters/{name}",
     "/schemas/plugins/validate",
     "/schemas/plugins/{name}",
@@ -137,6 +145,8 @@ pub(crate) const PAGES: &[&str] = &[
     "/schemas/vaults/{name}",
     "/schemas/{db_entity_name}/validate",
     "/schemas/{name}",
+    "/services/{services}/filter-chains",
+    "/services/{services}/filter-chains/{filter_chains}",
     "/status",
     "/status/dns",
     "/tags",
@@ -153,6 +163,10 @@ pub(crate) const PAGES: &[&str] = &[
 const NO_CONTROL_PLANE: &str = "this endpoint is only available when Kong is configured to run \
                                 as Control Plane for the cluster";
 const NO_WASM: &str = "this endpoint is only available when wasm is enabled";
+
+/// Paths `/endpoints` lists and that answer 404 (kong/api/routes/targets.lua, snis.lua).
+const ABSENT: &[&str] =
+    &["/snis/{snis}/certificate", "/targets", "/targets/{targets}", "/targets/{targets}/upstream"];
 
 /// References Kong gives no path (kong/api/routes/snis.lua).
 const HIDDEN: &[(&str, &str)] = &[("snis", "certificate")];
@@ -240,7 +254,14 @@ impl Page {
             ["schemas", "plugins", name] => Self::PluginSchema((*name).to_owned()),
             ["schemas", kind] => Self::Schema((*kind).to_owned()),
             ["clustering", "status" | "data-planes"] => Self::Unavailable(NO_CONTROL_PLANE),
-            ["filter-chains"] => Self::Unavailable(NO_WASM),
+            ["filter-chains"]
+            | ["filter-chains", _]
+            | ["filter-chains", _, "route" | "service"]
+            | ["routes" | "services", _, "filter-chains"]
+            | ["routes" | "services", _, "filter-chains", _]
+            | ["routes", _, "filters", "all" | "disabled" | "enabled"] => {
+                Self::Unavailable(NO_WASM)
+            }
             _ => return None,
         })
     }
@@ -248,7 +269,7 @@ impl Page {
 
 /// Every path of the registry's kinds and of the pages, sorted.
 pub(crate) fn endpoints(registry: &Registry, extra: &[ExtraPage]) -> Vec<String> {
-    let own = PAGES.iter().copied().chain(extra.iter().map(|page| page.path));
+    let own = PAGES.iter().chain(ABSENT).copied().chain(extra.iter().map(|page| page.path));
     let mut paths: Vec<String> = own.map(str::to_owned).collect();
     for kind in registry.kinds() {
         // What is served below a parent only is listed there.

@@ -70,7 +70,7 @@ fn a_configuration_is_posted() {
             continue;
         }
         let reply = subject.send(&step.request);
-        let lines = compare(&Names::default(), &step.request, &step.response, &reply);
+        let lines = step.compare(&Names::default(), &step.request, &reply);
         report.extend(lines.iter().map(|line| format!("step {position}: {line}")));
     }
     assert!(report.is_empty(), "\n{}", report.join("\n"));

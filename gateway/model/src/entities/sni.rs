@@ -13,7 +13,7 @@ pub struct Sni {
     #[record(auto = Auto::Id)]
     pub id: Id,
     /// The name, or a wildcard as its first or last label.
-    #[record(unique, is("wildcard_host", types::wildcard_host))]
+    #[record(unique_across_workspaces, is("wildcard_host", types::wildcard_host))]
     pub name: String,
     /// Unix seconds of creation.
     #[record(auto = Auto::CreatedAt)]

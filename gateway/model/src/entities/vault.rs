@@ -13,7 +13,7 @@ pub struct Vault {
     #[record(auto = Auto::Id)]
     pub id: Id,
     /// What references call it.
-    #[record(unique, rule = Rule::NotOneOf(vec!["env".into()]))]
+    #[record(unique_across_workspaces, rule = Rule::NotOneOf(vec!["env".into()]))]
     #[record(matches("^[a-z][a-z0-9-]*?[a-z0-9]+$"))]
     pub prefix: String,
     /// Which kind of vault: `env`.

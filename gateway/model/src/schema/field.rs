@@ -82,6 +82,8 @@ pub struct Field {
     pub auto: Option<Auto>,
     /// Whether two entities may not share a value.
     pub unique: bool,
+    /// Whether [`Self::unique`] holds over all workspaces, which Kong's schema tells.
+    pub across_workspaces: bool,
     /// Checked in order; the first broken one is reported.
     pub rules: Vec<Rule>,
     /// Replaces the text of a broken rule.
@@ -111,6 +113,7 @@ impl Field {
             default: None,
             auto: None,
             unique: false,
+            across_workspaces: false,
             rules: T::rules(),
             error: None,
             on_delete: OnDelete::Restrict,
@@ -262,6 +265,14 @@ impl Field {
         if let Kind::Map { values, .. } = &mut self.kind {
             **values = edit((**values).clone());
         }
+        self
+    }
+
+    /// Refuses a value another entity of any workspace has.
+    #[must_use]
+    pub fn unique_across_workspaces(mut self) -> Self {
+        self.unique = true;
+        self.across_workspaces = true;
         self
     }
 

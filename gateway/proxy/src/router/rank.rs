@@ -24,12 +24,15 @@ pub(super) struct Rank {
     /// Whether the route is written as an expression.
     expression: bool,
     weight: u64,
-    /// Older routes first, in the flavour that looks at it.
-    age: Reverse<u64>,
+    /// Older routes first, those of one second by id, in the flavour that looks at it.
+    age: Reverse<(u64, Id)>,
     id: Id,
     /// Position of the path in its route: the first regular expression that matches counts.
     position: Reverse<usize>,
 }
+
+/// Of routes whose age does not matter.
+const NO_AGE: (u64, Id) = (0, Id::from_bytes([0; 16]));
 
 /// What a path contributes to a rank.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +52,9 @@ impl Rank {
         position: usize,
     ) -> Self {
         let (weight, age) = match flavour {
-            Flavour::Traditional => (fields.traditional(route, path), route.created_at),
+            Flavour::Traditional => (fields.traditional(route, path), (route.created_at, route.id)),
             Flavour::TraditionalCompatible | Flavour::Expressions => {
-                (fields.compatible(route, path), 0)
+                (fields.compatible(route, path), NO_AGE)
             }
         };
         let (age, position) = (Reverse(age), Reverse(position));
@@ -63,7 +66,7 @@ impl Rank {
         Self {
             expression: true,
             weight: route.priority,
-            age: Reverse(0),
+            age: Reverse(NO_AGE),
             id: route.id,
             position: Reverse(0),
         }

@@ -1,7 +1,7 @@
 //! Where the configuration is kept.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
@@ -109,12 +109,24 @@ pub(crate) struct Declared {
     source: Option<Declarative>,
     control: Control,
     hash: ArcSwap<String>,
+    /// Held by the load of the moment, with the instant it may last until.
+    loading: tokio::sync::Mutex<()>,
+    ends: ArcSwap<Instant>,
 }
+
+/// How long a load by the Admin API may last (kong/db/declarative/init.lua).
+const LOAD: Duration = Duration::from_secs(60);
 
 impl Declared {
     /// Nothing is loaded yet.
     pub(super) fn new(source: Option<Declarative>, control: Control) -> Arc<Self> {
-        Arc::new(Self { source, control, hash: ArcSwap::from_pointee("0".repeat(32)) })
+        Arc::new(Self {
+            source,
+            control,
+            hash: ArcSwap::from_pointee("0".repeat(32)),
+            loading: tokio::sync::Mutex::default(),
+            ends: ArcSwap::from_pointee(Instant::now()),
+        })
     }
 
     /// MD5 of its text, by which Kong names it; zeros when there is none.
@@ -156,7 +168,15 @@ impl gateway_admin::Declared for Declared {
     }
 
     fn load(&self, text: String) -> BoxFuture<'_, Result<Loaded, LoadError>> {
-        Box::pin(async move { self.serve(&text).await })
+        Box::pin(async move {
+            let Ok(_loading) = self.loading.try_lock() else {
+                let left = self.ends.load().saturating_duration_since(Instant::now());
+                return Err(LoadError::Busy(left.as_secs().max(1)));
+            };
+            self.ends.store(Arc::new(Instant::now() + LOAD));
+            let served = tokio::time::timeout(LOAD, self.serve(&text)).await;
+            served.unwrap_or(Err(LoadError::TimedOut))
+        })
     }
 }
 
