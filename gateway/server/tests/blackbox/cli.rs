@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Answered as _, Gateway, Options, eventually, plain};
+use crate::harness::{Answered as _, Gateway, Options, Upstream, eventually, plain};
 
 /// Kong's life of a node: `start`, `health`, `reload`, `stop`, each with its words and its code.
 #[tokio::test]
@@ -175,6 +175,56 @@ async fn quitting_and_rotating() {
     assert!(!guard.lives());
     let (code, out, error) = options.run(&["quit"]).await;
     assert_eq!((code, &*out), (Some(1), ""), "{error}");
+}
+
+/// `quit -w` goes on serving for a while; `quit -t` cuts off what is still in flight then.
+#[tokio::test]
+async fn quitting_later_and_by_force() {
+    let [admin, proxy] = [0; 2].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [admin, proxy] = [admin, proxy].map(|one| one.local_addr().unwrap());
+    let options = Options::new()
+        .set("admin_listen", admin.to_string())
+        .set("proxy_listen", proxy.to_string());
+    assert_eq!(options.run(&["start"]).await.0, Some(0));
+    let guard = Background::of(&options);
+    let began = Instant::now();
+    let quit = options.run(&["quit", "-w", "2"]);
+    let while_waiting = async {
+        plain().get(format!("http://{admin}/status")).answer().await.expect(200);
+    };
+    let ((code, out, error), ()) = tokio::join!(quit, while_waiting);
+    assert_eq!((code, &*out), (Some(0), "Kong stopped (gracefully)\n"), "{error}");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(!guard.lives());
+
+    let upstream = Upstream::start().await;
+    assert_eq!(options.run(&["start"]).await.0, Some(0));
+    let guard = Background::of(&options);
+    let service = serde_json::json!({"name": "a", "url": upstream.url()});
+    let made = plain().post(format!("http://{admin}/services")).json(&service);
+    made.answer().await.expect(201);
+    let route = plain().post(format!("http://{admin}/services/a/routes"));
+    route.json(&serde_json::json!({"paths": ["/a"]})).answer().await.expect(201);
+    let endless = tokio::spawn(plain().get(format!("http://{proxy}/a/delay/60")).send());
+    upstream.next().await;
+    let (code, out, error) = options.run(&["quit", "-t", "1"]).await;
+    assert_eq!((code, &*out), (Some(0), "Timeout, Kong stopped forcefully\n"), "{error}");
+    assert!(!guard.lives());
+    assert!(endless.await.unwrap().is_err(), "it was answered");
+}
+
+/// The entry point of containers prepares, migrates and stays in front.
+#[tokio::test]
+async fn the_entry_point_of_containers() {
+    let options = Options::new();
+    let mut child = options.command().arg("docker-start").spawn().unwrap();
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    let file = options.prefix().join("pids/nginx.pid");
+    eventually("it is ready", async || file.exists().then_some(())).await;
+    assert_eq!(child.try_wait().unwrap(), None, "it went to the background");
+    kill_process(pid, Signal::QUIT).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(10), child.wait()).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(0));
 }
 
 /// What is exported is imported to the same.

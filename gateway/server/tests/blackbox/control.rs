@@ -292,3 +292,24 @@ async fn credentials_nest_in_declarative_files() {
     );
     assert_eq!(ids(&other).await, first, "a failed load changes nothing");
 }
+
+/// One load of a declarative configuration at a time; the others are told when to try again.
+#[tokio::test]
+async fn loads_of_configurations_take_turns() {
+    let gateway = Options::new().set("database", "off").start().await;
+    let service = |n: usize| json!({"name": format!("s{n}"), "host": "127.0.0.1"});
+    let services: Vec<Value> = (0..5000).map(service).collect();
+    let text = json!({"_format_version": "3.0", "services": services}).to_string();
+    let url = gateway.url("admin", "/config");
+    let load = || plain().post(&url).header("Content-Type", "application/json").body(text.clone());
+    let all = futures::future::join_all((0..6).map(|_| load().answer())).await;
+    let (good, busy): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.status == 201);
+    assert!(!good.is_empty() && !busy.is_empty(), "{} of 6 were loaded", good.len());
+    for one in busy {
+        assert_eq!(one.status, 429, "{}", one.text());
+        assert_eq!(one.json()["message"], "Currently loading previous configuration");
+        let seconds: u64 = one.header("Retry-After").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+    }
+    load().answer().await.expect(201);
+}

@@ -47,30 +47,39 @@ async fn settings_have_the_recorded_effect() {
     let known = Known::read("variants");
     let mut report = String::new();
     for text in read("variants") {
-        if let Some(options) = settings(&text) {
-            Stage::set(options).await.judge(&text, &known, &mut report).await;
-        }
+        let (options, declared) = settings(&text);
+        Stage::with(options, declared).await.judge(&text, &known, &mut report).await;
     }
     assert!(report.is_empty(), "\n{report}");
 }
 
-/// The settings a scenario tells of, `configuration: key=value, key=value`. Left out are those without
-/// a database, whose file was not recorded.
-fn settings(text: &str) -> Option<Options> {
+/// The file the recorded node without a database was started with, told from its `GET /config`.
+const DECLARED: &str = "_format_version: '3.0'
+services:
+- {name: s, url: 'http://127.0.0.1:29001/base', routes: [{name: r, paths: [/r], plugins: [{name: correlation-id}]}]}
+consumers:
+- {username: bob, keyauth_credentials: [{key: kk}], basicauth_credentials: [{username: u, password: p}]}
+upstreams:
+- {name: up, targets: [{target: '127.0.0.1:29001'}]}
+";
+
+/// The settings a scenario tells of, `configuration: key=value, key=value`, and the declarative file.
+fn settings(text: &str) -> (Options, Option<&'static str>) {
     #[derive(Deserialize)]
     struct About {
         about: String,
     }
     let About { about } = serde_json::from_str(text).expect("a scenario");
     let told = about.strip_prefix("configuration: ").expect("settings");
-    if told.contains("database=off") {
-        return None;
+    if told.starts_with("database=off") {
+        let declared = told.ends_with("with a declarative_config file").then_some(DECLARED);
+        return (Options::new().set("database", "off"), declared);
     }
     let set = |options: Options, pair: &str| {
         let (key, value) = pair.split_once('=').expect("a key and a value");
         options.set(key, value)
     };
-    Some(told.split(", ").fold(Options::new(), set))
+    (told.split(", ").fold(Options::new(), set), None)
 }
 
 /// A line of a recording: what the shared driver reads, and what reached the upstreams.
@@ -118,6 +127,8 @@ struct Stage {
     gateway: Gateway,
     upstreams: [Upstream; 3],
     refusing: u16,
+    /// Whether the Admin API writes; a node without a database keeps what it was started with.
+    writable: bool,
     began: std::cell::Cell<i64>,
 }
 
@@ -134,14 +145,26 @@ fn hosts(options: &Options) -> PathBuf {
 
 impl Stage {
     async fn set(options: Options) -> Self {
+        Self::with(options, None).await
+    }
+
+    /// The same with a declarative file, in which the recorder's upstream becomes ours.
+    async fn with(mut options: Options, declared: Option<&str>) -> Self {
         let hosts = hosts(&options);
-        let options = options.set("dns_hostsfile", hosts.to_str().expect("text"));
+        let writable = !options.is("database", "off");
+        options = options.set("dns_hostsfile", hosts.to_str().expect("text"));
         let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+        if let Some(text) = declared {
+            let port = upstreams[0].addr().port().to_string();
+            let file = options.file("kong.yml", &text.replace("29001", &port));
+            options = options.set("declarative_config", file.to_str().expect("text"));
+        }
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self {
             gateway: options.start().await,
             upstreams,
             refusing: closed.port(),
+            writable,
             began: std::cell::Cell::default(),
         }
     }
@@ -192,7 +215,9 @@ impl Stage {
 
     /// Runs a scenario from an empty configuration: what differs, by step.
     async fn play(&self, line: &Line) -> BTreeMap<usize, Vec<String>> {
-        self.gateway.forget_everything().await;
+        if self.writable {
+            self.gateway.forget_everything().await;
+        }
         self.arrived();
         self.began.set(now());
         let mut names = pems::names();

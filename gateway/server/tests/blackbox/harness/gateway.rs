@@ -42,6 +42,12 @@ impl Options {
         self
     }
 
+    /// Whether a key was set so.
+    pub(crate) fn is(&self, key: &str, value: &str) -> bool {
+        let name = format!("KONG_{}", key.to_uppercase());
+        self.variables.iter().any(|(one, set)| *one == name && set == value)
+    }
+
     /// The folder the gateway will have; files may be put there before it starts.
     pub(crate) fn prefix(&self) -> &Path {
         self.prefix.path()
