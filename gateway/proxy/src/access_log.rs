@@ -1,11 +1,14 @@
 //! The access log: one line an exchange or a stream, in Kong's formats, written by a thread of its
 //! own.
 
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use http::{HeaderMap, Version, header};
 use jiff::Timestamp;
@@ -19,6 +22,8 @@ pub struct AccessLog {
 }
 
 const QUEUE: usize = 8192;
+/// Between two writes. A line stands in the file this much later at the most.
+const GATHER: Duration = Duration::from_millis(5);
 
 impl AccessLog {
     /// Starts the writing thread; it ends when the last handle is dropped.
@@ -46,7 +51,7 @@ impl AccessLog {
             request: format_args!(
                 "{} {} {}",
                 request.method,
-                summary.uri.replace('"', "%22"),
+                Quoted(summary.uri, "%22"),
                 version(request.version)
             ),
             status: summary.status,
@@ -62,7 +67,7 @@ impl AccessLog {
         self.queue(format!(
             "{} [{}] {protocol} {} {} {} {}.{:03}\n",
             log.facts.client.ip,
-            local_time(log.facts.started_ms),
+            LocalTime(log.facts.started_ms),
             log.status,
             log.sent,
             log.received,
@@ -85,7 +90,7 @@ impl AccessLog {
     }
 }
 
-/// Writes lines as they come, flushing when the queue runs empty.
+/// Writes lines until no handle is left, flushing when the queue runs empty.
 fn write(out: impl Write, queue: &Receiver<String>) {
     let mut out = std::io::BufWriter::new(out);
     while let Ok(line) = queue.recv() {
@@ -99,16 +104,43 @@ fn write(out: impl Write, queue: &Receiver<String>) {
         if out.flush().is_err() {
             return;
         }
+        // Under load the next lines gather meanwhile: one wake and one write for all of them.
+        std::thread::sleep(GATHER);
     }
 }
 
-/// As nginx writes it, in the time zone of everything else here.
-fn local_time(unix_ms: u64) -> String {
-    i64::try_from(unix_ms)
-        .ok()
-        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
-        .map(|time| time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string())
-        .unwrap_or_default()
+/// A time as nginx writes it, in the time zone of everything else here.
+struct LocalTime(u64);
+
+thread_local! {
+    /// The second a line of this thread was last written in, and its text.
+    static LAST: RefCell<(u64, String)> = RefCell::default();
+}
+
+impl fmt::Display for LocalTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let second = self.0 / 1000;
+        LAST.with_borrow_mut(|(last, text)| {
+            if *last != second {
+                let time = i64::try_from(second).ok();
+                let time = time.and_then(|second| Timestamp::from_second(second).ok());
+                let spelled = time.map(|time| time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string());
+                (*last, *text) = (second, spelled.unwrap_or_default());
+            }
+            f.write_str(text)
+        })
+    }
+}
+
+/// A text inside quotes: quotes in it are written as `escape`.
+struct Quoted<'a>(&'a str, &'static str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = self.0.split('"');
+        f.write_str(parts.next().unwrap_or_default())?;
+        parts.try_for_each(|part| f.write_str(self.1).and_then(|()| f.write_str(part)))
+    }
 }
 
 /// One request, as nginx's combined format tells of it.
@@ -118,7 +150,7 @@ pub struct Line<'a> {
     /// When it began, Unix milliseconds.
     pub at_ms: u64,
     /// The request line, without quotes and control characters.
-    pub request: std::fmt::Arguments<'a>,
+    pub request: fmt::Arguments<'a>,
     /// Status of the answer.
     pub status: u16,
     /// Bytes of its body.
@@ -134,18 +166,21 @@ impl Line<'_> {
         let header = |name| {
             let value = self.headers.and_then(|headers| headers.get(name));
             let value = value.and_then(|value| value.to_str().ok());
-            value.unwrap_or("-").replace('"', "\\x22")
+            Quoted(value.unwrap_or("-"), "\\x22")
         };
-        let mut text = format!(
+        let mut text = String::with_capacity(256);
+        let written = write!(
+            text,
             "{} - - [{}] \"{}\" {} {} \"{}\" \"{}\"",
             self.client,
-            local_time(self.at_ms),
+            LocalTime(self.at_ms),
             self.request,
             self.status,
             self.size,
             header(header::REFERER),
             header(header::USER_AGENT),
         );
+        debug_assert!(written.is_ok(), "text takes everything");
         if let Some(id) = self.id {
             text.push_str(" kong_request_id: \"");
             text.push_str(id);

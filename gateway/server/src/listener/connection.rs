@@ -1,10 +1,11 @@
 //! [`Connection`]: a plain or TLS stream in the form pingora takes.
 
 use std::fmt;
+use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::guard::Guard;
 use async_trait::async_trait;
@@ -37,6 +38,64 @@ pub(crate) struct Connection {
     id: UniqueIDType,
     /// Watches over the heads of HTTP/1 requests.
     guard: Option<Guard>,
+    /// What an HTTP/1 session wrote and the transport has not got yet.
+    outgoing: Outgoing,
+}
+
+/// Small writes on their way, so that a head and the body behind it leave in one piece. Memory is held
+/// only while something waits.
+#[derive(Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outgoing {
+    /// What fits here waits for a flush, or for the session to read on.
+    const ROOM: usize = 4096;
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes small pieces along; `false` when they do not fit.
+    fn take(&mut self, pieces: &[IoSlice<'_>]) -> bool {
+        let more: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let fits = self.bytes.len() + more <= Self::ROOM;
+        if fits {
+            pieces.iter().for_each(|piece| self.bytes.extend_from_slice(piece));
+        }
+        fits
+    }
+
+    /// Sends what waits, with `more` behind it where there is some; ready with how much of `more` is
+    /// sent once nothing waits any more.
+    fn poll_send(
+        &mut self,
+        transport: &mut Transport,
+        cx: &mut Context<'_>,
+        more: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        while !self.is_empty() {
+            let waiting = &self.bytes[self.sent..];
+            let pieces = [IoSlice::new(waiting), IoSlice::new(more)];
+            let pieces = if more.is_empty() { &pieces[..1] } else { &pieces[..] };
+            let sent = ready!(Pin::new(&mut *transport).poll_write_vectored(cx, pieces))?;
+            if sent == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            if sent < waiting.len() {
+                self.sent += sent;
+                continue;
+            }
+            let of_more = sent - waiting.len();
+            *self = Self::default();
+            if of_more > 0 {
+                return Poll::Ready(Ok(of_more));
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
 }
 
 impl Connection {
@@ -52,7 +111,7 @@ impl Connection {
         };
         let unused = Box::new(ResponseHeader::build(http::StatusCode::OK, Some(0))?);
         let facts = Arc::new(ProxyDigest::new(unused, Some(Box::new(facts))));
-        Ok(Self { transport, http2, facts, id, guard: None })
+        Ok(Self { transport, http2, facts, id, guard: None, outgoing: Outgoing::default() })
     }
 
     /// Whether its client speaks HTTP/2.
@@ -106,7 +165,7 @@ impl AsyncWrite for Transport {
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
@@ -139,7 +198,11 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let Self { transport, guard, .. } = self.get_mut();
+        let Self { transport, guard, outgoing, .. } = self.get_mut();
+        // A session that reads has written what it has for now.
+        if !outgoing.is_empty() && outgoing.poll_send(transport, cx, &[])?.is_ready() {
+            let _ = Pin::new(&mut *transport).poll_flush(cx)?;
+        }
         match guard {
             Some(guard) => guard.poll_read(Pin::new(transport), cx, buf),
             None => Pin::new(transport).poll_read(cx, buf),
@@ -149,31 +212,44 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(cx, buf)
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write_vectored(cx, bufs)
+        let Self { transport, http2, outgoing, .. } = self.get_mut();
+        // HTTP/2 sessions gather their frames themselves.
+        if !*http2 && outgoing.take(bufs) {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+        match ready!(outgoing.poll_send(transport, cx, first))? {
+            0 => Pin::new(transport).poll_write_vectored(cx, bufs),
+            sent => Poll::Ready(Ok(sent)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let Self { transport, outgoing, .. } = self.get_mut();
+        ready!(outgoing.poll_send(transport, cx, &[]))?;
+        Pin::new(transport).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let Self { transport, outgoing, .. } = self.get_mut();
+        ready!(outgoing.poll_send(transport, cx, &[]))?;
+        Pin::new(transport).poll_shutdown(cx)
     }
 }
 
@@ -181,7 +257,7 @@ impl AsyncWrite for Connection {
 impl Shutdown for Connection {
     async fn shutdown(&mut self) {
         // A client that is gone already needs no farewell.
-        let _ = AsyncWriteExt::shutdown(&mut self.transport).await;
+        let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
