@@ -71,7 +71,8 @@ pub(crate) async fn entity(
         }
         _ if updates => {
             writable(call, "update", scope.kind, Some(&key))?;
-            let document = document(call, scope, None, payload, present.map(|e| e.document()));
+            let document =
+                document(call, scope, None, payload, present.map(|e| e.document()).as_ref());
             write(call, Change::Patch { kind, key, document }).await.map(Answer::ok)
         }
         _ => {
@@ -103,7 +104,8 @@ pub(crate) async fn referenced(
     if *call.method == Method::PATCH {
         let id = present.ok_or_else(Answer::not_found)?;
         writable(call, "update", target, Some(&Key::Id(id)))?;
-        let document = document(call, &scope, None, payload, current.map(|e| e.document()));
+        let document =
+            document(call, &scope, None, payload, current.map(|e| e.document()).as_ref());
         let change = Change::Patch { kind: target.kind, key: Key::Id(id), document };
         return write(call, change).await.map(Answer::ok);
     }
@@ -159,7 +161,7 @@ fn list(call: &Call<'_>, scope: &Scope, parent: Option<&Stored>) -> Result<Answe
         }
         _ => Box::new(all.after(window.after)),
     };
-    let rows = rows.filter(|entity| filter.accepts(entity.document()));
+    let rows = rows.filter(|entity| filter.accepts(&entity.document()));
     Ok(window.answer(call, rows, |entity| shown(call, entity)))
 }
 

@@ -66,7 +66,7 @@ fn upstream_of(call: &Call<'_>, key: &str) -> Result<Item<Upstream>, Answer> {
 }
 
 fn row(call: &Call<'_>, upstream: &Upstream, target: &Item<Target>) -> Value {
-    let mut row = Value::Object(target.document().clone());
+    let mut row = Value::Object(target.document());
     if let Some(state) = state(call, upstream, target) {
         let address = |one: &AddressState| {
             let mut shown = place(one);

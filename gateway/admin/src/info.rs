@@ -35,9 +35,9 @@ pub(crate) fn node(call: &Call<'_>) -> Answer {
 }
 
 /// Names of the plugins that are configured anywhere.
-fn in_use<'a>(call: &'a Call<'_>) -> Vec<&'a str> {
+fn in_use(call: &Call<'_>) -> Vec<String> {
     let plugins = call.catalog.collection("plugins").into_iter().flat_map(|all| all.iter());
-    let mut names: Vec<&str> = plugins.filter_map(|plugin| plugin.text("name")).collect();
+    let mut names: Vec<String> = plugins.filter_map(|plugin| plugin.text("name")).collect();
     names.sort_unstable();
     names.dedup();
     names

@@ -57,7 +57,8 @@ pub(crate) fn list(call: &Call<'_>, only: Option<&str>) -> Result<Answer, Answer
     let mut rows: Vec<(String, String, String)> = Vec::new();
     for kind in call.registry().kinds().iter().filter(|kind| kind.in_api()) {
         for entity in call.catalog.collection(kind.kind).into_iter().flat_map(|all| all.iter()) {
-            let tags = tags(entity.document()).filter(|tag| only.is_none_or(|only| *tag == only));
+            let document = entity.document();
+            let tags = tags(&document).filter(|tag| only.is_none_or(|only| *tag == only));
             rows.extend(
                 tags.map(|tag| (tag.to_owned(), kind.kind.to_owned(), entity.id().to_string())),
             );

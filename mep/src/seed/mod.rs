@@ -107,7 +107,7 @@ fn plan(catalog: &Catalog, wanted: &[Wanted]) -> Vec<Change> {
             (None, Some(_)) if one.overrides => changes.push(patch(one.kind, place, &document)),
             (None, Some(_)) => {}
             (Some(memory), Some(present)) => {
-                let untouched = holds(&present.document().clone().into(), &memory.document);
+                let untouched = holds(&present.document().into(), &memory.document);
                 remembers = memory.document != document && untouched;
                 if remembers {
                     changes.push(patch(one.kind, place, &document));
@@ -150,7 +150,7 @@ impl Wanted {
                         let elsewhere = ["service", "route", "consumer"]
                             .into_iter()
                             .any(|other| other != member && stored.reference(other).is_some());
-                        stored.text("name") == Some(name) && !elsewhere
+                        stored.text("name").as_deref() == Some(name) && !elsewhere
                     })
                 }
             })

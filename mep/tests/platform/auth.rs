@@ -251,7 +251,7 @@ async fn a_configured_pair_gets_a_token_until_it_is_removed() {
     confs(&rig, Method::PUT, B).json(&body).send().await.expect(200);
     assert_eq!(claims(&signed(&rig, "/mep/token", KAT_1).send().await)["sub"], B);
     let kept = serde_json::to_string(
-        rig.catalog().find("mep_app_credentials", &key(B)).unwrap().document(),
+        &rig.catalog().find("mep_app_credentials", &key(B)).unwrap().document(),
     );
     assert!(!kept.unwrap().contains(SECRET_KEY), "a secret is kept sealed");
     confs(&rig, Method::DELETE, B).send().await.expect(200);

@@ -22,7 +22,7 @@ fn shown(control: &Control) -> Value {
     let shown = kinds.into_iter().map(|kind| {
         let all = catalog.collection(kind).unwrap().iter().map(|stored| {
             let seed = catalog.get::<Seed>(Seed::id_of(kind, stored.id())).unwrap();
-            let mut document = within(stored.document(), &seed.document);
+            let mut document = within(&stored.document(), &seed.document);
             document.shift_remove("rsa_public_key");
             Value::Object(document)
         });

@@ -47,13 +47,13 @@ pub(crate) fn entry(summary: &Summary<'_>) -> Value {
         "workspace_name": WORKSPACE.1,
     });
     if let Some(route) = &facts.route {
-        entry["route"] = entity(route.document(), true);
+        entry["route"] = entity(&route.document(), true);
     }
     if let Some(service) = &facts.service {
-        entry["service"] = entity(service.document(), true);
+        entry["service"] = entity(&service.document(), true);
     }
     if let Some(consumer) = &facts.identity.consumer {
-        entry["consumer"] = entity(consumer.document(), false);
+        entry["consumer"] = entity(&consumer.document(), false);
     }
     if let Some(credential) = &facts.identity.credential {
         entry["authenticated_entity"] = json!({ "id": credential.id });

@@ -403,5 +403,5 @@ fn credentials_of_the_wrong_shape_are_refused() {
     for field in ["key", "secret"] {
         assert_eq!(made.text(field).unwrap().len(), 32, "{field} is made up");
     }
-    assert_eq!(made.text("algorithm"), Some("HS256"));
+    assert_eq!(made.text("algorithm").as_deref(), Some("HS256"));
 }

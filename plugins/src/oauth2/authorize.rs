@@ -173,7 +173,7 @@ impl OAuth2 {
         let change = Change::Insert { kind: Code::KIND, document };
         let written = self.tools.entities.apply(vec![change]).await?;
         let code = written.entities.first().cloned().flatten();
-        let code = code.and_then(|code| code.text("code").map(str::to_owned)).unwrap_or_default();
+        let code = code.and_then(|code| code.text("code")).unwrap_or_default();
         Ok(Members::from_iter([("code".to_owned(), code.into())]))
     }
 }

@@ -301,7 +301,7 @@ impl OAuth2 {
         let now = self.tools.clock.unix_ms();
         // As it is stored: the time of the end, not seconds to live.
         let end = self.kept_for(seconds).map(|ttl| now.saturating_add(ttl * 1000));
-        let mut document = token.document().clone();
+        let mut document = token.document();
         for (name, value) in [
             ("access_token", Value::from(random_text())),
             ("expires_in", seconds.into()),
@@ -317,9 +317,9 @@ impl OAuth2 {
     /// Writes; the last of the changes is the token.
     async fn written(&self, changes: Vec<Change>, seconds: u64) -> Result<Members, Rejection> {
         let written = self.tools.entities.apply(changes).await?;
-        let token = written.entities.last().cloned().flatten();
+        let token = written.entities.last().and_then(Option::as_ref).map(|token| token.document());
         let member = |name: &str| {
-            let value = token.as_ref().and_then(|token| token.document().get(name));
+            let value = token.as_ref().and_then(|token| token.get(name));
             value.filter(|value| !value.is_null()).map(|value| (name.to_owned(), value.clone()))
         };
         let mut members = Members::from_iter([("token_type".to_owned(), "bearer".into())]);

@@ -558,7 +558,8 @@ fn configurations() {
     let mut rig = rig();
     let made = rig.plugin("oauth2", flows.clone());
     let stored = rig.catalog.collection("plugins").unwrap().get(made.id).cloned().unwrap();
-    let key = stored.document()["config"]["provision_key"].as_str().unwrap();
+    let document = stored.document();
+    let key = document["config"]["provision_key"].as_str().unwrap();
     assert_eq!(key.len(), 32, "random");
     rig.patch("plugins", made.id, json!({"tags": ["t"]}));
     let kept = rig.catalog.collection("plugins").unwrap().get(made.id).cloned().unwrap();
@@ -593,7 +594,7 @@ fn applications() {
     assert!(hash.starts_with("$pbkdf2-sha512$"), "{hash}");
     rig.patch("oauth2_credentials", stored.id(), json!({"name": "b"}));
     let kept = rig.catalog.collection("oauth2_credentials").unwrap().get(stored.id()).cloned();
-    assert_eq!(kept.unwrap().text("client_secret"), Some(&*hash), "not hashed again");
+    assert_eq!(kept.unwrap().text("client_secret").as_deref(), Some(&*hash), "not hashed again");
     let plain = rig.insert("oauth2_credentials", json!({"name": "c", "consumer": {"id": bob}}));
     assert_eq!(plain.text("client_secret").unwrap().len(), 32);
     assert_eq!(plain.text("client_id").unwrap().len(), 32);

@@ -1,5 +1,6 @@
 //! [`Families`]: what exchanges are counted in, and the way from an exchange to its counters.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Once, OnceLock};
 
 use dashmap::DashMap;
@@ -179,7 +180,7 @@ impl Families {
             let code = summary.status.to_string();
             self.requests.with_label_values(&[
                 series.service(),
-                series.route(),
+                &*series.route(),
                 &code,
                 source,
                 WORKSPACE.1,
@@ -194,7 +195,7 @@ impl Families {
             ["ingress", "egress"].map(|direction| {
                 self.bandwidth.with_label_values(&[
                     series.service(),
-                    series.route(),
+                    &*series.route(),
                     direction,
                     WORKSPACE.1,
                     series.consumer(),
@@ -206,7 +207,8 @@ impl Families {
     }
 
     pub(super) fn measure(&self, series: &Series, summary: &Summary<'_>) {
-        let labels = || [series.service(), series.route(), WORKSPACE.1];
+        let route = series.route();
+        let labels = || [series.service(), &*route, WORKSPACE.1];
         let latency = series.latency.get_or_init(|| Latency {
             kong: self.kong_latency.with_label_values(&labels()),
             upstream: OnceLock::new(),
@@ -243,9 +245,9 @@ impl Series {
         self.service.as_ref().map_or("", |service| service.name.as_deref().unwrap_or(&service.host))
     }
 
-    fn route(&self) -> &str {
-        let named = self.route.name.as_deref();
-        named.or_else(|| self.route.stored().text("id")).unwrap_or_default()
+    fn route(&self) -> Cow<'_, str> {
+        let named = self.route.name.as_deref().map(Cow::Borrowed);
+        named.unwrap_or_else(|| self.route.id().to_string().into())
     }
 
     fn consumer(&self) -> &str {

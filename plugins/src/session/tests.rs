@@ -279,8 +279,8 @@ fn sessions_in_the_store() {
     let metadata = metadata.iter().next().unwrap();
     let bob =
         stage.rig.catalog.collection("consumers").unwrap().by("username", "bob").unwrap().id();
-    assert_eq!(metadata.text("subject"), Some(&*bob.to_string()));
-    assert_eq!(metadata.text("audience"), Some("default"));
+    assert_eq!(metadata.text("subject").as_deref(), Some(&*bob.to_string()));
+    assert_eq!(metadata.text("audience").as_deref(), Some("default"));
 
     // Renewed: the old one goes on for 10 seconds.
     stage.later(80);

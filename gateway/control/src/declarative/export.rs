@@ -29,7 +29,7 @@ pub fn export(catalog: &Catalog) -> String {
 
 fn written(registry: &Registry, entity: &Stored) -> Value {
     let kind = entity.kind();
-    let mut document = shortened(registry, kind, entity.document());
+    let mut document = shortened(registry, kind, &entity.document());
     for (field, ..) in kind.references() {
         if let Some(id) = entity.reference(field.name) {
             document.insert(field.name.to_owned(), id.to_string().into());

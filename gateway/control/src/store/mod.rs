@@ -62,7 +62,7 @@ pub struct Row<'a> {
 
 impl<'a> From<&'a Write> for Row<'a> {
     fn from(write: &'a Write) -> Self {
-        let document = write.after.as_ref().map(|stored| Cow::Borrowed(stored.document()));
+        let document = write.after.as_ref().map(|stored| Cow::Owned(stored.document()));
         Self { kind: write.kind, id: write.id, document }
     }
 }

@@ -138,8 +138,9 @@ impl Collection {
 
     pub(super) fn put(&mut self, stored: Arc<Stored>) {
         self.remove(stored.id());
+        let document = self.indexed(&stored);
         for index in &mut self.unique {
-            if let Some(value) = index.value(stored.document()) {
+            if let Some(value) = index.value(&document) {
                 index.ids.insert(value.into(), stored.id());
             }
         }
@@ -154,8 +155,9 @@ impl Collection {
 
     pub(super) fn remove(&mut self, id: Id) -> Option<Arc<Stored>> {
         let stored = self.entities.remove(&id)?;
+        let document = self.indexed(&stored);
         for index in &mut self.unique {
-            if let Some(value) = index.value(stored.document()) {
+            if let Some(value) = index.value(&document) {
                 index.ids.remove(value.as_str());
             }
         }
@@ -166,6 +168,11 @@ impl Collection {
             self.ends.remove(&(end, id));
         }
         Some(stored)
+    }
+
+    /// The document unique indexes are made of; not read where there is none.
+    fn indexed(&self, stored: &Stored) -> Document {
+        if self.unique.is_empty() { Document::new() } else { stored.document() }
     }
 
     fn parents(&self, stored: &Stored) -> Vec<(u8, Id)> {

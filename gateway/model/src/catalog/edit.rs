@@ -141,19 +141,17 @@ impl Edit {
                     .find(key)
                     .cloned()
                     .ok_or_else(|| Rejection::NotFound { kind: kind.kind, key: key.clone() })?;
+                let current = present.document();
                 let mut update = document.clone();
                 update.shift_remove("id");
                 let names = self.sent(at, &mut update, Some(&present))?;
-                let violations =
-                    self.next.registry.expand_update(kind, &mut update, present.document());
+                let violations = self.next.registry.expand_update(kind, &mut update, &current);
                 if !violations.is_empty() {
                     return Err(Rejection::Invalid(violations));
                 }
-                let mut merged = present.document().clone();
+                let mut merged = current.clone();
                 let registry = Arc::clone(&self.next.registry);
-                merge(&mut merged, update, &|path| {
-                    registry.is_record(kind, present.document(), path)
-                });
+                merge(&mut merged, update, &|path| registry.is_record(kind, &current, path));
                 let stored = self.write(at, merged, Some(present), Mode::Update)?;
                 self.list(&stored, names)?;
                 Ok(Some(stored))
@@ -257,7 +255,7 @@ impl Edit {
         }
         let stored = self.next.typed(kind, document)?;
         self.check_references(kind, &stored)?;
-        if let Some(fields) = self.next.collections[at].taken(stored.id(), stored.document()) {
+        if let Some(fields) = self.next.collections[at].taken(stored.id(), &stored.document()) {
             return Err(Rejection::Unique { kind: kind.kind, fields });
         }
         self.touch(at, stored.id());
@@ -291,9 +289,10 @@ impl Edit {
         present: Option<&Stored>,
         origin: Origin,
     ) {
+        let before = present.map(Stored::document);
         for field in &kind.record().fields {
             let absent = document.get(field.name).is_none_or(Value::is_null);
-            let kept = || present.and_then(|stored| stored.document().get(field.name)).cloned();
+            let kept = || before.as_ref().and_then(|before| before.get(field.name)).cloned();
             let value = match field.auto {
                 Some(Auto::Id) if absent => {
                     kept().unwrap_or_else(|| Id::random().to_string().into())
@@ -356,7 +355,7 @@ impl Edit {
                         }
                         OnDelete::Cascade => self.delete(child_at, &child)?,
                         OnDelete::SetNull => {
-                            let mut document = child.document().clone();
+                            let mut document = child.document();
                             document.insert(field.name.to_owned(), Value::Null);
                             self.write(child_at, document, Some(child), Mode::Update)?;
                         }

@@ -32,7 +32,7 @@ impl Catalog {
                     if !violations.is_empty() {
                         return Err(Rejection::Invalid(violations));
                     }
-                    if before.as_ref().is_some_and(|before| *before.document() == document) {
+                    if before.as_ref().is_some_and(|before| before.document() == document) {
                         continue;
                     }
                     Some(self.typed(kind, document)?)

@@ -12,7 +12,7 @@ impl Catalog {
     /// An entity as answers show it at `now` (Unix milliseconds): deprecated names beside the new
     /// ones, its list, and how many seconds it still lasts.
     pub fn shown(&self, stored: &Stored, now: u64) -> Document {
-        let mut shown = self.registry().shown(stored.kind(), stored.document());
+        let mut shown = self.registry().shown(stored.kind(), &stored.document());
         if let (Some(field), Some(end)) = (stored.kind().expiry(), stored.ends()) {
             // Whole seconds; the one that runs is not counted.
             let left = end.saturating_sub(now).saturating_sub(1) / 1000;
@@ -30,7 +30,7 @@ impl Catalog {
         let listed = self.collection(listing.kind).into_iter();
         let mut names: Vec<String> = listed
             .flat_map(|all| all.children(listing.field, stored.id()))
-            .filter_map(|child| child.text(listing.key).map(str::to_owned))
+            .filter_map(|child| child.text(listing.key))
             .collect();
         names.sort_unstable();
         names

@@ -32,7 +32,7 @@ impl Catalog {
         document: Document,
     ) -> Result<Arc<Stored>, Rejection> {
         if !document.values().any(mentions_vault) {
-            return Stored::new(kind, document).map(Arc::new);
+            return Stored::new(kind, &document).map(Arc::new);
         }
         let mut resolved = document.clone();
         let mut resolver = Resolver { catalog: self, found: References::default() };
@@ -41,7 +41,7 @@ impl Catalog {
         if let (Some(record), Some(Value::Object(config))) = (config, resolved.get_mut("config")) {
             resolver.record(record, config);
         }
-        Stored::resolved(kind, document, &resolved, resolver.found).map(Arc::new)
+        Stored::resolved(kind, &document, &resolved, resolver.found).map(Arc::new)
     }
 
     /// Types anew what refers to a vault that `concerned` names, and gives what that is. An entity
@@ -51,7 +51,7 @@ impl Catalog {
         for at in 0..self.collections.len() {
             let collection = Arc::clone(&self.collections[at]);
             for stored in collection.iter().filter(|stored| stored.refers_to(&concerned)) {
-                let Ok(anew) = self.typed(stored.kind(), stored.document().clone()) else {
+                let Ok(anew) = self.typed(stored.kind(), stored.document()) else {
                     continue;
                 };
                 Arc::make_mut(&mut self.collections[at]).put(anew);
@@ -96,7 +96,7 @@ fn own_prefix(config: &Document) -> String {
 /// The vaults a write concerns, by the names references call them.
 pub(super) fn names<'s>(forms: impl IntoIterator<Item = &'s Arc<Stored>>) -> HashSet<String> {
     let vaults = forms.into_iter().filter(|stored| stored.kind().kind == Vault::KIND);
-    vaults.filter_map(|stored| stored.text("prefix")).map(str::to_owned).collect()
+    vaults.filter_map(|stored| stored.text("prefix")).collect()
 }
 
 fn mentions_vault(value: &Value) -> bool {

@@ -13,34 +13,54 @@ use crate::{Document, Entity, EntityType, Id, Rejection, Violations};
 
 /// One entity of a catalog: the complete document and its typed form, made once.
 ///
+/// The document is kept as its text: as a map it would take some ten times the memory of the typed
+/// form, for the few who ask for it. What indexes ask for stands beside it.
+///
 /// References to vaults stand in the document; the typed form has their values.
 pub struct Stored {
     kind: &'static EntityType,
     id: Id,
-    document: Document,
+    /// The document, compact.
+    text: Box<[u8]>,
     typed: Arc<dyn Any + Send + Sync>,
+    /// What its reference fields hold, in their order.
+    refers: Box<[Option<Id>]>,
+    ends: Option<u64>,
     /// What it refers to in vaults; most entities have nothing there.
     references: Option<Box<References>>,
 }
 
 impl Stored {
     /// Types a completed, checked document without references.
-    pub(super) fn new(kind: &'static EntityType, document: Document) -> Result<Self, Rejection> {
-        let id = id_of(&document)?;
-        let typed = kind.decode(&document).map_err(Rejection::Invalid)?;
-        Ok(Self { kind, id, document, typed, references: None })
+    pub(super) fn new(kind: &'static EntityType, document: &Document) -> Result<Self, Rejection> {
+        Self::of(kind, document, document, None)
+    }
+
+    fn of(
+        kind: &'static EntityType,
+        document: &Document,
+        resolved: &Document,
+        references: Option<Box<References>>,
+    ) -> Result<Self, Rejection> {
+        let id = id_of(document)?;
+        let typed = kind.decode(resolved).map_err(Rejection::Invalid)?;
+        let text = serde_json::to_vec(document).map_err(|why| {
+            // Maps of text keys always become text.
+            Rejection::Invalid(Violations::one("id", &why.to_string()))
+        })?;
+        let refers = kind.references().map(|(field, ..)| refers(document, field.name)).collect();
+        let ends = kind.expiry().and_then(|field| document.get(field)?.as_u64());
+        Ok(Self { kind, id, text: text.into(), typed, refers, ends, references })
     }
 
     /// The same with its references resolved elsewhere.
     pub(super) fn resolved(
         kind: &'static EntityType,
-        document: Document,
+        document: &Document,
         resolved: &Document,
         references: References,
     ) -> Result<Self, Rejection> {
-        let id = id_of(&document)?;
-        let typed = kind.decode(resolved).map_err(Rejection::Invalid)?;
-        Ok(Self { kind, id, document, typed, references: Some(Box::new(references)) })
+        Self::of(kind, document, resolved, Some(Box::new(references)))
     }
 
     /// Whether some of its values come from vaults, and so were not checked.
@@ -68,9 +88,9 @@ impl Stored {
         self.id
     }
 
-    /// Every member, null where unset.
-    pub const fn document(&self) -> &Document {
-        &self.document
+    /// Every member, null where unset. It is read from text each time.
+    pub fn document(&self) -> Document {
+        serde_json::from_slice(&self.text).expect("`of` wrote it")
     }
 
     /// The typed form, `None` when `T` is another kind.
@@ -80,18 +100,27 @@ impl Stored {
 
     /// The id a reference field holds.
     pub fn reference(&self, field: &str) -> Option<Id> {
-        self.document.get(field)?.get("id")?.as_str().and_then(Id::parse)
+        let at = self.kind.references().position(|(known, ..)| known.name == field)?;
+        self.refers.get(at).copied().flatten()
     }
 
     /// When it ends, in Unix milliseconds; `None` for what lasts.
-    pub fn ends(&self) -> Option<u64> {
-        self.document.get(self.kind.expiry()?)?.as_u64()
+    pub const fn ends(&self) -> Option<u64> {
+        self.ends
     }
 
     /// A member as text, `None` when it is something else.
-    pub fn text(&self, field: &str) -> Option<&str> {
-        self.document.get(field)?.as_str()
+    pub fn text(&self, field: &str) -> Option<String> {
+        match self.document().shift_remove(field)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
     }
+}
+
+/// The id in a reference field of a document.
+fn refers(document: &Document, field: &str) -> Option<Id> {
+    document.get(field)?.get("id")?.as_str().and_then(Id::parse)
 }
 
 fn id_of(document: &Document) -> Result<Id, Rejection> {
@@ -133,8 +162,8 @@ impl<T> Item<T> {
     }
 
     /// The document.
-    pub fn document(&self) -> &Document {
-        &self.stored.document
+    pub fn document(&self) -> Document {
+        self.stored.document()
     }
 
     /// Whether both are the very same write of the same entity.

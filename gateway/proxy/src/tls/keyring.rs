@@ -200,7 +200,8 @@ fn compile(entity: &Item<Certificate>) -> Result<Option<Compiled>, Rejection> {
 }
 
 fn is_in_vault(entity: &Item<Certificate>) -> bool {
-    let members = ["cert", "key", "cert_alt", "key_alt"].map(|name| entity.document().get(name));
+    let document = entity.document();
+    let members = ["cert", "key", "cert_alt", "key_alt"].map(|name| document.get(name));
     let texts = members.into_iter().flatten().filter_map(Value::as_str);
     texts.into_iter().any(Reference::is)
 }

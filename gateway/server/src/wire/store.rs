@@ -189,7 +189,8 @@ fn hash(text: &str) -> String {
 /// is the platform's: everything else goes, children first, and comes anew.
 fn replacing(catalog: &Catalog, declared: Vec<Change>) -> Vec<Change> {
     let is_platforms = |stored: &Stored| {
-        let tags = stored.document().get("tags").and_then(|tags| tags.as_array());
+        let document = stored.document();
+        let tags = document.get("tags").and_then(|tags| tags.as_array());
         tags.is_some_and(|tags| tags.iter().any(|tag| tag == mep::exposure::TAG))
     };
     let kinds = catalog.registry().kinds().iter().rev().filter(|kind| kind.collection.is_some());

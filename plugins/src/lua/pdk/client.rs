@@ -120,7 +120,7 @@ fn identity(lua: &Lua, client: &Table) -> Result<()> {
 }
 
 fn consumer_table(lua: &Lua, consumer: &Item<Consumer>) -> Result<Value> {
-    json::object(lua, consumer.document(), &Value::NULL).map(Value::Table)
+    json::object(lua, &consumer.document(), &Value::NULL).map(Value::Table)
 }
 
 /// What proved the consumer: its entity where the catalog has it.
@@ -128,7 +128,7 @@ fn credential_table(lua: &Lua, catalog: &Catalog, credential: &Credential) -> Re
     let kinds = catalog.registry().kinds().iter();
     let stored = kinds.filter_map(|kind| catalog.collection(kind.kind)?.get(credential.id)).next();
     let table = match stored {
-        Some(stored) => json::object(lua, stored.document(), &Value::NULL)?,
+        Some(stored) => json::object(lua, &stored.document(), &Value::NULL)?,
         None => lua.create_table()?,
     };
     table.raw_set("id", credential.id.to_string())?;

@@ -86,7 +86,7 @@ fn shown(
     find: impl for<'a> FnOnce(&'a Catalog) -> Option<&'a std::sync::Arc<Stored>>,
 ) -> Result<Value> {
     current::with(|now| match find(&now.facts.catalog) {
-        Some(stored) => json::object(lua, stored.document(), &Value::Nil).map(Value::Table),
+        Some(stored) => json::object(lua, &stored.document(), &Value::Nil).map(Value::Table),
         None => Ok(Value::Nil),
     })
 }

@@ -11,7 +11,7 @@ pub(super) fn namespace(lua: &Lua) -> Result<Table> {
         "get_route",
         lua.create_function(|lua, ()| {
             within(ASKED, |now| match &now.facts.route {
-                Some(route) => json::object(lua, route.document(), &Value::Nil).map(Some),
+                Some(route) => json::object(lua, &route.document(), &Value::Nil).map(Some),
                 None => Ok(None),
             })
         })?,
@@ -20,7 +20,7 @@ pub(super) fn namespace(lua: &Lua) -> Result<Table> {
         "get_service",
         lua.create_function(|lua, ()| {
             within(ASKED, |now| match &now.facts.service {
-                Some(service) => json::object(lua, service.document(), &Value::Nil).map(Some),
+                Some(service) => json::object(lua, &service.document(), &Value::Nil).map(Some),
                 None => Ok(None),
             })
         })?,
