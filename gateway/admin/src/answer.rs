@@ -34,6 +34,11 @@ impl Answer {
         Self::json(StatusCode::OK, body.into())
     }
 
+    /// JSON that is text already.
+    pub(crate) fn stored(text: impl Into<String>) -> Self {
+        Self { content: Content::Text { media_type: JSON, text: text.into() }, ..Self::ok(()) }
+    }
+
     /// `{"message": text}`
     pub(crate) fn message(status: StatusCode, text: impl Into<String>) -> Self {
         Self::json(status, json!({ "message": text.into() }))

@@ -3,6 +3,7 @@
 //! Reads take the catalog of the moment; writes become changes for the control plane, whose
 //! writer checks everything again in its turn.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use gateway_model::{Change, Document, EntityType, Id, Key, Stored};
@@ -60,7 +61,7 @@ pub(crate) async fn entity(
     }
     match *call.method {
         Method::GET => {
-            present.map(|entity| Answer::ok(shown(call, entity))).ok_or_else(Answer::not_found)
+            present.map(|entity| Answer::stored(shown(call, entity))).ok_or_else(Answer::not_found)
         }
         Method::DELETE => {
             if present.is_some() {
@@ -99,7 +100,7 @@ pub(crate) async fn referenced(
     let current = present.and_then(|id| call.catalog.find(target.kind, &Key::Id(id)));
     if *call.method == Method::GET {
         let entity = current.ok_or_else(Answer::not_found)?;
-        return Ok(Answer::ok(shown(call, entity)));
+        return Ok(Answer::stored(shown(call, entity)));
     }
     if *call.method == Method::PATCH {
         let id = present.ok_or_else(Answer::not_found)?;
@@ -126,14 +127,17 @@ pub(crate) async fn referenced(
 
 /// An entity as answers show it. Without a database nothing ends, and no time is told
 /// (kong/db/strategies/off).
-fn shown(call: &Call<'_>, entity: &Stored) -> Value {
-    let mut shown = call.catalog.shown(entity, call.admin.control.now());
+///
+/// It is JSON text: for most kinds the one kept, which need not be read.
+fn shown<'e>(call: &Call<'_>, entity: &'e Stored) -> Cow<'e, str> {
     if let (Writes::Declarative, Some(expiry), None) =
         (call.admin.writes, entity.kind().expiry(), entity.ends())
     {
+        let mut shown = call.catalog.shown(entity, call.admin.control.now());
         shown.shift_remove(expiry);
+        return Cow::Owned(Value::Object(shown).to_string());
     }
-    Value::Object(shown)
+    call.catalog.shown_text(entity, call.admin.control.now())
 }
 
 fn list(call: &Call<'_>, scope: &Scope, parent: Option<&Stored>) -> Result<Answer, Answer> {
@@ -149,9 +153,9 @@ fn list(call: &Call<'_>, scope: &Scope, parent: Option<&Stored>) -> Result<Answe
         if custom_id.is_empty() {
             return Err(Answer::bad_request("custom_id must be an unempty string"));
         }
-        let rows: Vec<Value> =
-            all.by("custom_id", custom_id).map(|entity| shown(call, entity)).into_iter().collect();
-        return Ok(Answer::ok(json!({ "data": rows, "next": null })));
+        let row = all.by("custom_id", custom_id).map(|entity| shown(call, entity));
+        let row = row.as_deref().unwrap_or_default();
+        return Ok(Answer::stored(format!("{{\"data\":[{row}],\"next\":null}}")));
     }
     let rows: Box<dyn Iterator<Item = &Arc<Stored>>> = match (parent, &scope.parent) {
         (Some(parent), Some(scope)) => {
@@ -161,7 +165,7 @@ fn list(call: &Call<'_>, scope: &Scope, parent: Option<&Stored>) -> Result<Answe
         }
         _ => Box::new(all.after(window.after)),
     };
-    let rows = rows.filter(|entity| filter.accepts(&entity.document()));
+    let rows = rows.filter(|entity| filter.accepts(entity));
     Ok(window.answer(call, rows, |entity| shown(call, entity)))
 }
 

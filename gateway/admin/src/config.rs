@@ -31,7 +31,7 @@ pub(crate) async fn load(call: &Call<'_>, payload: &Payload) -> Result<Answer, A
     let mut kinds: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for entity in &loaded.entities {
         let shown =
-            Value::Object(loaded.catalog.registry().shown(entity.kind(), &entity.document()));
+            Value::Object(loaded.catalog.registry().shown(entity.kind(), entity.document()));
         kinds.entry(entity.kind().kind).or_default().insert(entity.id().to_string(), shown);
     }
     Ok(Answer::json(StatusCode::CREATED, json!(kinds)))

@@ -1,6 +1,6 @@
 //! Tags: the filter of lists, and the list of tags itself.
 
-use gateway_model::Document;
+use gateway_model::{Document, Stored};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
@@ -39,8 +39,13 @@ impl Filter {
             .ok_or_else(|| error::invalid_option("tags", "invalid filter syntax"))
     }
 
-    pub(crate) fn accepts(&self, document: &Document) -> bool {
-        let has = |wanted: &String| tags(document).any(|tag| tag == wanted);
+    pub(crate) fn accepts(&self, entity: &Stored) -> bool {
+        // Nothing is read where nothing is asked.
+        if let Self::Everything = self {
+            return true;
+        }
+        let document = entity.document();
+        let has = |wanted: &String| tags(&document).any(|tag| tag == wanted);
         match self {
             Self::Everything => true,
             Self::All(wanted) => wanted.iter().all(has),

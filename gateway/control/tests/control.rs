@@ -351,11 +351,8 @@ async fn nothing_starts_on_what_cannot_be_served() {
     let store = Arc::new(Memory::new());
     let stored = document(json!({"id": "11111111-1111-4111-8111-111111111111", "host": "bad.test",
         "created_at": 1, "updated_at": 1}));
-    let row = Row {
-        kind: "services",
-        id: gateway_model::Id::parse("11111111-1111-4111-8111-111111111111").unwrap(),
-        document: Some(std::borrow::Cow::Owned(stored)),
-    };
+    let id = gateway_model::Id::parse("11111111-1111-4111-8111-111111111111").unwrap();
+    let row = Row::new("services", id, Some(&stored));
     store.commit(Revision(0), Revision(1), &[row]).await.unwrap();
     let why = try_start(&store, &Arc::new(Plane::default())).await.unwrap_err();
     assert!(matches!(why, StartError::Prepare(_)), "{why:?}");

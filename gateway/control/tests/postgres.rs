@@ -52,7 +52,7 @@ fn row(n: u32) -> Row<'static> {
         .as_object()
         .unwrap()
         .clone();
-    Row { kind: "services", id, document: Some(Cow::Owned(document)) }
+    Row::new("services", id, Some(&document))
 }
 
 /// A connection beside the gateway's.
@@ -291,7 +291,7 @@ async fn secrets_told_to_other_nodes_are_opened_there() {
 async fn old_tombstones_go_and_who_needed_them_loads_everything() {
     let Some(server) = Server::start().await else { return };
     let store = server.store().await;
-    let gone = |n| Row { document: None, ..row(n) };
+    let gone = |n| Row { text: None, ..row(n) };
     store.commit(Revision(0), Revision(1), &[row(1), row(2), row(3)]).await.unwrap();
     store.commit(Revision(1), Revision(2), &[gone(1)]).await.unwrap();
     store.commit(Revision(2), Revision(11_999), &[gone(2)]).await.unwrap();

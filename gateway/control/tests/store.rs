@@ -25,11 +25,11 @@ fn document(value: Value) -> Document {
 fn row(kind: &'static str, n: u8, value: Value) -> Row<'static> {
     let mut document = document(value);
     document.insert("id".into(), id(n).to_string().into());
-    Row { kind, id: id(n), document: Some(Cow::Owned(document)) }
+    Row::new(kind, id(n), Some(&document))
 }
 
 fn gone(kind: &'static str, n: u8) -> Row<'static> {
-    Row { kind, id: id(n), document: None }
+    Row::new(kind, id(n), None)
 }
 
 /// What a store holds: revision, and kind and name of every document.
@@ -110,7 +110,7 @@ async fn keeps_the_contract(store: &dyn Store) {
             bytes[..4].copy_from_slice(&n.to_be_bytes());
             let id = Id::from_bytes(bytes);
             let document = document(json!({"id": id, "name": n.to_string()}));
-            Row { kind: "consumers", id, document: Some(Cow::Owned(document)) }
+            Row::new("consumers", id, Some(&document))
         })
         .collect();
     store.commit(Revision(3), Revision(4), &many).await.unwrap();

@@ -260,14 +260,19 @@ impl Registry {
     }
 
     /// The document as an answer shows it: deprecated names beside the new ones.
-    pub fn shown(&self, kind: &EntityType, document: &Document) -> Document {
-        let mut shown = document.clone();
+    pub fn shown(&self, kind: &EntityType, document: Document) -> Document {
+        let mut shown = document;
         kind.record().echo_shorthands(&mut shown);
-        let record = self.config_of(kind, document);
+        let record = self.config_of(kind, &shown);
         if let (Some(record), Some(Value::Object(config))) = (record, shown.get_mut("config")) {
             record.echo_shorthands(config);
         }
         shown
+    }
+
+    /// Whether [`Self::shown`] may add something to documents of a kind.
+    pub(crate) fn adds_to(&self, kind: &EntityType) -> bool {
+        has_config(kind) || kind.record().has_echoes()
     }
 
     /// The record of a document's `config`, `None` where there is no such member or its `name`

@@ -83,7 +83,7 @@ impl Keeper {
         for _ in 0..600 {
             let catalog = self.tools.entities.catalog();
             let found = catalog.and_then(|all| all.get::<PluginInstance>(self.instance.id()));
-            if found.is_some_and(|found| found.document() == self.instance.document()) {
+            if found.is_some_and(|found| found.stored().json() == self.instance.stored().json()) {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

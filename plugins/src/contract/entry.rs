@@ -47,13 +47,13 @@ pub(crate) fn entry(summary: &Summary<'_>) -> Value {
         "workspace_name": WORKSPACE.1,
     });
     if let Some(route) = &facts.route {
-        entry["route"] = entity(&route.document(), true);
+        entry["route"] = entity(route.document(), true);
     }
     if let Some(service) = &facts.service {
-        entry["service"] = entity(&service.document(), true);
+        entry["service"] = entity(service.document(), true);
     }
     if let Some(consumer) = &facts.identity.consumer {
-        entry["consumer"] = entity(&consumer.document(), false);
+        entry["consumer"] = entity(consumer.document(), false);
     }
     if let Some(credential) = &facts.identity.credential {
         entry["authenticated_entity"] = json!({ "id": credential.id });
@@ -148,10 +148,9 @@ fn tries(tries: &[super::Try]) -> Vec<Value> {
 }
 
 /// An entity without its null members.
-pub(crate) fn entity(document: &Document, with_workspace: bool) -> Value {
-    let set = document.iter().filter(|(_, value)| !value.is_null());
-    let mut shown: Map<String, Value> =
-        set.map(|(name, value)| (name.clone(), value.clone())).collect();
+pub(crate) fn entity(document: Document, with_workspace: bool) -> Value {
+    let mut shown = document;
+    shown.retain(|_, value| !value.is_null());
     if with_workspace {
         shown.insert("ws_id".into(), WORKSPACE.0.into());
     }

@@ -108,10 +108,10 @@ impl RequestTermination {
             }),
         );
         if let Some(route) = &facts.route {
-            echoed.insert("matched_route".into(), entry::entity(&route.document(), true));
+            echoed.insert("matched_route".into(), entry::entity(route.document(), true));
         }
         if let Some(service) = &facts.service {
-            echoed.insert("matched_service".into(), entry::entity(&service.document(), true));
+            echoed.insert("matched_service".into(), entry::entity(service.document(), true));
         }
         Value::Object(echoed)
     }

@@ -19,7 +19,7 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct State {
     revision: Revision,
-    documents: BTreeMap<(&'static str, Id), Document>,
+    documents: BTreeMap<(&'static str, Id), String>,
 }
 
 impl Memory {
@@ -41,8 +41,14 @@ impl Store for Memory {
         let documents = state
             .documents
             .iter()
-            .map(|((kind, _), document)| ((*kind).to_owned(), document.clone()))
-            .collect();
+            .map(|((kind, id), text)| match serde_json::from_str::<Document>(text) {
+                Ok(document) => Ok(((*kind).to_owned(), document)),
+                Err(why) => Err(StoreError::Damaged {
+                    place: "memory".into(),
+                    what: format!("{kind}/{id} is no JSON object: {why}"),
+                }),
+            })
+            .collect::<Result<_, _>>()?;
         Ok(Loaded { revision: state.revision, documents })
     }
 
@@ -57,9 +63,9 @@ impl Store for Memory {
             return Err(StoreError::Conflict { current: state.revision });
         }
         for row in rows {
-            match &row.document {
-                Some(document) => {
-                    state.documents.insert((row.kind, row.id), document.clone().into_owned());
+            match &row.text {
+                Some(text) => {
+                    state.documents.insert((row.kind, row.id), text.clone().into_owned());
                 }
                 None => {
                     state.documents.remove(&(row.kind, row.id));

@@ -56,14 +56,23 @@ pub struct Row<'a> {
     pub kind: &'static str,
     /// Which one.
     pub id: Id,
-    /// The whole document; `None` leaves a tombstone.
-    pub document: Option<Cow<'a, Document>>,
+    /// The whole document as JSON text; `None` leaves a tombstone.
+    pub text: Option<Cow<'a, str>>,
+}
+
+impl Row<'static> {
+    /// A row of a document; `None` leaves a tombstone.
+    pub fn new(kind: &'static str, id: Id, document: Option<&Document>) -> Self {
+        // Writing a JSON object as text cannot fail: its keys are strings.
+        let text = |document| serde_json::to_string(document).unwrap_or_default();
+        Self { kind, id, text: document.map(text).map(Cow::Owned) }
+    }
 }
 
 impl<'a> From<&'a Write> for Row<'a> {
     fn from(write: &'a Write) -> Self {
-        let document = write.after.as_ref().map(|stored| Cow::Owned(stored.document()));
-        Self { kind: write.kind, id: write.id, document }
+        let text = write.after.as_ref().map(|stored| Cow::Borrowed(stored.json()));
+        Self { kind: write.kind, id: write.id, text }
     }
 }
 

@@ -53,20 +53,20 @@ impl<S: Store> Sealed<S> {
     }
 
     fn seal<'a>(&self, row: &Row<'a>) -> Result<Row<'a>, SealError> {
-        let mut row = row.clone();
-        if let Some(document) = &mut row.document {
-            // Most kinds have no secret and are passed on uncopied.
-            if self.has_secrets(row.kind) {
-                self.each_secret(row.kind, document.to_mut(), &mut |value| {
-                    if let Value::String(plain) = value {
-                        let sealed = self.sealer.seal(plain)?;
-                        *value = Value::Object(Map::from_iter([(MARK.to_owned(), sealed.into())]));
-                    }
-                    Ok(())
-                })?;
+        // Most kinds have no secret and are passed on unread.
+        let Some(text) = row.text.as_deref().filter(|_| self.has_secrets(row.kind)) else {
+            return Ok(row.clone());
+        };
+        let unread = |why: serde_json::Error| SealError(why.to_string());
+        let mut document: Document = serde_json::from_str(text).map_err(unread)?;
+        self.each_secret(row.kind, &mut document, &mut |value| {
+            if let Value::String(plain) = value {
+                let sealed = self.sealer.seal(plain)?;
+                *value = Value::Object(Map::from_iter([(MARK.to_owned(), sealed.into())]));
             }
-        }
-        Ok(row)
+            Ok(())
+        })?;
+        Ok(Row::new(row.kind, row.id, Some(&document)))
     }
 
     fn open_all(&self, loaded: &mut Loaded) -> Result<(), StoreError> {

@@ -265,15 +265,11 @@ async fn put(
     let mut query =
         QueryBuilder::<Dialect>::new("INSERT INTO documents (kind, id, revision, body) ");
     query.push_values(rows, |mut values, row| {
-        let body = row.document.as_ref().map(|document| {
-            // Writing a JSON object as text cannot fail: its keys are strings.
-            serde_json::to_string(document.as_ref()).unwrap_or_default()
-        });
         values
             .push_bind(row.kind)
             .push_bind(row.id.to_string())
             .push_bind(signed(revision))
-            .push_bind(body);
+            .push_bind(row.text.as_deref());
     });
     query.push(
         " ON CONFLICT (kind, id) DO UPDATE SET revision = excluded.revision, body = excluded.body",

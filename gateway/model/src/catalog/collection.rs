@@ -21,31 +21,35 @@ pub struct Collection {
     ends: OrdSet<(u64, Id)>,
 }
 
-/// The values of one set of unique fields.
+/// What one unique index is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unique<'f> {
+    /// A field. Null is no value.
+    One(&'f str),
+    /// Fields together. Null is a value.
+    Together(&'f [&'f str]),
+}
+
+/// The unique indexes of a kind.
+pub(super) fn unique(kind: &EntityType) -> impl Iterator<Item = Unique<'static>> + use<'_> {
+    let single = kind.record().fields.iter().filter(|field| field.unique);
+    let single = single.map(|field| Unique::One(field.name));
+    single.chain(kind.unique_together.iter().map(|fields| Unique::Together(fields)))
+}
+
+/// The values of one unique field or set of fields.
 #[derive(Clone)]
 struct Index {
-    fields: Vec<&'static str>,
-    /// A set counts null as a value; a single field does not.
-    together: bool,
+    of: Unique<'static>,
     ids: HashMap<Arc<str>, Id>,
 }
 
 impl Collection {
     pub(super) fn new(kind: &'static EntityType) -> Self {
-        let single = kind.record().fields.iter().filter(|field| field.unique).map(|field| Index {
-            fields: vec![field.name],
-            together: false,
-            ids: HashMap::new(),
-        });
-        let together = kind.unique_together.iter().map(|fields| Index {
-            fields: fields.to_vec(),
-            together: true,
-            ids: HashMap::new(),
-        });
         Self {
             kind,
             entities: OrdMap::new(),
-            unique: single.chain(together).collect(),
+            unique: unique(kind).map(|of| Index { of, ids: HashMap::new() }).collect(),
             children: OrdSet::new(),
             ends: OrdSet::new(),
         }
@@ -85,7 +89,7 @@ impl Collection {
 
     /// The entity with this value in a unique field.
     pub fn by(&self, field: &str, value: &str) -> Option<&Arc<Stored>> {
-        let index = self.unique.iter().find(|index| !index.together && index.fields == [field])?;
+        let index = self.unique.iter().find(|index| index.of == Unique::One(field))?;
         self.get(*index.ids.get(value)?)
     }
 
@@ -118,30 +122,34 @@ impl Collection {
         ended.filter_map(|(_, id)| self.get(*id))
     }
 
-    /// The unique values of a document that another entity holds already.
-    pub(super) fn taken(
-        &self,
-        id: Id,
-        document: &Document,
-    ) -> Option<serde_json::Map<String, Value>> {
-        self.unique.iter().find_map(|index| {
-            let value = index.value(document)?;
-            let holder = index.ids.get(value.as_str())?;
-            (*holder != id).then(|| {
-                let shown = |field: &&'static str| {
+    /// The unique values of an entity that another one holds already.
+    pub(super) fn taken(&self, stored: &Stored) -> Option<Document> {
+        self.keyed(stored).find_map(|(index, key)| {
+            let holder = index.ids.get(key)?;
+            (*holder != stored.id()).then(|| {
+                let document = stored.document();
+                let shown = |field: &&str| {
                     ((*field).to_owned(), document.get(*field).cloned().unwrap_or(Value::Null))
                 };
-                index.fields.iter().map(shown).collect()
+                match &index.of {
+                    Unique::One(field) => std::iter::once(field).map(shown).collect(),
+                    Unique::Together(fields) => fields.iter().map(shown).collect(),
+                }
             })
         })
     }
 
+    /// Each index with what it knows an entity by.
+    fn keyed<'s>(&'s self, stored: &'s Stored) -> impl Iterator<Item = (&'s Index, &'s Arc<str>)> {
+        let keyed = self.unique.iter().zip(stored.keys());
+        keyed.filter_map(|(index, key)| Some((index, key.as_ref()?)))
+    }
+
     pub(super) fn put(&mut self, stored: Arc<Stored>) {
         self.remove(stored.id());
-        let document = self.indexed(&stored);
-        for index in &mut self.unique {
-            if let Some(value) = index.value(&document) {
-                index.ids.insert(value.into(), stored.id());
+        for (index, key) in self.unique.iter_mut().zip(stored.keys()) {
+            if let Some(key) = key {
+                index.ids.insert(Arc::clone(key), stored.id());
             }
         }
         for (at, parent) in self.parents(&stored) {
@@ -155,10 +163,9 @@ impl Collection {
 
     pub(super) fn remove(&mut self, id: Id) -> Option<Arc<Stored>> {
         let stored = self.entities.remove(&id)?;
-        let document = self.indexed(&stored);
-        for index in &mut self.unique {
-            if let Some(value) = index.value(&document) {
-                index.ids.remove(value.as_str());
+        for (index, key) in self.unique.iter_mut().zip(stored.keys()) {
+            if let Some(key) = key {
+                index.ids.remove(key);
             }
         }
         for (at, parent) in self.parents(&stored) {
@@ -168,11 +175,6 @@ impl Collection {
             self.ends.remove(&(end, id));
         }
         Some(stored)
-    }
-
-    /// The document unique indexes are made of; not read where there is none.
-    fn indexed(&self, stored: &Stored) -> Document {
-        if self.unique.is_empty() { Document::new() } else { stored.document() }
     }
 
     fn parents(&self, stored: &Stored) -> Vec<(u8, Id)> {
@@ -188,21 +190,17 @@ impl Collection {
     }
 }
 
-impl Index {
+impl Unique<'_> {
     /// The indexed form of a document's values, `None` when it has none.
-    fn value(&self, document: &Document) -> Option<String> {
-        if !self.together {
-            return match document.get(self.fields[0])? {
-                Value::String(text) => Some(text.clone()),
-                _ => None,
-            };
+    pub(super) fn value(&self, document: &Document) -> Option<Arc<str>> {
+        match self {
+            Self::One(field) => document.get(*field)?.as_str().map(Arc::from),
+            Self::Together(fields) => {
+                let value = |field: &&str| document.get(*field).unwrap_or(&Value::Null).to_string();
+                let values: Vec<String> = fields.iter().map(value).collect();
+                Some(values.join("\u{1f}").into())
+            }
         }
-        let values: Vec<String> = self
-            .fields
-            .iter()
-            .map(|field| document.get(*field).unwrap_or(&Value::Null).to_string())
-            .collect();
-        Some(values.join("\u{1f}"))
     }
 }
 

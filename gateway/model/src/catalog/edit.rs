@@ -1,5 +1,6 @@
 //! [`Edit`]: the next catalog in the making.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -255,7 +256,7 @@ impl Edit {
         }
         let stored = self.next.typed(kind, document)?;
         self.check_references(kind, &stored)?;
-        if let Some(fields) = self.next.collections[at].taken(stored.id(), &stored.document()) {
+        if let Some(fields) = self.next.collections[at].taken(&stored) {
             return Err(Rejection::Unique { kind: kind.kind, fields });
         }
         self.touch(at, stored.id());
@@ -289,10 +290,10 @@ impl Edit {
         present: Option<&Stored>,
         origin: Origin,
     ) {
-        let before = present.map(Stored::document);
+        let before = LazyCell::new(|| present.map(Stored::document));
         for field in &kind.record().fields {
             let absent = document.get(field.name).is_none_or(Value::is_null);
-            let kept = || before.as_ref().and_then(|before| before.get(field.name)).cloned();
+            let kept = || (*before).as_ref().and_then(|before| before.get(field.name)).cloned();
             let value = match field.auto {
                 Some(Auto::Id) if absent => {
                     kept().unwrap_or_else(|| Id::random().to_string().into())

@@ -3,6 +3,8 @@
 //! The list is no field: it is read from the entities that refer to its owner, and writing it
 //! writes them, in the same set of changes.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::{Catalog, Edit, Stored};
@@ -12,7 +14,7 @@ impl Catalog {
     /// An entity as answers show it at `now` (Unix milliseconds): deprecated names beside the new
     /// ones, its list, and how many seconds it still lasts.
     pub fn shown(&self, stored: &Stored, now: u64) -> Document {
-        let mut shown = self.registry().shown(stored.kind(), &stored.document());
+        let mut shown = self.registry().shown(stored.kind(), stored.document());
         if let (Some(field), Some(end)) = (stored.kind().expiry(), stored.ends()) {
             // Whole seconds; the one that runs is not counted.
             let left = end.saturating_sub(now).saturating_sub(1) / 1000;
@@ -22,6 +24,15 @@ impl Catalog {
             shown.insert(listing.member.to_owned(), self.names(stored).into());
         }
         shown
+    }
+
+    /// What [`Self::shown`] shows, as compact JSON text. Of most kinds that is what is stored.
+    pub fn shown_text<'s>(&self, stored: &'s Stored, now: u64) -> Cow<'s, str> {
+        let kind = stored.kind();
+        if kind.listing.is_none() && stored.ends().is_none() && !self.registry().adds_to(kind) {
+            return Cow::Borrowed(stored.json());
+        }
+        Cow::Owned(Value::Object(self.shown(stored, now)).to_string())
     }
 
     /// The names of an entity's list, sorted; none when its kind has no list.

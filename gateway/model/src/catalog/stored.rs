@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::collection::{Unique, unique};
 use super::resolve::References;
 use crate::{Document, Entity, EntityType, Id, Rejection, Violations};
 
@@ -21,10 +22,12 @@ pub struct Stored {
     kind: &'static EntityType,
     id: Id,
     /// The document, compact.
-    text: Box<[u8]>,
+    text: Box<str>,
     typed: Arc<dyn Any + Send + Sync>,
     /// What its reference fields hold, in their order.
     refers: Box<[Option<Id>]>,
+    /// What unique indexes know it by, in the order of [`unique`]'s.
+    keys: Box<[Option<Arc<str>>]>,
     ends: Option<u64>,
     /// What it refers to in vaults; most entities have nothing there.
     references: Option<Box<References>>,
@@ -44,13 +47,14 @@ impl Stored {
     ) -> Result<Self, Rejection> {
         let id = id_of(document)?;
         let typed = kind.decode(resolved).map_err(Rejection::Invalid)?;
-        let text = serde_json::to_vec(document).map_err(|why| {
+        let text = serde_json::to_string(document).map_err(|why| {
             // Maps of text keys always become text.
             Rejection::Invalid(Violations::one("id", &why.to_string()))
         })?;
         let refers = kind.references().map(|(field, ..)| refers(document, field.name)).collect();
+        let keys = unique(kind).map(|fields| fields.value(document)).collect();
         let ends = kind.expiry().and_then(|field| document.get(field)?.as_u64());
-        Ok(Self { kind, id, text: text.into(), typed, refers, ends, references })
+        Ok(Self { kind, id, text: text.into(), typed, refers, keys, ends, references })
     }
 
     /// The same with its references resolved elsewhere.
@@ -88,9 +92,19 @@ impl Stored {
         self.id
     }
 
-    /// Every member, null where unset. It is read from text each time.
+    /// The document as compact JSON text: every member, null where unset.
+    pub const fn json(&self) -> &str {
+        &self.text
+    }
+
+    /// The document, read from its text each time.
     pub fn document(&self) -> Document {
-        serde_json::from_slice(&self.text).expect("`of` wrote it")
+        serde_json::from_str(&self.text).expect("`of` wrote it")
+    }
+
+    /// What unique indexes know it by, in the order of [`unique`]'s.
+    pub(super) fn keys(&self) -> &[Option<Arc<str>>] {
+        &self.keys
     }
 
     /// The typed form, `None` when `T` is another kind.
@@ -111,6 +125,9 @@ impl Stored {
 
     /// A member as text, `None` when it is something else.
     pub fn text(&self, field: &str) -> Option<String> {
+        if let Some(at) = unique(self.kind).position(|unique| unique == Unique::One(field)) {
+            return self.keys.get(at)?.as_deref().map(str::to_owned);
+        }
         match self.document().shift_remove(field)? {
             Value::String(text) => Some(text),
             _ => None,

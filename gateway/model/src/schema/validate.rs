@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Expand, Field, Kind, Record};
+use super::{Expand, Field, Kind, Record, Shorthand};
 use crate::Violations;
 use crate::reference::Reference;
 
@@ -90,6 +90,16 @@ impl Record {
                 record.echo_shorthands(inner);
             }
         }
+    }
+
+    /// Whether [`Self::echo_shorthands`] adds anything.
+    pub(crate) fn has_echoes(&self) -> bool {
+        let moved = |shorthand: &Shorthand| matches!(shorthand.expand, Expand::Moved(_));
+        let inner = |field: &Field| match &field.kind {
+            Kind::Record(record) => record.has_echoes(),
+            _ => false,
+        };
+        self.shorthands.iter().any(moved) || self.fields.iter().any(inner)
     }
 
     /// Every broken rule of a completed document.

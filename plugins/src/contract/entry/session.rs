@@ -50,10 +50,10 @@ pub fn session_entry(log: &SessionLog<'_>) -> Value {
         "workspace_name": WORKSPACE.1,
     });
     if let Some(route) = &facts.route {
-        entry["route"] = entity(&route.document(), true);
+        entry["route"] = entity(route.document(), true);
     }
     if let Some(service) = &facts.service {
-        entry["service"] = entity(&service.document(), true);
+        entry["service"] = entity(service.document(), true);
     }
     entry
 }

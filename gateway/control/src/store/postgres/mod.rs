@@ -236,13 +236,7 @@ async fn commit(
 ) -> Result<bool, sqlx::Error> {
     let kinds: Vec<&str> = rows.iter().map(|row| row.kind).collect();
     let ids: Vec<String> = rows.iter().map(|row| row.id.to_string()).collect();
-    let bodies: Vec<Option<String>> = rows
-        .iter()
-        .map(|row| {
-            // Writing a JSON object as text cannot fail: its keys are strings.
-            row.document.as_ref().map(|body| serde_json::to_string(&**body).unwrap_or_default())
-        })
-        .collect();
+    let bodies: Vec<Option<&str>> = rows.iter().map(|row| row.text.as_deref()).collect();
     let done = sqlx::query(
         "WITH moved AS ( \
              UPDATE revision SET number = $2 WHERE one AND number = $1 RETURNING number \
