@@ -89,6 +89,10 @@ impl Edit {
             [&self.base, &self.next].map(|catalog| catalog.collections[*at].get(*id))
         });
         let vaults = resolve::names(forms.flatten());
+        // Nearly every write: there is no need to look at all entities then.
+        if vaults.is_empty() {
+            return;
+        }
         for (at, id) in self.next.renew(|name| vaults.contains(name)) {
             self.touch(at, id);
         }
