@@ -20,20 +20,35 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
-        let by_result = |name, help| IntCounterVec::new(Opts::new(name, help), &["result"]);
+        let by_result = |name, help, results: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), &["result"])?;
+            // Shown from the start, as a rate is only known of what was there before.
+            for result in results {
+                family.with_label_values(&[result]);
+            }
+            Ok::<_, prometheus::Error>(family)
+        };
         Ok(Self {
             service_instances: IntGauge::new(
                 "mep_service_instances",
                 "Service instances registered now.",
             )?,
-            registrations: by_result("mep_registrations_total", "Registrations of services.")?,
+            registrations: by_result(
+                "mep_registrations_total",
+                "Registrations of services.",
+                &["registered", "refused"],
+            )?,
             heartbeats: IntCounter::new("mep_heartbeats_total", "Heartbeats accepted.")?,
             suspensions: IntCounter::new(
                 "mep_suspensions_total",
                 "Service instances suspended because their heartbeats stopped.",
             )?,
-            tokens: by_result("mep_token_requests_total", "Token requests.")?,
-            notifications: by_result("mep_notifications_total", "Notifications to subscribers.")?,
+            tokens: by_result("mep_token_requests_total", "Token requests.", &["issued"])?,
+            notifications: by_result(
+                "mep_notifications_total",
+                "Notifications to subscribers.",
+                &["delivered", "refused", "failed", "dropped"],
+            )?,
             missed_commits: IntCounter::new(
                 "mep_missed_commits_total",
                 "Commits that were too many at a time to notify anybody of.",

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use gateway_control::Control;
 use gateway_model::ports::Calls;
 use gateway_model::{Clock, Id};
+use reqwest::dns::Resolve;
 use tokio::sync::watch;
 
 use crate::auth::sealing::SealingKey;
@@ -19,9 +20,9 @@ use crate::guard::Guard;
 use crate::life;
 use crate::liveness::{Heartbeats, Watchman};
 use crate::metrics::Metrics;
-use crate::mm5::abandoned;
+use crate::mm5::{Left, abandoned, end_overdue};
 use crate::mp1;
-use crate::notification::{Notifier, Outbound};
+use crate::notification::{Notifier, Outbound, SystemNames};
 use crate::rules::Turns;
 use crate::seed::{self, SeedError, Seeded};
 use crate::settings::PlatformSettings;
@@ -36,12 +37,15 @@ pub struct Ports {
     pub traffic: Arc<dyn TrafficDriver>,
     /// Where time comes from.
     pub time: Arc<dyn TimeSource>,
+    /// Who knows the addresses of notified applications; the ports of what it finds count for
+    /// nothing.
+    pub names: Arc<dyn Resolve>,
 }
 
 impl Default for Ports {
-    /// Nobody moves packets, and no server is asked for the time.
+    /// Nobody moves packets, no server is asked for the time, and the system knows names.
     fn default() -> Self {
-        Self { traffic: Arc::new(Idle), time: Arc::new(NoSource) }
+        Self { traffic: Arc::new(Idle), time: Arc::new(NoSource), names: Arc::new(SystemNames) }
     }
 }
 
@@ -93,8 +97,13 @@ impl Platform {
             own: settings.own_listeners.clone(),
             published: Some((settings.published.host.clone(), settings.published.port)),
         });
-        let outbound = Outbound::new(&settings.delivery, settings.own_address, Arc::clone(&guard))
-            .map_err(PlatformError::Client)?;
+        let outbound = Outbound::new(
+            &settings.delivery,
+            settings.own_address,
+            Arc::clone(&guard),
+            Arc::clone(&ports.names),
+        )
+        .map_err(PlatformError::Client)?;
         let outbound = Arc::new(outbound);
         let notifier = Notifier::new(
             settings.delivery.clone(),
@@ -192,10 +201,15 @@ impl Platform {
         let platform = Arc::clone(self);
         let traffic = Arc::clone(&self.ports.traffic);
         async move {
-            abandoned(&platform).await;
+            let left = if platform.settings.takes_over { Left::Overdue } else { Left::BeforeStart };
+            abandoned(&platform, left).await;
             life::resume(&platform);
             let counting = platform.statistics.run(platform.control.clone(), shutdown);
-            tokio::join!(watching, notifying, counting);
+            let working = async { tokio::join!(watching, notifying, counting) };
+            tokio::select! {
+                _ = working => {}
+                () = end_overdue(&platform) => {}
+            }
             traffic.stop().await;
         }
     }

@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use gateway_model::Secret;
+use gateway_model::{Id, Secret};
 use ipnet::IpNet;
 
 use crate::auth::sdk_date::Freshness;
@@ -58,6 +58,10 @@ pub struct PlatformSettings {
     pub bootstrap: Option<Bootstrap>,
     /// Reproduce oddities of the original that clients might rely on.
     pub strict_original: bool,
+    /// This node among those that share the store.
+    pub node: Id,
+    /// Whether the process this one replaces may still be at work under the same node id.
+    pub takes_over: bool,
 }
 
 impl Default for PlatformSettings {
@@ -84,6 +88,8 @@ impl Default for PlatformSettings {
             registrations: true,
             bootstrap: None,
             strict_original: false,
+            node: Id::from_bytes([0; 16]),
+            takes_over: false,
         }
     }
 }

@@ -155,9 +155,15 @@ async fn serve(
     declared.load().await?;
 
     let (stop, shutdown) = watch::channel(false);
-    let ports = edge::ports(settings, &clock).await?;
+    let ports = edge::ports(settings, &clock, names.clone()).await?;
+    let place = platform::Place {
+        node: node_id,
+        takes_over: inherited.is_some(),
+        authorities: trusted.file.clone(),
+        clock: clock.clone(),
+    };
     let platform =
-        platform::build(settings, &listeners, ports, &control, sealing, clock.clone(), &metrics)?;
+        platform::build(settings, &listeners, place, ports, &control, sealing, &metrics)?;
     let seeded = platform.seed().await?;
     platform.reconcile().await;
     let tasks = tokio::spawn(platform.tasks(shutdown.clone()));

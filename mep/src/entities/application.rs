@@ -44,6 +44,12 @@ pub struct AppOperation {
     pub app_name: String,
     /// Keys of the domain names it will have, see [`super::DnsRule::key_of`].
     pub names: Vec<String>,
+    /// The node that does it, which alone ends it.
+    pub node: Option<String>,
+    /// Until when it does, milliseconds since the epoch; later anybody may end it.
+    #[record(default = 0)]
+    #[serde(default)]
+    pub lease_ms: u64,
 }
 
 impl Entity for AppOperation {

@@ -249,6 +249,8 @@ async fn begin(
             task: task.id,
             app_name: job.app_name().to_owned(),
             names: job.names(),
+            node: Some(platform.settings.node.to_string()),
+            lease_ms: task.began_at_ms.saturating_add(worker::LEASE_MS),
         };
         let mut changes = vec![absent::<AppOperation>(app)];
         changes.extend(applications::missing(catalog, app));

@@ -19,7 +19,7 @@ use gateway_model::Id;
 use gateway_model::ports::Caller;
 use http::StatusCode;
 
-pub(crate) use self::worker::abandoned;
+pub(crate) use self::worker::{Left, abandoned, end_overdue};
 use crate::Platform;
 use crate::auth::credential::AppInstanceId;
 use crate::entities::OperationAction;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use gateway_model::{Change, Id, Item, Rejection};
+use gateway_model::{Catalog, Change, Id, Item, Rejection};
 
 use crate::Platform;
-use crate::commit::unchanged;
+use crate::commit::require;
 use crate::entities::{
     self, AppConfiguration, AppOperation, AppTask, DnsRule, TaskResult, TrafficRule,
 };
@@ -56,7 +56,11 @@ pub(super) async fn run(platform: Arc<Platform>, app: Id, task: AppTask, job: Jo
         tracing::warn!(app.id = %app, task.id = %task.id, reason, "configuration failed");
         let failed =
             AppTask { result: TaskResult::Failure, detail: reason.to_owned(), ..task.clone() };
-        let changes = vec![entities::put(task.id, &failed), entities::remove::<AppOperation>(app)];
+        let changes = vec![
+            under_way(app, task.id),
+            entities::put(task.id, &failed),
+            entities::remove::<AppOperation>(app),
+        ];
         if let Err(rejection) = platform.control.apply(changes).await {
             tracing::error!(task.id = %task.id, %rejection, "a task could not be ended");
         }
@@ -84,7 +88,7 @@ async fn attempt(
         let percent = (done + 1) * 99 / total;
         platform.progress.insert(task.id, u32::try_from(percent).unwrap_or(99));
     }
-    let Err(rejection) = platform.control.apply(changes(platform, app, task, job)).await else {
+    let Err(rejection) = platform.control.apply(changes(app, task, job)).await else {
         return Ok(());
     };
     tracing::warn!(app.id = %app, %rejection, "a configuration could not be stored");
@@ -103,10 +107,8 @@ async fn undo(platform: &Platform, steps: &[Step]) {
 }
 
 /// Everything in one: the rules, the configuration, and the end of the task.
-fn changes(platform: &Platform, app: Id, task: &AppTask, job: &Job) -> Vec<Change> {
-    let mut changes = vec![app_is_there(app)];
-    let operation = platform.control.catalog().get::<AppOperation>(app);
-    changes.extend(operation.as_ref().map(unchanged));
+fn changes(app: Id, task: &AppTask, job: &Job) -> Vec<Change> {
+    let mut changes = vec![app_is_there(app), under_way(app, task.id)];
     // What goes gives its name free for what comes.
     for step in &job.steps {
         match step {
@@ -137,35 +139,77 @@ fn changes(platform: &Platform, app: Id, task: &AppTask, job: &Job) -> Vec<Chang
     changes
 }
 
+/// The operation is still there, and is the one of this task: nobody took it for abandoned.
+fn under_way(app: Id, task: Id) -> Change {
+    require(move |catalog| {
+        catalog.get::<AppOperation>(app).is_some_and(|operation| operation.task == task)
+    })
+}
+
+/// How long an operation may take, milliseconds. Each of its steps is one call of a driver or one
+/// write, so that no living node comes near.
+pub(super) const LEASE_MS: u64 = 10 * 60 * 1000;
+
 /// How long the outcome of a task is kept, milliseconds: a week.
 const KEPT_MS: u64 = 7 * 24 * 3600 * 1000;
 
+/// Whose operations are ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Those this node began before it was started, and those below.
+    BeforeStart,
+    /// Those whose node did not end them in time, whatever became of it.
+    Overdue,
+}
+
 /// Ends what a stopped process left under way, and forgets old outcomes: the original left apps
-/// locked for good.
-pub(crate) async fn abandoned(platform: &Platform) {
+/// locked for good. What other nodes are doing is theirs.
+pub(crate) async fn abandoned(platform: &Platform, left: Left) {
     let catalog = platform.control.catalog();
     let now = platform.clock.unix_ms();
-    let mut changes = Vec::new();
+    let own = platform.settings.node.to_string();
     for operation in catalog.all::<AppOperation>() {
-        changes.push(entities::remove::<AppOperation>(operation.id()));
-        if let Some(task) = catalog.get::<AppTask>(operation.task) {
-            let failed = AppTask {
-                result: TaskResult::Failure,
-                detail: UNEXPECTED.to_owned(),
-                ..(*task).clone()
-            };
-            changes.push(entities::put(failed.id, &failed));
+        let is_own = operation.node.as_ref().is_none_or(|node| *node == own);
+        let is_left = operation.lease_ms < now || (left == Left::BeforeStart && is_own);
+        if is_left {
+            end(platform, &catalog, &operation).await;
         }
     }
-    for task in catalog.all::<AppTask>() {
-        if task.began_at_ms.saturating_add(KEPT_MS) < now {
-            changes.push(entities::remove::<AppTask>(task.id()));
-        }
-    }
-    if changes.is_empty() {
+    let old: Vec<Change> = catalog
+        .all::<AppTask>()
+        .filter(|task| task.began_at_ms.saturating_add(KEPT_MS) < now)
+        .map(|task| entities::remove::<AppTask>(task.id()))
+        .collect();
+    if old.is_empty() {
         return;
     }
-    if let Err(rejection) = platform.control.apply(changes).await {
-        tracing::error!(%rejection, "operations left behind could not be ended");
+    if let Err(rejection) = platform.control.apply(old).await {
+        tracing::error!(%rejection, "old outcomes could not be forgotten");
+    }
+}
+
+/// Ends one operation as failed, unless somebody else did meanwhile.
+async fn end(platform: &Platform, catalog: &Catalog, operation: &AppOperation) {
+    let (app, task) = (operation.id, operation.task);
+    let mut changes = vec![under_way(app, task), entities::remove::<AppOperation>(app)];
+    if let Some(task) = catalog.get::<AppTask>(task) {
+        let detail = UNEXPECTED.to_owned();
+        let failed = AppTask { result: TaskResult::Failure, detail, ..(*task).clone() };
+        changes.push(entities::put(failed.id, &failed));
+    }
+    match platform.control.apply(changes).await {
+        Ok(_) => tracing::warn!(app.id = %app, task.id = %task, "ended an operation left behind"),
+        Err(rejection) => {
+            tracing::warn!(app.id = %app, %rejection, "an operation left behind was not ended");
+        }
+    }
+}
+
+/// Looks for operations whose time is over, once a minute, as long as the future is polled.
+pub(crate) async fn end_overdue(platform: &Platform) {
+    let mut look = tokio::time::interval(std::time::Duration::from_secs(60));
+    loop {
+        look.tick().await;
+        abandoned(platform, Left::Overdue).await;
     }
 }

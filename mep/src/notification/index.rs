@@ -78,7 +78,14 @@ impl Asks {
         match subscription.store {
             Store::Availability => {}
             Store::Termination => return Vec::new(),
-            Store::Events => return vec![Self::Neither],
+            Store::Events => {
+                let ids = subscription.events.as_ref().map(|events| events.api_ids.clone());
+                let ids = ids.unwrap_or_default();
+                if ids.is_empty() {
+                    return vec![Self::Neither];
+                }
+                return ids.into_iter().map(Self::Instance).collect();
+            }
         }
         let Some(Criteria { ser_instance_ids, ser_names, .. }) = &subscription.criteria else {
             return Vec::new();

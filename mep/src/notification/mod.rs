@@ -28,6 +28,7 @@ use self::delivery::Courier;
 use self::index::Index;
 use self::message::{Event, Notice};
 pub(crate) use self::outbound::{Form, Outbound};
+pub(crate) use self::resolver::SystemNames;
 use crate::entities::{ServiceInstance, Subscription};
 use crate::metrics::Metrics;
 use crate::platform::over;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use reqwest::Certificate;
+use reqwest::dns::Resolve;
 use url::{Host, Url};
 
 use super::resolver::{GuardedResolver, PORT};
@@ -29,13 +30,15 @@ impl Outbound {
         settings: &Delivery,
         own_address: Option<IpAddr>,
         guard: Arc<Guard>,
+        names: Arc<dyn Resolve>,
     ) -> Result<Self, reqwest::Error> {
+        let names = Arc::new(GuardedResolver { guard: Arc::clone(&guard), names });
         let builder = || {
             reqwest::Client::builder()
                 .timeout(settings.timeout)
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
-                .dns_resolver(Arc::new(GuardedResolver(Arc::clone(&guard))))
+                .dns_resolver(Arc::clone(&names))
                 .tls_danger_accept_invalid_certs(!settings.verify_certificates)
         };
         let roots = settings.roots.iter().flat_map(|pem| Certificate::from_pem_bundle(pem).ok());

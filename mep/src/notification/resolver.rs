@@ -13,26 +13,44 @@ tokio::task_local! {
     pub(super) static PORT: u16;
 }
 
-/// Resolves as the system does and drops addresses the guard does not admit, so that a name that
+/// Resolves as `names` does and drops addresses the guard does not admit, so that a name that
 /// leads inside is no way around it, whenever it began to. A name asked for outside of the scope of
 /// [`PORT`] leads nowhere.
-pub(super) struct GuardedResolver(pub(super) Arc<Guard>);
+pub(super) struct GuardedResolver {
+    pub(super) guard: Arc<Guard>,
+    pub(super) names: Arc<dyn Resolve>,
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let guard = Arc::clone(&self.0);
+        let guard = Arc::clone(&self.guard);
         let port = PORT.try_with(|port| *port);
+        let text = name.as_str().to_owned();
+        let found = self.names.resolve(name);
         Box::pin(async move {
-            let (name, port) = (name.as_str(), port?);
-            let found = tokio::net::lookup_host((name, port)).await?;
-            let trusted = guard.trusts(name);
+            let (name, port) = (text, port?);
+            let trusted = guard.trusts(&name);
             let admitted: Vec<SocketAddr> = found
-                .filter(|at| trusted || guard.check_address(at.ip(), at.port()).is_ok())
+                .await?
+                .map(|at| SocketAddr::new(at.ip(), port))
+                .filter(|at| trusted || guard.check_address(at.ip(), port).is_ok())
                 .collect();
             if admitted.is_empty() {
                 return Err(format!("{name} leads to no address that may be called").into());
             }
             Ok(Box::new(admitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Names as the system knows them.
+pub(crate) struct SystemNames;
+
+impl Resolve for SystemNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Addrs)
         })
     }
 }
@@ -55,7 +73,7 @@ mod tests {
             own: vec!["10.0.0.9:8001".parse().unwrap()],
             ..Guard::default()
         };
-        let resolver = GuardedResolver(Arc::new(guard));
+        let resolver = GuardedResolver { guard: Arc::new(guard), names: Arc::new(SystemNames) };
         let rows = [
             ("10.0.0.9", 8001, false),
             ("10.0.0.9", 8002, true),

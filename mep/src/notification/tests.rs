@@ -47,7 +47,8 @@ impl Rig {
         let allow = Destinations { networks: loopback(), hosts };
         let guard = Arc::new(Guard { allow, ..Guard::default() });
         let metrics = Metrics::new().unwrap();
-        let outbound = Arc::new(Outbound::new(&settings, None, guard).unwrap());
+        let outbound =
+            Arc::new(Outbound::new(&settings, None, guard, Arc::new(SystemNames)).unwrap());
         let notifier =
             Notifier::new(settings, outbound, Published::default(), control.clone(), metrics);
         let notifier = Arc::new(notifier);

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use gateway_model::{Change, Entity, Id, Key, Ref};
 use http::Method;
-use mep::Ports;
-use mep::entities::TrafficRule;
+use mep::entities::{AppInstance, AppOperation, AppTask, TaskResult, TrafficRule};
 use mep::traffic::{DriverError, TrafficDriver, Unsupported};
+use mep::{PlatformSettings, Ports};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::kit::{A, AS, Answer, B, Rig, eventually};
+use crate::kit::{A, AS, Answer, B, NOW_MS, Rig, eventually};
 
 /// A data plane one can hold up and break.
 struct Plane {
@@ -230,4 +232,56 @@ async fn rules_go_with_their_application() {
     assert_eq!(did, ["apply r1", "apply r2", "withdraw r1", "withdraw r2"]);
     rig.mp1(Method::GET, config(A)).send().await.expect(404);
     rig.mp1(Method::DELETE, &end).of(A).send().await.is(200, "\"\"\n");
+}
+
+fn put<T: Entity + Serialize>(id: Id, entity: &T) -> Change {
+    let Ok(Value::Object(document)) = serde_json::to_value(entity) else { panic!("no document") };
+    Change::Upsert { kind: T::KIND, key: Key::Id(id), document }
+}
+
+/// Operations of nodes that share the store: this one ends its own at start, and those of others
+/// once nobody can be at work on them any more.
+#[tokio::test]
+async fn operations_of_other_nodes_are_theirs() {
+    const FRESH: u64 = NOW_MS + 60_000;
+    let control = crate::kit::control().await;
+    let own = Id::from_bytes([1; 16]);
+    let other = Id::from_bytes([2; 16]);
+    let rows = [(own, FRESH, true), (other, FRESH, false), (other, NOW_MS - 1, true)];
+    let ids: Vec<_> = rows.iter().map(|_| Id::random()).collect();
+    for (id, (node, lease_ms, _)) in ids.iter().zip(rows) {
+        let task = AppTask {
+            id: Id::random(),
+            app_instance: *id,
+            result: TaskResult::Processing,
+            detail: String::new(),
+            began_at_ms: NOW_MS,
+        };
+        let operation = AppOperation {
+            id: *id,
+            app: Ref::new(*id),
+            task: task.id,
+            app_name: id.to_string(),
+            names: Vec::new(),
+            node: Some(node.to_string()),
+            lease_ms,
+        };
+        let changes =
+            vec![put(*id, &AppInstance { id: *id }), put(task.id, &task), put(*id, &operation)];
+        control.apply(changes).await.unwrap();
+    }
+    let settings = PlatformSettings { node: own, ..PlatformSettings::default() };
+    let rig = Rig::over(control, settings, Arc::clone(&crate::kit::ISSUER), NOW_MS);
+    let left = |rig: &Rig| -> Vec<bool> {
+        let catalog = rig.catalog();
+        ids.iter().map(|id| catalog.get::<AppOperation>(*id).is_none()).collect()
+    };
+    let wanted: Vec<bool> = rows.iter().map(|(.., ended)| *ended).collect();
+    eventually("what was left behind is ended", async || left(&rig) == wanted).await;
+    let catalog = rig.catalog();
+    for task in catalog.all::<AppTask>() {
+        let ended = wanted[ids.iter().position(|id| *id == task.app_instance).unwrap()];
+        let result = if ended { TaskResult::Failure } else { TaskResult::Processing };
+        assert_eq!(task.result, result);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode};
 use mep::PlatformSettings;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::kit::{A, B, Rig, SM, eventually, service, service_at};
 
@@ -233,4 +234,58 @@ async fn nobody_is_called_inside() {
     let refused = async || rig.metric("mep_notifications_total", Some("refused")) == 2.0;
     eventually("refused", refused).await;
     assert!(receiver.got.try_recv().is_err());
+}
+
+/// Ten thousand subscriptions and a thousand registrations, one after the other, while no
+/// subscriber answers: every registration is answered before anybody is told anything, only those
+/// who asked for a service are queued for, and in the end all are told and nothing was lost.
+#[tokio::test]
+async fn registration_waits_for_no_subscriber() {
+    const SUBSCRIPTIONS: usize = 10_000;
+    const SERVICES: usize = 1_000;
+    /// Names subscribed to, each by two subscriptions.
+    const NAMES: usize = SUBSCRIPTIONS / 2;
+    let rig = Rig::with(|settings| {
+        loopback_allowed(settings);
+        settings.delivery.timeout = Duration::from_secs(120);
+        settings.delivery.retries = 100_000;
+    })
+    .await;
+    let (told, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let receive = {
+        let (told, gate) = (Arc::clone(&told), Arc::clone(&gate));
+        async move || {
+            drop(gate.acquire().await.unwrap());
+            told.fetch_add(1, Ordering::SeqCst);
+            StatusCode::NO_CONTENT
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let callback = format!("http://{}/cb", listener.local_addr().unwrap());
+    let app = Router::new().fallback(receive);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let id = |number: usize| format!("5abe4782-2c70-4e47-9a4e-{number:012x}");
+    for number in 0..SUBSCRIPTIONS {
+        let criteria = json!({"serNames": [format!("s{}", number % NAMES)]});
+        subscribe(&rig, &id(number / 50), &callback, criteria).await;
+    }
+    for number in 0..SERVICES {
+        rig.register(&id(number / 50), service(&format!("s{number}"))).await;
+    }
+    assert_eq!(rig.metric("mep_registrations_total", Some("registered")), SERVICES as f64);
+    assert_eq!(told.load(Ordering::SeqCst), 0, "nobody was told yet, and nothing waited for it");
+
+    gate.add_permits(1);
+    let delivered = || rig.metric("mep_notifications_total", Some("delivered"));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+    while delivered() < (2 * SERVICES) as f64 {
+        assert!(tokio::time::Instant::now() < deadline, "{} of {}", delivered(), 2 * SERVICES);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(told.load(Ordering::SeqCst), 2 * SERVICES);
+    for lost in ["refused", "failed", "dropped"] {
+        assert_eq!(rig.metric("mep_notifications_total", Some(lost)), 0.0, "{lost}");
+    }
+    assert_eq!(rig.metric("mep_missed_commits_total", None), 0.0);
 }

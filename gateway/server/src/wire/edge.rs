@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use gateway_model::Clock;
+use gateway_proxy::Resolver;
 use mep::Ports;
 use mep::timing::Ntp;
 use mep::traffic::nftables::{Nftables, NftablesSettings};
 use mep::traffic::{Idle, TrafficDriver};
 
+use super::options;
 use crate::settings::Settings;
 use crate::settings::traffic::Driver;
 
@@ -17,11 +19,12 @@ use crate::settings::traffic::Driver;
 /// # Errors
 ///
 /// A driver that cannot do its work here.
-pub(super) async fn ports(settings: &Settings, clock: &Clock) -> Result<Ports> {
+pub(super) async fn ports(settings: &Settings, clock: &Clock, names: Resolver) -> Result<Ports> {
     let ntp = &settings.mep.ntp;
     Ok(Ports {
         traffic: driver(settings).await?,
         time: Arc::new(Ntp::new(&ntp.host, ntp.port, clock.clone())),
+        names: options::resolving(names),
     })
 }
 

@@ -1,10 +1,11 @@
 //! The MEC platform, from settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use gateway_control::Control;
-use gateway_model::Clock;
+use gateway_model::{Clock, Id};
 use mep::auth::sdk_date::Freshness;
 use mep::auth::sealing::SealingKey;
 use mep::auth::token::TokenIssuer;
@@ -19,6 +20,16 @@ use crate::settings::original::config::DnsAgentKind;
 use crate::settings::original::properties::RequiredServices;
 use crate::startup;
 
+/// This node, as far as the platform has to know it.
+pub(super) struct Place {
+    pub(super) node: Id,
+    /// Whether another process hands its sockets over.
+    pub(super) takes_over: bool,
+    /// A file with the authorities of `lua_ssl_trusted_certificate`.
+    pub(super) authorities: PathBuf,
+    pub(super) clock: Clock,
+}
+
 /// Builds the platform; nothing of it runs yet.
 ///
 /// # Errors
@@ -27,22 +38,32 @@ use crate::startup;
 pub(super) fn build(
     settings: &Settings,
     listeners: &Listeners,
+    place: Place,
     ports: Ports,
     control: &Control,
     sealing: Arc<SealingKey>,
-    clock: Clock,
     metrics: &prometheus::Registry,
 ) -> Result<Arc<Platform>> {
     let issuer = Arc::new(
         TokenIssuer::from(startup::token_key(settings)?).lasting(settings.mep.tokens.ttl.as_secs()),
     );
-    let settings = platform_settings(settings, listeners);
+    let clock = place.clock.clone();
+    let settings = platform_settings(settings, listeners, place)?;
     Platform::new(settings, ports, control.clone(), sealing, issuer, clock, metrics)
         .context("building the MEC platform")
 }
 
-fn platform_settings(settings: &Settings, listeners: &Listeners) -> PlatformSettings {
+fn platform_settings(
+    settings: &Settings,
+    listeners: &Listeners,
+    place: Place,
+) -> Result<PlatformSettings> {
     let mep = &settings.mep;
+    let roots = match &mep.notify_ca {
+        Some(pem) => pem.clone(),
+        None => std::fs::read(&place.authorities)
+            .with_context(|| format!("reading {}", place.authorities.display()))?,
+    };
     let published = &mep.published;
     let default_port = if published.https { 8443 } else { 8000 };
     let port = published.port.or_else(|| listeners.proxy_port(published.https));
@@ -54,7 +75,7 @@ fn platform_settings(settings: &Settings, listeners: &Listeners) -> PlatformSett
     } else {
         mep.confs_trusted.0.clone()
     };
-    PlatformSettings {
+    Ok(PlatformSettings {
         published: Published {
             scheme: if published.https { "https" } else { "http" },
             host: published.host.clone(),
@@ -80,7 +101,7 @@ fn platform_settings(settings: &Settings, listeners: &Listeners) -> PlatformSett
         own_listeners: listeners.named().iter().map(|(_, bound)| bound.addr).collect(),
         delivery: Delivery {
             verify_certificates: mep.notify_verify,
-            roots: mep.notify_ca.clone(),
+            roots: Some(roots),
             ..Delivery::default()
         },
         graceful_timeout: mep.graceful_timeout,
@@ -103,6 +124,8 @@ fn platform_settings(settings: &Settings, listeners: &Listeners) -> PlatformSett
             },
         }),
         strict_original: mep.strict_original,
+        node: place.node,
+        takes_over: place.takes_over,
         ..PlatformSettings::default()
-    }
+    })
 }

@@ -5,7 +5,13 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Answered as _, App, Gateway, Options, Upstream, golden, mp1};
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
+
+use crate::harness::{
+    Answer, Answered as _, App, Authority, Gateway, Issued, NameServer, Options, Upstream,
+    eventually, golden, http1, mp1, plain,
+};
 
 fn problem(code: u16, title: &str, detail: &str) -> Value {
     json!({"title": title, "status": code, "detail": detail})
@@ -200,4 +206,67 @@ async fn an_app_has_fifty_subscriptions() {
     let answer = call(&gateway, &app, Method::POST, &path, &body).await;
     let full = problem(15, "App subscription error", "subscription has over the limit");
     assert_eq!((answer.status, answer.json()), (400, full));
+}
+
+/// One request over TLS, answered with 204: its first line, body, and the name the client asked for.
+async fn told_over_tls(listener: TcpListener, shown: Issued) -> (String, String, Option<String>) {
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        // A client that does not believe the certificate leaves.
+        let Ok(stream) = shown.acceptor().accept(client).await else { continue };
+        let sni = stream.get_ref().1.server_name().map(str::to_owned);
+        let mut stream = BufReader::new(stream);
+        let Ok(Some(head)) = http1::read_head(&mut stream).await else { continue };
+        let body = http1::read_body(&mut stream, &head, false).await.unwrap();
+        stream.write_all(b"HTTP/1.1 204 Told\r\n\r\n").await.unwrap();
+        stream.flush().await.unwrap();
+        return (head.start, String::from_utf8(body).unwrap(), sni);
+    }
+}
+
+/// Callbacks are found by the gateway's own name server, and believed by its own authorities.
+#[tokio::test]
+async fn callbacks_have_names_and_certificates() {
+    let server = NameServer::start().await;
+    server.knows(&["app.test 60 A 127.0.0.1".to_owned(), "inside.test 60 A 127.0.0.1".to_owned()]);
+    let authority = Authority::root("ours");
+    let options = Options::new()
+        .set("dns_resolver", server.addr().to_string())
+        .set("mep_ssrf_allow", "app.test");
+    let file = options.file("ca.pem", &authority.cert);
+    let gateway = options.set("lua_ssl_trusted_certificate", file.to_str().unwrap()).start().await;
+    let believed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let doubted = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = |name: &str, listener: &TcpListener| {
+        format!("https://{name}:{}/cb", listener.local_addr().unwrap().port())
+    };
+    let callbacks =
+        [to("app.test", &believed), to("app.test", &doubted), to("inside.test", &believed)];
+    let good = tokio::spawn(told_over_tls(believed, authority.issue("app", &["app.test"])));
+    let stranger = Authority::root("another").issue("app", &["app.test"]);
+    let bad = tokio::spawn(told_over_tls(doubted, stranger));
+
+    let app = App::random();
+    for callback in &callbacks {
+        let path = app.path("/subscriptions");
+        call(&gateway, &app, Method::POST, &path, &subscription(callback)).await.expect(201);
+    }
+    let body = App::service("a", "http://192.0.2.10:8080/");
+    call(&gateway, &app, Method::POST, &app.path("/services"), &body).await.expect(201);
+
+    let (start, body, sni) =
+        tokio::time::timeout(Duration::from_secs(20), good).await.unwrap().unwrap();
+    assert_eq!((start.as_str(), sni.as_deref()), ("POST /cb HTTP/1.1", Some("app.test")));
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["serviceReferences"][0]["serName"], "a");
+    assert!(server.asked("app.test").len() > 0, "the gateway's own name server was asked");
+    // A name that leads inside, and one whose certificate somebody else signed, are never told.
+    eventually("it is counted", async || {
+        let url = gateway.url("status", "/metrics");
+        let metrics = plain().get(url).answer().await.text().to_owned();
+        metrics.contains("mep_notifications_total{result=\"delivered\"} 1").then_some(())
+    })
+    .await;
+    assert!(!bad.is_finished(), "it believed a stranger");
+    bad.abort();
 }
