@@ -185,8 +185,14 @@ pub struct Chain {
     by_phase: [Box<[Arc<Slot>]>; PHASES.len()],
 }
 
-const PHASES: [Phases; 5] =
-    [Phases::REWRITE, Phases::ACCESS, Phases::HEADER_FILTER, Phases::BODY_FILTER, Phases::LOG];
+const PHASES: [Phases; 6] = [
+    Phases::REWRITE,
+    Phases::ACCESS,
+    Phases::RESPONSE,
+    Phases::HEADER_FILTER,
+    Phases::BODY_FILTER,
+    Phases::LOG,
+];
 
 impl Chain {
     /// The chain of requests without a route: of `instances`, those attached to neither route nor
@@ -246,7 +252,7 @@ impl Chain {
         Self { by_phase: PHASES.map(of), all }
     }
 
-    /// The slots of plugins that act in `phase`, one of the five, in order.
+    /// The slots of plugins that act in `phase`, a single one, in order.
     pub fn slots(&self, phase: Phases) -> &[Arc<Slot>] {
         let at = PHASES.iter().position(|known| *known == phase);
         at.map_or(&[], |at| &self.by_phase[at])

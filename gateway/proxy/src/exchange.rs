@@ -21,6 +21,7 @@ use uuid::fmt::Simple;
 
 use crate::chain::{Chain, Instance, Slot};
 use crate::client::{ConnectionFacts, ip_value};
+use crate::held::Held;
 use crate::options::Options;
 use crate::proxy::InFlight;
 use crate::router::{Found, Wanted, path};
@@ -69,6 +70,8 @@ pub struct Exchange {
     pub(crate) given_leave: bool,
     /// What was read of a body too large to keep; goes before the rest.
     pub(crate) body_begun: Option<Bytes>,
+    /// The answer, while it is held back.
+    pub(crate) held: Option<Box<Held>>,
     pub(crate) started: Instant,
     pub(crate) asked: Option<Instant>,
     pub(crate) first_byte: Option<Instant>,
@@ -115,6 +118,7 @@ impl Exchange {
             upstream_via: Vec::new(),
             given_leave: false,
             body_begun: None,
+            held: None,
             started: Instant::now(),
             asked: None,
             first_byte: None,
@@ -348,7 +352,7 @@ impl Exchange {
     }
 
     /// The instance of a plugin for a phase after access.
-    fn picked<'s>(&self, slot: &'s Slot) -> Option<&'s Arc<Instance>> {
+    pub(crate) fn picked<'s>(&self, slot: &'s Slot) -> Option<&'s Arc<Instance>> {
         let name = slot.plugin().name;
         let turn = self.turns.iter().find(|(plugin, _)| *plugin == name);
         let consumer = match turn {

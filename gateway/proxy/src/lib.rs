@@ -17,6 +17,7 @@ mod error_body;
 mod exchange;
 mod forward;
 pub mod head;
+mod held;
 mod options;
 mod proxy;
 pub mod proxy_protocol;

@@ -27,6 +27,8 @@ pub struct Options {
     pub port_maps: HashMap<u16, u16>,
     /// Largest request body, bytes; 0 is no limit (`nginx_http_client_max_body_size`).
     pub max_body: u64,
+    /// Largest body of an answer that is held back for plugins, bytes (`mep_response_buffer_size`).
+    pub max_held: usize,
     /// Seconds an idle client connection is kept; 0 closes it after each answer.
     pub keepalive_seconds: u64,
     /// How connections to upstreams are secured where the catalog does not say.
@@ -100,6 +102,7 @@ impl Default for Options {
             error_templates: ErrorTemplates::default(),
             port_maps: HashMap::new(),
             max_body: 0,
+            max_held: 16 * 1024 * 1024,
             keepalive_seconds: 60,
             tls: tls::Defaults::default(),
             upstream_idle_seconds: 60,

@@ -12,9 +12,9 @@
 //!    `error_while_proxy` decide whether there is another.
 //! 6. `upstream_request_filter` writes what the upstream receives (`forward.rs`).
 //! 7. `response_filter` and `response_body_filter` run the handlers of those phases, then add our
-//!    own headers.
+//!    own headers; or keep the answer for the handlers of the **response** phase (`held.rs`).
 //! 8. `fail_to_proxy` turns any error into Kong's answer.
-//! 9. `logging` makes one [`Summary`] for log handlers and the access log; the pin is dropped.
+//! 9. `logging` sends an answer that was kept, makes one [`Summary`] for log handlers and the access log; the pin is dropped.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -38,6 +38,7 @@ use crate::access_log::AccessLog;
 use crate::embed::EmbeddedServices;
 use crate::error_body::Origin;
 use crate::exchange::{Destination, Exchange, Refused};
+use crate::held::{self, Held};
 use crate::options::Options;
 use crate::resolve::{Endpoint, Resolver};
 use crate::snapshot::Current;
@@ -336,7 +337,7 @@ impl ProxyHttp for Proxy {
         let method = &session.req_header().method;
         let repeatable = !matches!(method.as_str(), "POST" | "PATCH" | "LOCK")
             && !session.as_ref().retry_buffer_truncated()
-            && session.response_written().is_none()
+            && answered(session).is_none()
             && exchange.first_byte.is_none();
         if *error.esource() == ErrorSource::Upstream {
             let again = repeatable && (may_retry(exchange) || reused);
@@ -391,6 +392,13 @@ impl ProxyHttp for Proxy {
         if let Some(cookie) = exchange.balance.as_mut().and_then(|balance| balance.cookie.take()) {
             head.append_header(header::SET_COOKIE, cookie)?;
         }
+        if head.status != StatusCode::SWITCHING_PROTOCOLS && exchange.holds_answer() {
+            let kept = std::mem::replace(head, held::placeholder(session)?);
+            let bodiless = reply::is_bodiless(session, kept.status);
+            let held = Held::begin(kept, bodiless, self.options.max_held);
+            exchange.held = Some(Box::new(held?));
+            return Ok(());
+        }
         let had_length = head.headers.contains_key(header::CONTENT_LENGTH);
         exchange.header_filter(session.req_header(), head);
         // A handler that will change the body's length has taken the header off.
@@ -416,7 +424,10 @@ impl ProxyHttp for Proxy {
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
-        exchange.body_filter(body, end);
+        match &mut exchange.held {
+            Some(held) => held.take(body)?,
+            None => exchange.body_filter(body, end),
+        }
         Ok(None)
     }
 
@@ -426,10 +437,11 @@ impl ProxyHttp for Proxy {
         error: &Error,
         exchange: &mut Exchange,
     ) -> FailToProxy {
+        exchange.held = None;
         let Some(status) = status_of(error) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
-        if session.response_written().is_none() {
+        if answered(session).is_none() {
             // Finding the peer is gateway logic; what the peer does is the proxy core's to tell.
             let origin = if exchange.tries.is_empty() && exchange.failure.is_some() {
                 Origin::Logic
@@ -445,11 +457,17 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        if let Some(held) = exchange.held.take()
+            && let Err(why) = held.send(session, exchange, &self.options).await
+        {
+            tracing::debug!("an answer held back could not be sent: {why}");
+            session.set_keepalive(None);
+        }
         self.tell(session, exchange);
         if !exchange.is_logged() && self.access_log.is_none() {
             return;
         }
-        let written = session.response_written();
+        let written = answered(session);
         let left = error.is_some_and(|error| status_of(error).is_none());
         let status = match written {
             Some(head) if !left => head.status.as_u16(),
@@ -497,6 +515,14 @@ impl ProxyHttp for Proxy {
     fn request_summary(&self, session: &Session, exchange: &Exchange) -> String {
         format!("{} {}", session.req_header().method, exchange.raw_path())
     }
+}
+
+/// The head of the answer, once it is sent. pingora counts leave to send a body as one.
+fn answered(session: &Session) -> Option<&ResponseHeader> {
+    let is_last = |head: &&ResponseHeader| {
+        !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
+    };
+    session.response_written().filter(is_last)
 }
 
 fn may_retry(exchange: &Exchange) -> bool {

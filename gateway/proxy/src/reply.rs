@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gateway_model::ports::Caller;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::BodyExt;
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use plugins::contract::{Relayed, Reply, ReplyBody, RequestBody, Source};
@@ -16,6 +16,7 @@ use crate::embed::{Embedded, EmbeddedBody};
 use crate::error_body::{ErrorBody, Origin, default_message, error_body};
 use crate::exchange::{Exchange, declared_length};
 use crate::forward::REQUEST_ID;
+use crate::held::Held;
 use crate::options::Options;
 
 /// Sends a reply through the response phases.
@@ -163,6 +164,17 @@ async fn relay(
             head.append_header(name.clone(), value.clone())?;
         }
     }
+    if exchange.holds_answer() {
+        let held = match hold(session, options, head, body).await {
+            Ok(held) => held,
+            Err(why) => {
+                tracing::warn!("an embedded service's answer cannot be sent: {why}");
+                let answer = failure(StatusCode::BAD_GATEWAY, "");
+                return send(session, exchange, options, answer, Origin::Core).await;
+            }
+        };
+        return held.send(session, exchange, options).await;
+    }
     let exact = http_body::Body::size_hint(&body).exact();
     match exact {
         Some(length) => head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(length))?,
@@ -185,6 +197,39 @@ async fn relay(
         Ok(whole) => write_last(session, exchange, whole.to_bytes()).await,
         Err(_) => write_piece(session, exchange, None, true).await,
     }
+}
+
+/// Reads all of an embedded service's answer.
+async fn hold(
+    session: &Session,
+    options: &Options,
+    head: ResponseHeader,
+    mut body: EmbeddedBody,
+) -> Result<Held> {
+    let bodiless = is_bodiless(session, head.status);
+    let mut held = Held::begin(head, bodiless, options.max_held)?;
+    while let Some(frame) = body.frame().await {
+        let broken = |why| Error::because(ErrorType::HTTPStatus(502), "an embedded service", why);
+        let mut piece = frame.map_err(broken)?.into_data().ok();
+        held.take(&mut piece)?;
+    }
+    Ok(held)
+}
+
+/// Sends an answer of which all is known through the response phases.
+///
+/// # Errors
+///
+/// When the client is gone.
+pub(crate) async fn whole(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    options: &Options,
+    mut head: ResponseHeader,
+    body: Bytes,
+) -> Result<()> {
+    write_head(session, exchange, options, &mut head, body.is_empty()).await?;
+    write_last(session, exchange, body).await
 }
 
 async fn write_head(
@@ -231,7 +276,7 @@ async fn write_piece(
     session.write_response_body(data, end).await
 }
 
-fn is_bodiless(session: &Session, status: StatusCode) -> bool {
+pub(crate) fn is_bodiless(session: &Session, status: StatusCode) -> bool {
     session.req_header().method == Method::HEAD
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED

@@ -32,7 +32,7 @@ pub use facts::{
 pub use page::{AdminPage, PageAnswer, PageCall};
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;
-pub use response::{Chunk, Response, Source};
+pub use response::{Buffered, Chunk, HeldBody, HoldAnswer, Response, Source};
 pub use setup::{Entities, Node, Setup, Tools, Tracing};
 pub use summary::{Latencies, Summary, Try};
 pub use unserved::UnservedNames;
@@ -80,7 +80,7 @@ pub trait Handler: Send + Sync {
     /// Which of its plugin's phases this instance acts in. Asked once, when it is compiled; the
     /// chain calls no other.
     fn phases(&self) -> Phases {
-        Phases::ALL
+        Phases::ALL.and(Phases::RESPONSE)
     }
 
     /// What must be known before [`rewrite`](Self::rewrite) or [`access`](Self::access) run. Asked
@@ -102,6 +102,17 @@ pub trait Handler: Send + Sync {
 
     /// Once a route is found, before the upstream is asked.
     fn access<'a>(&'a self, _: &'a mut Request<'_>) -> Flow<'a> {
+        Flow::Continue
+    }
+
+    /// When all of the upstream's answer is here and nothing of it is sent. That it exists holds
+    /// every answer back, within a limit, so a handler that has this phase says so in
+    /// [`phases`](Self::phases) only where it must. Not called for answers of the gateway's own, for
+    /// upgraded connections and for gRPC, which streams.
+    ///
+    /// A [`Flow::Reply`] is sent in the place of the upstream's answer; later handlers of this phase
+    /// do not run (kong/init.lua, Kong.response).
+    fn response<'a>(&'a self, _: &'a mut Buffered<'_>) -> Flow<'a> {
         Flow::Continue
     }
 
@@ -139,7 +150,7 @@ pub struct Phases(u8);
 impl Phases {
     /// None.
     pub const NONE: Self = Self(0);
-    /// All of them.
+    /// All but [`RESPONSE`](Self::RESPONSE), which is asked for by name because it costs.
     pub const ALL: Self = Self(31);
     /// Before routing, global instances only.
     pub const REWRITE: Self = Self(1);
@@ -151,6 +162,8 @@ impl Phases {
     pub const BODY_FILTER: Self = Self(8);
     /// After the exchange.
     pub const LOG: Self = Self(16);
+    /// When all of the upstream's answer is here.
+    pub const RESPONSE: Self = Self(32);
 
     /// Both sets.
     #[must_use]

@@ -36,3 +36,26 @@ pub struct Chunk<'a> {
     /// What is known of the exchange.
     pub facts: &'a mut Facts,
 }
+
+/// The whole answer of an upstream, of which the client has seen nothing yet.
+pub struct Buffered<'a> {
+    /// Status and headers. What Content-Length says does not matter: it is told anew.
+    pub head: &'a mut ResponseHeader,
+    /// All of the body, as the upstream encoded it.
+    pub body: &'a mut Bytes,
+    /// The request as it was sent on.
+    pub request: &'a RequestHeader,
+    /// What is known of the exchange.
+    pub facts: &'a mut Facts,
+}
+
+/// Asks for the answer to be held back until all of it is here, although no handler of the chain
+/// has a [`response`](super::Handler::response) phase. A handler leaves it in [`Facts::notes`] in
+/// the rewrite or access phase (kong/pdk/service/request.lua, enable_buffering).
+#[derive(Clone, Copy, Debug)]
+pub struct HoldAnswer;
+
+/// The body of an answer that was held back, as handlers of the response phase left it. In
+/// [`Facts::notes`] from the header filters on.
+#[derive(Clone, Debug)]
+pub struct HeldBody(pub Bytes);

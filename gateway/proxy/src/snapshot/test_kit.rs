@@ -23,8 +23,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(PLUGINS)
+    }
+
+    /// One that knows these plugins.
+    pub(crate) fn with(plugins: &[PluginType]) -> Self {
         let mut registry = Registry::new(entities::with_expressions());
-        for plugin in PLUGINS {
+        for plugin in plugins {
             registry.add_plugin(plugin.schema());
         }
         Self { catalog: Arc::new(Catalog::empty(Arc::new(registry))) }
@@ -122,7 +127,11 @@ silent!(Echo, "echo", 20, Phases::ACCESS.and(Phases::HEADER_FILTER));
 
 pub(crate) fn tools() -> Arc<Tools> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    tools_on(runtime.handle())
+}
+
+pub(crate) fn tools_on(runtime: &tokio::runtime::Handle) -> Arc<Tools> {
     let client = reqwest::Client::new();
     let metrics = prometheus::Registry::new();
-    Arc::new(Tools::new(Clock::fixed(0), runtime.handle().clone(), client, metrics))
+    Arc::new(Tools::new(Clock::fixed(0), runtime.clone(), client, metrics))
 }

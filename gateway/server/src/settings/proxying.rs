@@ -75,6 +75,8 @@ pub(crate) struct Proxying {
     pub(crate) allow_debug_header: bool,
     /// Largest request body in bytes.
     pub(crate) max_body: Option<u64>,
+    /// Largest body of an answer that plugins get whole, in bytes.
+    pub(crate) max_held: usize,
     /// Largest body of a request to the Admin API, in bytes.
     pub(crate) admin_max_body: Option<u64>,
     pub(crate) keepalive: ClientKeepalive,
@@ -140,6 +142,8 @@ impl Proxying {
             },
             allow_debug_header: reader.boolean("allow_debug_header"),
             max_body: above_zero(reader.size("nginx_http_client_max_body_size")),
+            max_held: usize::try_from(reader.size("mep_response_buffer_size"))
+                .unwrap_or(usize::MAX),
             admin_max_body: above_zero(reader.size("nginx_admin_client_max_body_size")),
             keepalive: ClientKeepalive {
                 requests: reader.whole("nginx_http_keepalive_requests", 1..=u32::MAX),

@@ -72,6 +72,7 @@ pub(super) fn proxy(settings: &Settings, tls: Defaults) -> Options {
         error_templates: proxying.error_templates.clone(),
         port_maps: address.port_maps.iter().map(|map| (map.listener, map.outside)).collect(),
         max_body: proxying.max_body.unwrap_or(0),
+        max_held: proxying.max_held,
         keepalive_seconds: proxying.keepalive.timeout.as_secs(),
         tls,
         upstream_idle_seconds: proxying.upstream_pool.idle_timeout.map_or(0, |idle| idle.as_secs()),

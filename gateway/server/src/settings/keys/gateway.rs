@@ -355,6 +355,11 @@ pub(super) const PROXYING: Group = Group {
         )
         .also(&["nginx_proxy_client_max_body_size"]),
         size(
+            "mep_response_buffer_size",
+            "16m",
+            "Largest answer that plugins with a response phase get whole; a larger one is not sent, the client gets a 502.",
+        ),
+        size(
             "nginx_admin_client_max_body_size",
             "10m",
             "Largest body of a request to the Admin API.",
