@@ -12,7 +12,8 @@ use gateway_proxy::Resolver;
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use plugins::contract::Tools;
 
-use super::{options, plugin_types, registry, store};
+use super::registry::{plugin_types, registry};
+use super::{options, store};
 use crate::settings::Settings;
 use crate::settings::store::Database;
 use crate::{daemon, startup};

@@ -14,7 +14,7 @@ use mep::{
     RateLimits,
 };
 
-use super::Listeners;
+use super::listeners::Listeners;
 use crate::settings::Settings;
 use crate::settings::original::config::DnsAgentKind;
 use crate::settings::original::properties::RequiredServices;

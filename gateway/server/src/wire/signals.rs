@@ -4,7 +4,7 @@ use anyhow::Result;
 use gateway_proxy::Resolver;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::CertificateFiles;
+use super::certificates::CertificateFiles;
 use super::store::Declared;
 use crate::log_file::LogFiles;
 
