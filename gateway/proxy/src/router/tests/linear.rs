@@ -120,9 +120,10 @@ fn rank(
         Flavour::Traditional => {
             let wildcard_port = hosts.iter().any(|host| host.contains('*') && host.contains(':'));
             let details = (kinds, named_port, wildcard_port, plain, regex, headers, path);
-            (count, Some(details), None, Reverse(route.created_at), route.id, Reverse(at))
+            let age = Some((route.created_at, route.id));
+            (count, Some(details), None, Reverse(age), route.id, Reverse(at))
         }
-        _ => (count, None, Some((plain, headers, path)), Reverse(0), route.id, Reverse(at)),
+        _ => (count, None, Some((plain, headers, path)), Reverse(None), route.id, Reverse(at)),
     }
 }
 
