@@ -15,8 +15,8 @@ use crate::exchange::{Exchange, declared_length};
 
 /// A body that declares more than this is not read ahead: pingora replays no more.
 const REPLAYED: u64 = 64 * 1024;
-/// A body without a declared length is not read ahead beyond this: one more piece of HTTP/2 (16 KiB)
-/// still fits into what is replayed.
+/// A body without a declared length is not read ahead beyond this: one more piece, of HTTP/2 (16 KiB)
+/// or of chunks as the listener reads them (24 KiB), still fits into what is replayed.
 const UNDECLARED: usize = 32 * 1024;
 
 impl Exchange {
@@ -56,10 +56,9 @@ impl Exchange {
         self.facts.body = RequestBody::TooLarge;
         if session.as_ref().retry_buffer_truncated() {
             if session.is_body_done() {
-                // It ended in the very piece that made it too large to replay; it is given in the
-                // place of itself.
-                self.facts.body = RequestBody::Replaced(read.freeze());
-                return Ok(());
+                // It ended in the very piece that made it too large to replay. No listener of ours
+                // reads such pieces.
+                return Err(Reply::message(StatusCode::PAYLOAD_TOO_LARGE, ""));
             }
             self.body_begun = Some(read.freeze());
         }

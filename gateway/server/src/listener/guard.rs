@@ -53,6 +53,10 @@ enum State {
     Closed,
 }
 
+/// How much of a body in chunks is read at once. What reads ahead for handlers stops in time by
+/// that (`gateway/proxy/src/body.rs`): pingora replays 64 KiB and no more.
+const PIECE: usize = 24 * 1024;
+
 /// How long, and how much, a client that was refused is listened to.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -84,11 +88,16 @@ impl Guard {
         }
         loop {
             match self.state {
-                State::Open => {
-                    let before = buf.filled().len();
-                    ready!(inner.poll_read(cx, buf))?;
-                    return Poll::Ready(self.follow(&buf.filled()[before..]));
+                State::Open if self.chunks.is_some() => {
+                    let room = buf.remaining().min(PIECE);
+                    let mut piece = ReadBuf::new(buf.initialize_unfilled_to(room));
+                    ready!(inner.poll_read(cx, &mut piece))?;
+                    let followed = self.follow(piece.filled());
+                    let read = piece.filled().len();
+                    buf.advance(read);
+                    return Poll::Ready(followed);
                 }
+                State::Open => return inner.poll_read(cx, buf),
                 State::Head => {
                     let before = buf.filled().len();
                     if inner.as_mut().poll_read(cx, buf)?.is_pending() {
