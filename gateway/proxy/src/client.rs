@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora_http::RequestHeader;
+use pingora_proxy::Session;
 use plugins::contract::{Client, Scheme, TlsFacts};
 
 /// What a listener knows of one connection. It travels to every request on it.
@@ -24,6 +26,10 @@ pub struct ConnectionFacts {
     /// What every request of the connection is told, with status 400, because the client's
     /// certificate does not suffice.
     pub certificate_refused: Option<&'static str>,
+    /// Set when the head of the answer that is written next must say `Connection: Upgrade` too:
+    /// pingora writes that header itself and knows nothing but whether the connection is kept. Only
+    /// on HTTP/1.
+    pub offers_upgrade: Arc<AtomicBool>,
 }
 
 impl ConnectionFacts {
@@ -36,8 +42,14 @@ impl ConnectionFacts {
             proxied: None,
             tls: None,
             certificate_refused: None,
+            offers_upgrade: Arc::default(),
         }
     }
+}
+
+/// What the listener knows of the connection a request came by.
+pub(crate) fn connection(session: &Session) -> Option<&ConnectionFacts> {
+    session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }
 
 /// An address as a header value.

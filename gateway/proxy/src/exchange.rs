@@ -20,7 +20,7 @@ use plugins::contract::{
 use uuid::fmt::Simple;
 
 use crate::chain::{Chain, Instance, Slot};
-use crate::client::{ConnectionFacts, ip_value};
+use crate::client::{connection, ip_value};
 use crate::held::Held;
 use crate::options::Options;
 use crate::proxy::InFlight;
@@ -54,6 +54,8 @@ pub struct Exchange {
     /// Path and query the upstream got.
     pub(crate) upstream_target: Bytes,
     pub(crate) tries: Vec<Try>,
+    /// Whether the upstream is told to close its connection after this request.
+    pub(crate) ends_connection: bool,
     /// The way through the targets, where the service's host names an upstream.
     pub(crate) balance: Option<Box<Balance>>,
     /// Why the client's certificate does not suffice.
@@ -109,6 +111,7 @@ impl Exchange {
             normal: None,
             upstream_target: Bytes::new(),
             tries: Vec::new(),
+            ends_connection: false,
             balance: None,
             certificate_refused: None,
             called: None,
@@ -129,12 +132,7 @@ impl Exchange {
     /// Takes down who connects and what was asked, before anything may change the request.
     pub(crate) fn begin(&mut self, session: &Session, options: &Options) {
         let head = session.req_header();
-        let connection = session
-            .digest()
-            .and_then(|digest| digest.proxy_digest.as_ref())
-            .and_then(|proxy| proxy.user_data.as_ref())
-            .and_then(|data| data.downcast_ref::<ConnectionFacts>());
-        if let Some(connection) = connection {
+        if let Some(connection) = connection(session) {
             self.facts.client = options.trust.client(connection, head);
             self.peer_ip.clone_from(&connection.peer_ip);
             self.certificate_refused = connection.certificate_refused;

@@ -2,6 +2,8 @@
 //!
 //! pingora skips the response phases for answers written early, so they are run here.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use gateway_model::ports::Caller;
 use http::{HeaderValue, Method, StatusCode, Version, header};
@@ -12,6 +14,7 @@ use pingora_proxy::Session;
 use plugins::contract::{Relayed, Reply, ReplyBody, RequestBody, Source};
 
 use crate::body::expects_continue;
+use crate::client::connection;
 use crate::embed::{Embedded, EmbeddedBody};
 use crate::error_body::{ErrorBody, Origin, default_message, error_body};
 use crate::exchange::{Exchange, declared_length};
@@ -247,6 +250,12 @@ async fn write_head(
         head.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
     }
     own_headers(head, exchange, options)?;
+    if head.status == StatusCode::UPGRADE_REQUIRED
+        && exchange.client_version == Version::HTTP_11
+        && let Some(connection) = connection(session)
+    {
+        connection.offers_upgrade.store(true, Ordering::Relaxed);
+    }
     let last = (empty && !resized) || is_bodiless(session, head.status);
     session.write_response_header(Box::new(std::mem::replace(head, blank()?)), last).await
 }

@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use super::guard::Guard;
@@ -40,6 +41,8 @@ pub(crate) struct Connection {
     guard: Option<Guard>,
     /// What an HTTP/1 session wrote and the transport has not got yet.
     outgoing: Outgoing,
+    /// Set when the next answer's head offers another protocol.
+    offers_upgrade: Arc<AtomicBool>,
 }
 
 /// Small writes on their way, so that a head and the body behind it leave in one piece. Memory is held
@@ -109,9 +112,11 @@ impl Connection {
             Transport::Plain(stream) => stream.as_raw_fd(),
             Transport::Tls(stream) => stream.get_ref().0.as_raw_fd(),
         };
+        let offers_upgrade = Arc::clone(&facts.offers_upgrade);
         let unused = Box::new(ResponseHeader::build(http::StatusCode::OK, Some(0))?);
         let facts = Arc::new(ProxyDigest::new(unused, Some(Box::new(facts))));
-        Ok(Self { transport, http2, facts, id, guard: None, outgoing: Outgoing::default() })
+        let outgoing = Outgoing::default();
+        Ok(Self { transport, http2, facts, id, guard: None, outgoing, offers_upgrade })
     }
 
     /// Whether its client speaks HTTP/2.
@@ -210,12 +215,27 @@ impl AsyncRead for Connection {
     }
 }
 
+/// The head of an answer whose Connection names Upgrade, beside what pingora says there.
+fn offering(answer: &[u8]) -> Option<Vec<u8>> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let end = answer.starts_with(b"HTTP/1.").then_some(end)?;
+    let (head, rest) = answer.split_at(end);
+    Some([head, b"\r\nConnection: Upgrade", rest].concat())
+}
+
 impl AsyncWrite for Connection {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        if self.offers_upgrade.load(Ordering::Relaxed)
+            && let Some(head) = offering(buf)
+        {
+            self.offers_upgrade.store(false, Ordering::Relaxed);
+            self.outgoing.bytes.extend_from_slice(&head);
+            return Poll::Ready(Ok(buf.len()));
+        }
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
