@@ -44,7 +44,7 @@ pub(crate) fn forward(
     }
     let via = if version == Version::HTTP_2 { &options.via_h2 } else { &options.via };
     append(head, "Via", via)?;
-    hop_by_hop(head, client, exchange.asked_for_trailers)?;
+    hop_by_hop(head, client, exchange)?;
     exchange.frame_body(head)
 }
 
@@ -146,7 +146,7 @@ fn forwarded(head: &mut RequestHeader, exchange: &Exchange, options: &Options) -
 /// pingora has taken off what Connection names and the standard hop-by-hop headers by now.
 ///
 /// Two of those Kong passes on, unless Connection names them.
-fn hop_by_hop(head: &mut RequestHeader, client: &RequestHeader, trailers: bool) -> Result<()> {
+fn hop_by_hop(head: &mut RequestHeader, client: &RequestHeader, exchange: &Exchange) -> Result<()> {
     for name in ["Proxy-Authorization", "Trailer"] {
         let named = client.headers.get_all(header::CONNECTION).iter().any(|line| {
             line.to_str()
@@ -161,9 +161,10 @@ fn hop_by_hop(head: &mut RequestHeader, client: &RequestHeader, trailers: bool) 
     }
     // HTTP/2 knows no such header, and no connection that is not kept.
     if head.version != Version::HTTP_2 && !head.headers.contains_key(header::UPGRADE) {
-        head.insert_header(header::CONNECTION, HeaderValue::from_static("keep-alive"))?;
+        let kept = if exchange.ends_connection { "close" } else { "keep-alive" };
+        head.insert_header(header::CONNECTION, HeaderValue::from_static(kept))?;
     }
-    if trailers {
+    if exchange.asked_for_trailers {
         head.insert_header("TE", HeaderValue::from_static("trailers"))?;
     }
     Ok(())

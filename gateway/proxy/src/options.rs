@@ -33,8 +33,12 @@ pub struct Options {
     pub keepalive_seconds: u64,
     /// How connections to upstreams are secured where the catalog does not say.
     pub tls: tls::Defaults,
-    /// Seconds an idle upstream connection is kept (`upstream_keepalive_idle_timeout`).
+    /// Seconds an idle upstream connection is kept, 0 for no limit
+    /// (`upstream_keepalive_idle_timeout`).
     pub upstream_idle_seconds: u64,
+    /// Requests on one HTTP/1 connection to an upstream, 0 for no limit
+    /// (`upstream_keepalive_max_requests`).
+    pub upstream_requests: u32,
     /// `kong/3.10.0`: the Server header of our own answers.
     pub server: HeaderValue,
     /// `1.1 kong/3.10.0`: what we add to Via for HTTP/1.1.
@@ -106,6 +110,7 @@ impl Default for Options {
             keepalive_seconds: 60,
             tls: tls::Defaults::default(),
             upstream_idle_seconds: 60,
+            upstream_requests: 10_000,
             server: HeaderValue::from_static("kong/3.10.0"),
             via: HeaderValue::from_static("1.1 kong/3.10.0"),
             via_h2: HeaderValue::from_static("2 kong/3.10.0"),

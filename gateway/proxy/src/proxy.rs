@@ -28,8 +28,9 @@ use gateway_model::Clock;
 use gateway_model::entities::Service;
 use gateway_model::ports::{Call, Calls};
 use http::{StatusCode, header};
+use pingora_core::protocols::{ALPN, Digest};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, OrErr as _, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use plugins::contract::{BodyLimit, Reply, Source, Summary, Try};
@@ -43,7 +44,7 @@ use crate::options::Options;
 use crate::resolve::{Endpoint, Resolver};
 use crate::snapshot::Current;
 use crate::tls::UpstreamTls;
-use crate::upstream::{self, Balance, Called};
+use crate::upstream::{self, Balance, Called, ConnectionUses};
 use crate::{forward, reply};
 
 /// The data plane's HTTP side: a pingora application over the current snapshot.
@@ -55,6 +56,7 @@ pub struct Proxy {
     access_log: Option<AccessLog>,
     calls: Option<Arc<dyn Calls>>,
     traffic: Arc<Traffic>,
+    uses: ConnectionUses,
     clock: Clock,
 }
 
@@ -104,7 +106,8 @@ impl Proxy {
         resolver: Resolver,
     ) -> Self {
         let traffic = Arc::default();
-        Self { current, options, embedded, resolver, access_log, calls: None, traffic, clock }
+        let uses = ConnectionUses::new(options.upstream_requests);
+        Self { current, options, embedded, resolver, access_log, calls: None, traffic, uses, clock }
     }
 
     /// Tells `calls` of every call to a service, once it is over.
@@ -305,9 +308,24 @@ impl ProxyHttp for Proxy {
         if peer.is_tls() {
             let upstream = exchange.balance.as_ref().map(|balance| balance.upstream());
             UpstreamTls::of(&service, upstream, exchange.keyring(), &self.options.tls)
-                .secure(&mut peer);
+                .secure(&mut peer)
+                .or_err(ErrorType::InternalError, "securing a connection")?;
         }
         Ok(Box::new(peer))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        reused: bool,
+        peer: &HttpPeer,
+        socket: std::os::fd::RawFd,
+        _: Option<&Digest>,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.ends_connection =
+            matches!(peer.options.alpn, ALPN::H1) && self.uses.is_last(socket, reused);
+        Ok(())
     }
 
     fn fail_to_connect(

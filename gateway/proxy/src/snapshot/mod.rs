@@ -28,8 +28,8 @@ use crate::chain::{Chain, Instance};
 use crate::resolve::Resolver;
 use crate::router::{CompiledRoute, Flavour, Router};
 use crate::stream::StreamRouter;
-use crate::tls::Keyring;
-use crate::upstream::CompiledUpstream;
+use crate::tls::{Defaults, Keyring};
+use crate::upstream::{CompiledUpstream, Prober};
 use compile::Compiler;
 use streams::Streams;
 
@@ -136,6 +136,8 @@ pub struct ProxyPlane {
     resolver: Resolver,
     /// Whether published upstreams resolve and probe their targets.
     looks_after_targets: bool,
+    /// How probes are secured.
+    tls: Defaults,
 }
 
 impl ProxyPlane {
@@ -148,7 +150,14 @@ impl ProxyPlane {
         flavour: Flavour,
         resolver: Resolver,
     ) -> Self {
-        Self { types, tools, current, flavour, resolver, looks_after_targets: true }
+        let tls = Defaults::default();
+        Self { types, tools, current, flavour, resolver, looks_after_targets: true, tls }
+    }
+
+    /// Has probes of targets believe and show what is told here.
+    #[must_use]
+    pub fn securing_probes(self, tls: Defaults) -> Self {
+        Self { tls, ..self }
     }
 
     /// For a process that compiles but serves nobody: no target is resolved or probed.
@@ -182,6 +191,7 @@ impl DataPlane for ProxyPlane {
             work,
             turnover,
             runtime: self.looks_after_targets.then(|| self.tools.runtime.clone()),
+            tls: self.tls.clone(),
             current: self.current.clone(),
         }))
     }
@@ -218,6 +228,7 @@ struct Prepared {
     turnover: Turnover,
     /// Where the background work of upstreams runs.
     runtime: Option<Handle>,
+    tls: Defaults,
     current: Current,
 }
 
@@ -230,8 +241,9 @@ impl Publish for Prepared {
             upstream.stop();
         }
         if let Some(runtime) = &self.runtime {
+            let prober = Prober { current: self.current.clone(), tls: self.tls };
             for upstream in &self.turnover.come {
-                upstream.start(runtime);
+                upstream.start(runtime, &prober);
             }
         }
         tracing::debug!(%revision, handlers, chains, routes, "serving revision {revision}");

@@ -9,6 +9,7 @@
 
 mod chain;
 mod client_auth;
+mod dial;
 mod keyring;
 mod pair;
 mod resolver;

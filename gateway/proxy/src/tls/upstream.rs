@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Keyring;
 use super::chain::{Shower, algorithms, follow, reason};
+use super::dial::dial;
 use super::pair::{PairError, certificates, certified_key, private_key};
 
 /// A pair shown to upstreams that ask for one.
@@ -107,8 +108,8 @@ fn hash<'d>(parts: impl Iterator<Item = &'d [u8]>) -> u64 {
 pub struct Defaults {
     /// Whether certificates are verified (`proxy_ssl_verify`).
     pub verify: bool,
-    /// Most intermediate certificates (`lua_ssl_verify_depth`). HTTP upstreams are not held to
-    /// it: pingora's connector has no such limit.
+    /// Most intermediate certificates (`lua_ssl_verify_depth`). HTTP upstreams are held to it
+    /// where it is not the default, or the service names its own: see `dial.rs`.
     pub depth: u8,
     /// Whom to believe (`lua_ssl_trusted_certificate`).
     pub roots: Arc<RootCertStore>,
@@ -116,9 +117,12 @@ pub struct Defaults {
     pub client: Option<Arc<ClientPair>>,
 }
 
+/// Kong's `lua_ssl_verify_depth`.
+const DEPTH: u8 = 1;
+
 impl Default for Defaults {
     fn default() -> Self {
-        Self { verify: false, depth: 1, roots: Arc::new(RootCertStore::empty()), client: None }
+        Self { verify: false, depth: DEPTH, roots: Arc::new(RootCertStore::empty()), client: None }
     }
 }
 
@@ -126,6 +130,8 @@ impl Default for Defaults {
 pub(crate) struct UpstreamTls<'k> {
     verify: bool,
     depth: u8,
+    /// Whether somebody chose the depth.
+    limited: bool,
     client: Option<&'k Arc<ClientPair>>,
     /// `None`: the gateway's authorities.
     trust: Option<&'k Arc<Trust>>,
@@ -146,14 +152,49 @@ impl<'k> UpstreamTls<'k> {
         Self {
             verify: service.tls_verify.unwrap_or(defaults.verify),
             depth: service.tls_verify_depth.unwrap_or(defaults.depth),
+            limited: service.tls_verify_depth.is_some() || defaults.depth != DEPTH,
             client: client.or(defaults.client.as_ref()),
             trust: keyring.trust(service.id()),
             defaults,
         }
     }
 
+    /// How probes of an upstream's targets are secured: by the gateway's authorities, and as the
+    /// client the upstream says (kong/runloop/balancer/healthcheckers.lua).
+    pub(crate) fn of_probes(
+        upstream: &Upstream,
+        verify: bool,
+        keyring: &'k Keyring,
+        defaults: &'k Defaults,
+    ) -> Self {
+        let named = upstream.client_certificate;
+        let client = named.and_then(|certificate| keyring.client(certificate.id));
+        Self {
+            verify,
+            depth: defaults.depth,
+            limited: true,
+            client: client.or(defaults.client.as_ref()),
+            trust: None,
+            defaults,
+        }
+    }
+
+    /// Has connections to a peer made with TLS of our own, whatever is asked for.
+    ///
+    /// # Errors
+    ///
+    /// None, unless rustls takes no protocol version at all.
+    pub(crate) fn dial(&self, peer: &mut HttpPeer) -> Result<(), rustls::Error> {
+        dial(peer, self.config()?);
+        Ok(())
+    }
+
     /// Tells a peer. Connections secured in different ways are never shared.
-    pub(crate) fn secure(&self, peer: &mut HttpPeer) {
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::dial`].
+    pub(crate) fn secure(&self, peer: &mut HttpPeer) -> Result<(), rustls::Error> {
         peer.options.verify_cert = self.verify;
         peer.options.verify_hostname = self.verify;
         peer.client_cert_key = self.client.map(|pair| Arc::clone(&pair.for_peer));
@@ -163,7 +204,12 @@ impl<'k> UpstreamTls<'k> {
             peer.options.ca = Some(Arc::clone(&trust.for_peer));
             key = key.rotate_left(1) ^ trust.hash;
         }
+        if self.verify && self.limited {
+            key = key.rotate_left(8) ^ u64::from(self.depth);
+            self.dial(peer)?;
+        }
         peer.group_key = key;
+        Ok(())
     }
 
     /// The configuration of a connection of our own.

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use super::called::Called;
 use super::health::Limits;
 use super::live::Live;
-use super::probe;
+use super::probe::{self, Prober};
 use super::ring::{Member, Ring};
 use crate::resolve::{Endpoint, Resolver};
 
@@ -151,8 +151,8 @@ impl CompiledUpstream {
     }
 
     /// Begins what goes on beside traffic: resolving, and probing. Called when published.
-    pub(crate) fn start(self: &Arc<Self>, runtime: &Handle) {
-        let task = runtime.spawn(background(Arc::downgrade(self)));
+    pub(crate) fn start(self: &Arc<Self>, runtime: &Handle, prober: &Prober) {
+        let task = runtime.spawn(background(Arc::downgrade(self), prober.clone()));
         let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(previous) = background.replace(task.abort_handle()) {
             previous.abort();
@@ -256,11 +256,11 @@ impl CompiledTarget {
 }
 
 /// Everything that goes on beside traffic, until the upstream is gone.
-async fn background(upstream: Weak<CompiledUpstream>) {
+async fn background(upstream: Weak<CompiledUpstream>, prober: Prober) {
     let Some(held) = upstream.upgrade() else { return };
     let (_, mut holds) = held.resolve().await;
     held.live.forget_unused();
-    let probes = probe::run(Weak::clone(&upstream), &held.entity);
+    let probes = probe::run(Weak::clone(&upstream), &held.entity, prober);
     drop(held);
     let resolving = async {
         while let Some(wait) = holds {

@@ -4,8 +4,6 @@
 //! (`balance.rs`) by the upstream's algorithm (`ring.rs`, `stick.rs`). What traffic and probes
 //! (`probe.rs`) tell of their addresses outlives publishes (`live.rs`, `health.rs`). Names of
 //! targets, and any other host, are resolved (`../resolve/`).
-//!
-//! Absent: client certificates shown to targets.
 
 mod balance;
 mod called;
@@ -20,9 +18,12 @@ mod ring;
 mod stick;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 pub(crate) use balance::Balance;
 pub(crate) use called::Called;
 pub(crate) use compiled::CompiledUpstream;
 pub(crate) use peer::{peer, takes_tls};
+pub(crate) use probe::Prober;
 pub(crate) use ring::turns;
+pub(crate) use uses::ConnectionUses;

@@ -24,7 +24,8 @@ pub(crate) fn peer(
     peer.options.total_connection_timeout = millis(service.connect_timeout);
     peer.options.read_timeout = millis(service.read_timeout);
     peer.options.write_timeout = millis(service.write_timeout);
-    peer.options.idle_timeout = Some(Duration::from_secs(options.upstream_idle_seconds));
+    peer.options.idle_timeout = (options.upstream_idle_seconds > 0)
+        .then(|| Duration::from_secs(options.upstream_idle_seconds));
     let grpc = service.protocol.starts_with("grpc");
     peer.options.alpn = if grpc { ALPN::H2 } else { ALPN::H1 };
     peer

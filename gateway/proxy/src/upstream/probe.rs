@@ -1,28 +1,48 @@
 //! Probes: requests of our own that find targets dead and alive.
 //!
-//! They go out by the same connector, with the same TLS, as the exchanges of clients.
+//! Each has a connection of its own. They are secured by the gateway's authorities and, where the
+//! upstream says so, as a client.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
 use gateway_model::entities::{ActiveCheck, CheckType, Upstream};
 use http::header;
-use pingora_core::connectors::{TransportConnector, http::Connector};
+use pingora_core::connectors::ConnectorOptions;
+use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{Error, ErrorType, OrErr as _, Result};
 use pingora_http::RequestHeader;
+use tokio::net::TcpStream;
 
 use super::called::Called;
 use super::compiled::CompiledUpstream;
 use super::health::Outcome;
 use super::live::Address;
 use super::probe_grpc;
+use crate::snapshot::Current;
+use crate::tls::{Defaults, UpstreamTls};
+
+/// What probes connect by. It keeps no connection.
+pub(super) static CONNECTOR: LazyLock<Connector> =
+    LazyLock::new(|| Connector::new(Some(ConnectorOptions::new(0))));
+
+/// What probes are made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Prober {
+    /// Holds the certificates of the moment.
+    pub(crate) current: Current,
+    /// Whom to believe, and what to show where the upstream does not say.
+    pub(crate) tls: Defaults,
+}
 
 /// Probes the addresses of an upstream until it is gone; ends at once when none is asked for.
 pub(super) fn run(
     upstream: Weak<CompiledUpstream>,
     entity: &Upstream,
+    prober: Prober,
 ) -> impl Future<Output = ()> + Send + use<> {
     let active = &entity.healthchecks.active;
     let every = |interval: Option<f64>| {
@@ -33,14 +53,19 @@ pub(super) fn run(
     let unhealthy = every(active.unhealthy.interval);
     async move {
         tokio::join!(
-            rounds(Weak::clone(&upstream), true, healthy),
-            rounds(upstream, false, unhealthy),
+            rounds(Weak::clone(&upstream), true, healthy, &prober),
+            rounds(upstream, false, unhealthy, &prober),
         );
     }
 }
 
 /// Probes the addresses that are healthy, or those that are not, again and again.
-async fn rounds(upstream: Weak<CompiledUpstream>, of_healthy: bool, every: Option<Duration>) {
+async fn rounds(
+    upstream: Weak<CompiledUpstream>,
+    of_healthy: bool,
+    every: Option<Duration>,
+    prober: &Prober,
+) {
     let Some(every) = every else { return };
     loop {
         let Some(held) = upstream.upgrade() else { return };
@@ -49,11 +74,11 @@ async fn rounds(upstream: Weak<CompiledUpstream>, of_healthy: bool, every: Optio
         tokio::time::sleep_until(due).await;
         let Some(held) = upstream.upgrade() else { return };
         held.live.probes_begin(of_healthy);
-        round(&held, of_healthy).await;
+        round(&held, of_healthy, prober).await;
     }
 }
 
-async fn round(upstream: &Arc<CompiledUpstream>, of_healthy: bool) {
+async fn round(upstream: &Arc<CompiledUpstream>, of_healthy: bool, prober: &Prober) {
     let check = &upstream.entity.healthchecks.active;
     let ring = upstream.ring().await;
     let chosen = ring.members.iter().filter(|one| one.address.health.is_good() == of_healthy);
@@ -61,30 +86,46 @@ async fn round(upstream: &Arc<CompiledUpstream>, of_healthy: bool) {
     futures::stream::iter(chosen)
         .for_each_concurrent(most, |member| async move {
             let target = upstream.called(member);
-            let outcome = probe(check, target, &member.address).await;
+            let outcome = probe(upstream, target, &member.address, prober).await;
             upstream.note(&member.address, outcome, &upstream.active, "probes");
         })
         .await;
 }
 
 /// One probe.
-async fn probe(check: &ActiveCheck, target: &Called, address: &Address) -> Outcome {
+async fn probe(
+    upstream: &CompiledUpstream,
+    target: &Called,
+    address: &Address,
+    prober: &Prober,
+) -> Outcome {
+    let check = &upstream.entity.healthchecks.active;
     let limit = Duration::try_from_secs_f64(check.timeout.unwrap_or(1.0)).unwrap_or_default();
     let asked = async {
         let kind = check.r#type.unwrap_or_default();
         let tls = matches!(kind, CheckType::Https | CheckType::Grpcs);
         let sni = if tls { check.https_sni.as_deref().unwrap_or(&target.name) } else { "" };
         let mut peer = HttpPeer::new(address.socket, tls, sni.to_owned());
-        peer.options.verify_cert = check.https_verify_certificate;
-        peer.options.verify_hostname = check.https_verify_certificate;
+        if matches!(kind, CheckType::Grpc | CheckType::Grpcs) {
+            peer.options.alpn = ALPN::H2;
+        }
+        if tls {
+            let (verify, snapshot) = (check.https_verify_certificate, prober.current.load_full());
+            UpstreamTls::of_probes(&upstream.entity, verify, &snapshot.keyring, &prober.tls)
+                .dial(&mut peer)
+                .or_err(ErrorType::InternalError, "securing a probe")?;
+        }
         match kind {
             CheckType::Http | CheckType::Https => {
                 ask(check, target, &peer, tls).await.map(Outcome::Status)
             }
-            CheckType::Grpc | CheckType::Grpcs => probe_grpc::check(check, target, peer, tls).await,
-            CheckType::Tcp => {
-                TransportConnector::new(None).new_stream(&peer).await.map(|_| Outcome::Connected)
+            CheckType::Grpc | CheckType::Grpcs => {
+                probe_grpc::check(check, target, &peer, tls).await
             }
+            CheckType::Tcp => TcpStream::connect(address.socket)
+                .await
+                .map(|_| Outcome::Connected)
+                .or_err(ErrorType::ConnectError, "connecting for a probe"),
         }
     };
     match tokio::time::timeout(limit, asked).await {
@@ -108,8 +149,7 @@ async fn ask(check: &ActiveCheck, target: &Called, peer: &HttpPeer, tls: bool) -
             head.append_header(name.clone(), value.as_str())?;
         }
     }
-    let connector: Connector = Connector::new(None);
-    let (mut session, _) = connector.get_http_session(peer).await?;
+    let (mut session, _) = CONNECTOR.get_http_session(peer).await?;
     session.write_request_header(Box::new(head)).await?;
     session.finish_request_body().await?;
     loop {

@@ -3,14 +3,13 @@
 use bytes::Bytes;
 use gateway_model::entities::ActiveCheck;
 use http::{Uri, Version, header};
-use pingora_core::connectors::http::Connector;
-use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OrErr as _, Result};
 use pingora_http::RequestHeader;
 
 use super::called::Called;
 use super::health::Outcome;
+use super::probe::CONNECTOR;
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 /// A message without members asks for the server as a whole.
@@ -25,12 +24,10 @@ const UNIMPLEMENTED: &str = "12";
 pub(super) async fn check(
     check: &ActiveCheck,
     target: &Called,
-    mut peer: HttpPeer,
+    peer: &HttpPeer,
     tls: bool,
 ) -> Result<Outcome> {
-    peer.options.alpn = ALPN::H2;
-    let connector: Connector = Connector::new(None);
-    let (mut session, _) = connector.get_http_session(&peer).await?;
+    let (mut session, _) = CONNECTOR.get_http_session(peer).await?;
     session.write_request_header(Box::new(head(check, target, tls)?)).await?;
     session.write_request_body(Bytes::from_static(EVERYTHING), true).await?;
     session.read_response_header().await?;

@@ -8,6 +8,7 @@ use gateway_model::ports::DataPlane;
 use gateway_model::{Clock, Id};
 use gateway_proxy::Resolver;
 use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
+use gateway_proxy::tls::Defaults;
 use mep::auth::sealing::SealingKey;
 use plugins::contract::Tools;
 use tokio::runtime::Runtime;
@@ -25,6 +26,7 @@ pub(super) struct Core {
     pub(super) sealing: Arc<SealingKey>,
     pub(super) names: Resolver,
     pub(super) trusted: Trusted,
+    pub(super) upstream_tls: Defaults,
     pub(super) node_id: Id,
     pub(super) tools: Arc<Tools>,
     /// What the proxy serves.
@@ -63,8 +65,10 @@ impl Core {
 
         let flavour = options::flavour(settings);
         let current = Current::new(Snapshot::empty(Arc::clone(&registry), flavour));
+        let upstream_tls = options::upstream_tls(settings, &trusted)?;
         let plane =
-            ProxyPlane::new(types, Arc::clone(&tools), current.clone(), flavour, names.clone());
+            ProxyPlane::new(types, Arc::clone(&tools), current.clone(), flavour, names.clone())
+                .securing_probes(upstream_tls.clone());
         let zone = mep::dns::CurrentZone::default();
         let planes: Vec<Arc<dyn DataPlane>> =
             vec![Arc::new(plane), dns::plane(settings, zone.clone())];
@@ -81,6 +85,7 @@ impl Core {
             sealing,
             names,
             trusted,
+            upstream_tls,
             node_id,
             tools,
             current,

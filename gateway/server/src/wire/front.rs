@@ -52,8 +52,7 @@ impl Front {
         logs: &LogFiles,
     ) -> Result<Self> {
         let Core { current, clock, names, .. } = core;
-        let proxy_options =
-            options::proxy(settings, options::upstream_tls(settings, &core.trusted)?);
+        let proxy_options = options::proxy(settings, core.upstream_tls.clone());
         let trust = Arc::new(proxy_options.trust.clone());
         // The file is made only where something will be written to it.
         let stream_log = match settings.listeners.stream[..] {

@@ -75,6 +75,11 @@ pub(super) fn proxy(settings: &Settings, tls: Defaults) -> Options {
         max_held: proxying.max_held,
         keepalive_seconds: proxying.keepalive.timeout.as_secs(),
         tls,
+        // pingora's pool keeps one connection even when it is told to keep none.
+        upstream_requests: match proxying.upstream_pool.size {
+            0 => 1,
+            _ => proxying.upstream_pool.max_requests.unwrap_or(0),
+        },
         upstream_idle_seconds: proxying.upstream_pool.idle_timeout.map_or(0, |idle| idle.as_secs()),
         ..Options::default()
     }

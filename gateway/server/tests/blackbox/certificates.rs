@@ -334,3 +334,81 @@ async fn upstreams_are_verified_and_shown_certificates() {
     let host = plain().get(gateway.url("proxy", "/")).header("host", "kept.test").answer().await;
     assert_eq!(host.text(), "kept.test|CN=renewed|SUCCESS", "at the next request");
 }
+
+/// `tls_verify_depth`: so many certificates may stand between an upstream's and the authority.
+#[tokio::test]
+async fn chains_of_upstreams_have_a_length() {
+    let root = Authority::root("root");
+    let middle = root.below("middle");
+    let server = middle.below("deep").issue("nginx", &["127.0.0.1"]);
+    let options = Options::new();
+    let Some(nginx) = Nginx::start(options.prefix(), &server, "").await else { return };
+    let settings = options.set("lua_ssl_trusted_certificate", root.cert.clone());
+    let gateway = settings.start().await;
+    let url = format!("https://{}", nginx.addr());
+    let service = json!({"name": "s", "url": url, "retries": 0, "tls_verify": true});
+    post(&gateway, "/services", service).await.expect(201);
+    post(&gateway, "/services/s/routes", json!({"paths": ["/"]})).await.expect(201);
+    for (depth, wanted) in [(1, 502), (2, 200), (3, 200), (0, 502)] {
+        patch(&gateway, "/services/s", json!({"tls_verify_depth": depth})).await;
+        // A connection made under another depth is not used.
+        for _ in 0..2 {
+            let answer = plain().get(gateway.url("proxy", "/")).answer().await;
+            assert_eq!(answer.status, wanted, "{depth}: {}", answer.text());
+        }
+    }
+    // Nothing is followed where nothing is verified.
+    patch(&gateway, "/services/s", json!({"tls_verify": false})).await;
+    plain().get(gateway.url("proxy", "/")).answer().await.expect(200);
+}
+
+/// Probes believe the gateway's authorities and show the upstream's certificate.
+#[tokio::test]
+async fn probes_are_secured() {
+    let (ca, other) = (Authority::root("ca"), Authority::root("other"));
+    let options = Options::new();
+    let clients = options.file("ca.crt", &ca.cert);
+    let server = ca.issue("nginx", &["up.test"]);
+    // nginx answers 400 to who shows nothing.
+    let more = format!("ssl_client_certificate {}; ssl_verify_client on;", clients.display());
+    let Some(nginx) = Nginx::start(options.prefix(), &server, &more).await else { return };
+    for (trusted, verify, shows, wanted) in [
+        (&ca, true, true, "HEALTHY"),
+        (&ca, true, false, "UNHEALTHY"),
+        (&other, true, true, "UNHEALTHY"),
+        (&other, false, true, "HEALTHY"),
+    ] {
+        let settings = Options::new().set("lua_ssl_trusted_certificate", trusted.cert.clone());
+        let gateway = settings.start().await;
+        let own = certificate(&gateway, &ca.issue("probe", &["client.test"]), &[]).await;
+        let check = json!({
+            "type": "https", "https_sni": "up.test", "https_verify_certificate": verify,
+            "healthy": {"interval": 0.1, "successes": 1, "http_statuses": [200]},
+            "unhealthy": {"interval": 0.1, "http_failures": 1, "tcp_failures": 1, "timeouts": 1,
+                          "http_statuses": [400]},
+        });
+        let mut upstream = json!({"name": "pool", "healthchecks": {"active": check}});
+        if shows {
+            upstream["client_certificate"] = json!({ "id": own });
+        }
+        post(&gateway, "/upstreams", upstream).await.expect(201);
+        let target = json!({"target": nginx.addr().to_string()});
+        post(&gateway, "/upstreams/pool/targets", target).await.expect(201);
+        // A target is healthy until found out, so one that should stay so is first marked.
+        let turned = |to: &str| {
+            let path = format!("/upstreams/pool/targets/{}/{to}", nginx.addr());
+            plain().put(gateway.url("admin", &path))
+        };
+        if wanted == "HEALTHY" {
+            crate::harness::eventually("a mark", async || {
+                (turned("unhealthy").answer().await.status == 204).then_some(())
+            })
+            .await;
+        }
+        crate::harness::eventually(wanted, async || {
+            let told = plain().get(gateway.url("admin", "/upstreams/pool/health")).answer().await;
+            (told.json()["data"][0]["health"] == wanted).then_some(())
+        })
+        .await;
+    }
+}

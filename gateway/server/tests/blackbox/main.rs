@@ -18,6 +18,7 @@ mod bodies;
 mod certificates;
 mod cli;
 mod cluster;
+mod connections;
 mod control;
 mod dns;
 mod durability;
