@@ -279,3 +279,24 @@ fn complaints_are_listed_with_their_entity() {
         json!({"routes": {"r": ["invalid reference 'service: no' (no such entry in 'services')"]}}),
     );
 }
+
+/// Nesting costs the reader's stack, so it has an end; references cannot make a small file large.
+#[test]
+fn traps_are_refused() {
+    let registry = registry();
+    let refused = |text: &str| match declarative::changes(text, &registry) {
+        Ok(changes) => panic!("{} changes", changes.len()),
+        Err(why) => why.to_string(),
+    };
+    let nested =
+        |levels: usize| format!("_format_version: \"3.0\"\n_comment:\n{}x\n", "- ".repeat(levels));
+    declarative::changes(&nested(30), &registry).unwrap();
+    for levels in [33, 100, 1_000, 100_000] {
+        let told = refused(&nested(levels));
+        assert!(told.contains("depth: 33"), "{told}");
+    }
+    let large = "x".repeat(100_000);
+    let named = "- *a\n".repeat(10_000);
+    let told = refused(&format!("_format_version: \"3.0\"\n_comment: &a {large}\n_info:\n{named}"));
+    assert!(told.contains("budget breached"), "{told}");
+}

@@ -36,7 +36,7 @@ enum Inside {
 impl Node {
     /// The values of a text; `None` when it is no YAML, which was said already.
     pub(super) fn read(text: &str) -> Option<Self> {
-        serde_saphyr::from_str_with_options(text, super::options()).ok()
+        serde_saphyr::from_str_with_options(text, super::options(text)).ok()
     }
 
     pub(super) const fn at(&self) -> Location {

@@ -71,10 +71,33 @@ fn read_changes(text: &str, registry: &Registry) -> Result<Vec<Change>, Declarat
     Ok(entries.into_iter().map(change).collect())
 }
 
-fn options() -> serde_saphyr::Options {
+/// What references may add to what a text itself holds: values, and bytes of text in them.
+const REPEATED_VALUES: usize = 1_000_000;
+const REPEATED_BYTES: usize = 64 << 20;
+
+/// Lists and members inside one another. No configuration comes near; each takes its part of the
+/// stack of whoever reads.
+const DEPTH: usize = 32;
+
+/// A file may be as large as it is, and no reference in it may make it much larger.
+fn options(text: &str) -> serde_saphyr::Options {
+    let values = text.len().saturating_add(REPEATED_VALUES);
     serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
-        budget: None,
+        budget: serde_saphyr::budget! {
+            max_events: values,
+            max_nodes: values,
+            max_aliases: values,
+            max_anchors: values,
+            max_merge_keys: values,
+            max_recorded_anchor_events: values,
+            max_recorded_anchor_bytes: text.len().saturating_add(REPEATED_BYTES),
+            max_total_scalar_bytes: text.len().saturating_add(REPEATED_BYTES),
+            max_depth: DEPTH,
+            max_documents: values,
+            // One definition may be used by every route there is.
+            enforce_alias_anchor_ratio: false,
+        },
         // Only `true` and `false`: a service may be called `y`, as it may in the reference.
         strict_booleans: true,
     }
@@ -82,7 +105,7 @@ fn options() -> serde_saphyr::Options {
 
 /// YAML, of which JSON is a part. As in Kong the last of two equal keys wins.
 fn read(text: &str) -> Result<Document, DeclarativeError> {
-    let value: Value = serde_saphyr::from_str_with_options(text, options())
+    let value: Value = serde_saphyr::from_str_with_options(text, options(text))
         .map_err(|why| DeclarativeError::syntax(&why))?;
     match value {
         Value::Object(file) => Ok(file),

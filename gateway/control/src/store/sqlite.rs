@@ -65,6 +65,12 @@ impl Sqlite {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A full disk ends a transaction by itself; the roll-back that follows finds none, and
+            // the connection would count itself inside one for ever. Another one is opened then.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(std::future::ready(Ok(usable)))
+            })
             .connect_with(options)
             .await
             .map_err(|cause| failed("opening the database", &place, cause))?;
