@@ -284,13 +284,13 @@ fn complaints_are_listed_with_their_entity() {
 #[test]
 fn traps_are_refused() {
     let registry = registry();
-    let refused = |text: &str| match declarative::changes(text, &registry) {
+    let refused = |text: &str| match changes(text, &registry) {
         Ok(changes) => panic!("{} changes", changes.len()),
         Err(why) => why.to_string(),
     };
     let nested =
         |levels: usize| format!("_format_version: \"3.0\"\n_comment:\n{}x\n", "- ".repeat(levels));
-    declarative::changes(&nested(30), &registry).unwrap();
+    changes(&nested(30), &registry).unwrap();
     for levels in [33, 100, 1_000, 100_000] {
         let told = refused(&nested(levels));
         assert!(told.contains("depth: 33"), "{told}");

@@ -31,15 +31,15 @@ fn node(server: &Server, keys: &std::path::Path) -> Options {
         .set("mep_key_dir", keys.to_str().unwrap())
 }
 
-struct Pair {
-    nodes: [Gateway; 2],
-    server: Server,
+pub(crate) struct Pair {
+    pub(crate) nodes: [Gateway; 2],
+    pub(crate) server: Server,
     _keys: tempfile::TempDir,
 }
 
 impl Pair {
     /// Two nodes; `None` where there is no PostgreSQL.
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let server = Server::start().await?;
         let keys = tempfile::tempdir().unwrap();
         let options = node(&server, keys.path());

@@ -1,14 +1,11 @@
 //! A new process takes the place of a running one, and nobody notices.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reqwest::Client;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::json;
 
-use crate::harness::{Answered as _, Gateway, Options, Upstream, eventually, plain, trusting};
+use crate::harness::{Answered as _, Gateway, Load, Options, Upstream, eventually, plain};
 
 async fn publish(gateway: &Gateway, upstream: &Upstream) {
     let service = json!({"name": "a", "url": upstream.url()});
@@ -16,47 +13,6 @@ async fn publish(gateway: &Gateway, upstream: &Upstream) {
     let route = json!({"paths": ["/a"]});
     let routes = gateway.url("admin", "/services/a/routes");
     plain().post(routes).json(&route).answer().await.expect(201);
-}
-
-/// Clients that send until they are told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    clients: Vec<tokio::task::JoinHandle<usize>>,
-}
-
-impl Load {
-    fn begin(gateway: &Gateway) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let fresh = Client::builder().http1_only().tls_certs_only([]).pool_max_idle_per_host(0);
-        let fresh = fresh.build().unwrap();
-        let both = [
-            (plain(), gateway.url("proxy", "/a/x")),
-            (fresh, gateway.url("proxy", "/a/x")),
-            (trusting(gateway).build().unwrap(), gateway.tls_url("proxy", "/a/x")),
-        ];
-        let clients = both.iter().cycle().take(9).map(|(client, url)| {
-            let (client, url, stop) = (client.clone(), url.clone(), Arc::clone(&stop));
-            tokio::spawn(async move {
-                let mut answered = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    client.get(&url).answer().await.expect(200);
-                    answered += 1;
-                }
-                answered
-            })
-        });
-        Self { clients: clients.collect(), stop }
-    }
-
-    /// How many requests were answered, each with 200.
-    async fn end(self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = 0;
-        for client in self.clients {
-            all += client.await.expect("no request failed");
-        }
-        all
-    }
 }
 
 /// Waits until so many more requests reached the upstream.
@@ -89,7 +45,7 @@ async fn no_request_fails_while_another_process_takes_over() {
     let upstream = Upstream::start().await;
     let mut gateway = Options::new().set("nginx_worker_processes", "2").start().await;
     publish(&gateway, &upstream).await;
-    let load = Load::begin(&gateway);
+    let load = Load::begin(&gateway, "/a/x");
     arrived(&upstream, 20).await;
 
     let old = gateway.pid();
@@ -125,7 +81,7 @@ async fn a_failed_upgrade_changes_nothing() {
     let gateway = options.set("error_template_plain", template.to_str().unwrap()).start().await;
     publish(&gateway, &upstream).await;
     gateway.options().file("errors", "no place for anything");
-    let load = Load::begin(&gateway);
+    let load = Load::begin(&gateway, "/a/x");
     let before = gateway.pid();
     gateway.signal(Signal::USR2);
     let error = gateway.prefix().join("pids/upgrade.error");

@@ -1,0 +1,115 @@
+//! Very many clients that do nothing.
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{memory, publish, status};
+use crate::harness::{Gateway, Options, Upstream, any_certificate, eventually, handshake};
+
+const IDLE: usize = 2000;
+
+async fn stage() -> (Gateway, Upstream) {
+    let upstream = Upstream::start().await;
+    let options = Options::new()
+        .set("nginx_events_worker_connections", "8192")
+        .set("nginx_http_keepalive_timeout", "300s");
+    let gateway = options.start().await;
+    publish(&gateway, "a", &upstream.url(), json!({})).await;
+    assert_eq!(status(&gateway, "/a/x").await, 200);
+    (gateway, upstream)
+}
+
+/// Connections that served a request and rest. They cost memory and nothing else; the figure is
+/// printed (`cargo run --release -p bench -- idle` does the same with 10,000).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_cost_little() {
+    let (gateway, _upstream) = stage().await;
+    let served = async |to| {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        ask(&mut stream).await;
+        stream
+    };
+    let (mut held, cost) = measured(&gateway, "after a request", served).await;
+    assert!(cost < 256, "{cost} KiB for each idle connection");
+    // Every one of them still serves.
+    for stream in held.iter_mut().step_by(IDLE / 20) {
+        ask(stream).await;
+    }
+    assert_eq!(status(&gateway, "/a/x").await, 200);
+    drop(held);
+    eventually("they are let go", async || (open(&gateway) < IDLE / 2).then_some(())).await;
+}
+
+/// Connections whose clients never said anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_cost_little() {
+    let (gateway, _upstream) = stage().await;
+    let silent = async |to| TcpStream::connect(to).await.unwrap();
+    let (_held, cost) = measured(&gateway, "silent", silent).await;
+    assert!(cost < 256, "{cost} KiB for each silent connection");
+    assert_eq!(status(&gateway, "/a/x").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_with_tls_cost_little() {
+    const FEW: usize = 200;
+    let gateway = Gateway::start().await;
+    let to = gateway.tls_addr("proxy");
+    let ask = async || {
+        let stream = TcpStream::connect(to).await.unwrap();
+        let mut stream = handshake(stream, "a.test", any_certificate(None)).await.unwrap();
+        stream.write_all(b"GET /none HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        stream
+    };
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(ask().await);
+    }
+    let before = memory(&gateway);
+    for _ in 0..FEW {
+        held.push(ask().await);
+    }
+    let cost = memory(&gateway).saturating_sub(before) / FEW as u64;
+    println!("{FEW} idle connections with TLS: {cost} KiB each");
+    assert!(cost < 320, "{cost} KiB for each idle connection");
+}
+
+/// Sends a request over a connection and reads its answer.
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"GET /a/text HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"hello") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "it was closed");
+    }
+}
+
+/// Opens [`IDLE`] connections by `open`; them, and what each costs in KiB.
+async fn measured(
+    gateway: &Gateway,
+    what: &str,
+    connect: impl AsyncFn(SocketAddr) -> TcpStream,
+) -> (Vec<TcpStream>, u64) {
+    let to = gateway.addr("proxy");
+    let mut held = Vec::with_capacity(IDLE);
+    // What the first ones cost is the pools'.
+    for _ in 0..50 {
+        held.push(connect(to).await);
+    }
+    let before = memory(gateway);
+    for _ in 50..IDLE {
+        held.push(connect(to).await);
+    }
+    eventually("all are accepted", async || (open(gateway) >= IDLE).then_some(())).await;
+    let grown = memory(gateway).saturating_sub(before);
+    println!("{IDLE} idle connections, {what}: {:.1} KiB each", grown as f64 / (IDLE - 50) as f64);
+    (held, grown / (IDLE - 50) as u64)
+}
+
+/// Sockets and files the gateway holds open.
+fn open(gateway: &Gateway) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap().count()
+}
