@@ -15,7 +15,7 @@ use rustls::ticketer::TicketRotator;
 use rustls::version::{TLS12, TLS13};
 
 use crate::files;
-use crate::settings::tls::{ClientCertificates, Tls, VerifyClient};
+use crate::settings::tls::{ClientCertificates, Offer, VerifyClient};
 
 /// What is offered to clients of one listener.
 ///
@@ -23,7 +23,7 @@ use crate::settings::tls::{ClientCertificates, Tls, VerifyClient};
 ///
 /// When no cipher suite fits the versions.
 pub(crate) fn config(
-    tls: &Tls,
+    tls: Offer<'_>,
     shown: Arc<dyn ResolvesServerCert>,
     clients: Option<&Arc<ClientAuth>>,
     protocols: &[&[u8]],

@@ -31,6 +31,8 @@ pub(crate) struct Tls {
     pub(crate) session_timeout: Duration,
     /// Sessions kept for clients without tickets.
     pub(crate) sessions: usize,
+    /// The same for clients of streams, where it differs.
+    streams: Streams,
     /// What clients of the proxy have to show; `None`: nothing.
     pub(crate) clients: Option<ClientCertificates>,
     /// Whether upstreams are verified when their service does not say.
@@ -83,7 +85,51 @@ pub(crate) struct Versions {
     pub(crate) tls13: bool,
 }
 
+/// What of the offer is another for streams (`nginx_stream_ssl_…`).
+#[derive(Debug, Default)]
+struct Streams {
+    versions: Option<Versions>,
+    prefer_server_order: Option<bool>,
+    session_tickets: Option<bool>,
+    session_timeout: Option<Duration>,
+}
+
+/// What clients of a listener are offered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer<'s> {
+    pub(crate) versions: Versions,
+    pub(crate) suites: &'s [Suite],
+    pub(crate) prefer_server_order: bool,
+    pub(crate) session_tickets: bool,
+    pub(crate) session_timeout: Duration,
+    pub(crate) sessions: usize,
+}
+
 impl Tls {
+    /// What clients of HTTP are offered.
+    pub(crate) fn offer(&self) -> Offer<'_> {
+        Offer {
+            versions: self.versions,
+            suites: &self.suites,
+            prefer_server_order: self.prefer_server_order,
+            session_tickets: self.session_tickets,
+            session_timeout: self.session_timeout,
+            sessions: self.sessions,
+        }
+    }
+
+    /// What clients of streams are offered.
+    pub(crate) fn stream_offer(&self) -> Offer<'_> {
+        let (own, other) = (&self.streams, self.offer());
+        Offer {
+            versions: own.versions.unwrap_or(other.versions),
+            prefer_server_order: own.prefer_server_order.unwrap_or(other.prefer_server_order),
+            session_tickets: own.session_tickets.unwrap_or(other.session_tickets),
+            session_timeout: own.session_timeout.unwrap_or(other.session_timeout),
+            ..other
+        }
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let suite = reader.choice("ssl_cipher_suite");
         let versions = versions(reader, suite);
@@ -99,6 +145,7 @@ impl Tls {
             session_tickets: reader.boolean("ssl_session_tickets"),
             session_timeout: reader.span("ssl_session_timeout"),
             sessions: sessions(reader.size("ssl_session_cache_size")),
+            streams: streams(reader),
             clients: client_certificates(reader),
             verify_upstream: reader.boolean("nginx_proxy_proxy_ssl_verify"),
             client: client(reader),
@@ -209,24 +256,50 @@ fn versions(reader: &mut Reader<'_>, suite: CipherSuite) -> Versions {
             _ => Versions { tls12: true, tls13: true },
         };
     }
-    let text = reader.word("ssl_protocols");
+    named_versions(reader, "ssl_protocols")
+}
+
+fn named_versions(reader: &mut Reader<'_>, key: &str) -> Versions {
+    let text = reader.word(key);
     let mut versions = Versions { tls12: false, tls13: false };
     for word in text.split_whitespace() {
         match word {
             "TLSv1.2" => versions.tls12 = true,
             "TLSv1.3" => versions.tls13 = true,
             "SSLv2" | "SSLv3" | "TLSv1" | "TLSv1.1" => {
-                reader.note("ssl_protocols", format!("ssl_protocols: {word} is not offered here"));
+                reader.note(key, format!("{key}: {word} is not offered here"));
             }
-            _ => {
-                reader.refuse("ssl_protocols", format!("ssl_protocols: no such version: '{word}'"))
-            }
+            _ => reader.refuse(key, format!("{key}: no such version: '{word}'")),
         }
     }
     if versions == (Versions { tls12: false, tls13: false }) {
-        reader.refuse("ssl_protocols", "ssl_protocols must name TLSv1.2, TLSv1.3 or both");
+        reader.refuse(key, format!("{key} must name TLSv1.2, TLSv1.3 or both"));
     }
     versions
+}
+
+fn streams(reader: &mut Reader<'_>) -> Streams {
+    const PROTOCOLS: &str = "nginx_stream_ssl_protocols";
+    let versions = (!reader.word(PROTOCOLS).is_empty()).then(|| named_versions(reader, PROTOCOLS));
+    let mut switch = |key: &'static str| {
+        reader.read(key, |text| match text {
+            "" => Ok(None),
+            "on" => Ok(Some(true)),
+            "off" => Ok(Some(false)),
+            _ => Err(format!("{key} has an invalid value: '{text}' (on, off)")),
+        })
+    };
+    Streams {
+        versions,
+        prefer_server_order: switch("nginx_stream_ssl_prefer_server_ciphers"),
+        session_tickets: switch("nginx_stream_ssl_session_tickets"),
+        session_timeout: reader.read("nginx_stream_ssl_session_timeout", |text| match text {
+            "" => Ok(None),
+            text => scalar::span(text)
+                .map(Some)
+                .ok_or_else(|| "nginx_stream_ssl_session_timeout is not a time span".to_owned()),
+        }),
+    }
 }
 
 /// OpenSSL's names of what there is.

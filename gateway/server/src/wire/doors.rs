@@ -49,7 +49,7 @@ impl Doors<'_> {
     ) -> Result<Accept> {
         let protocols: &[&[u8]] = if listen.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         let config =
-            || listener::tls::config(&self.settings.tls, shown, clients.as_ref(), protocols);
+            || listener::tls::config(self.settings.tls.offer(), shown, clients.as_ref(), protocols);
         Ok(Accept {
             application,
             tls: listen.ssl.then(config).transpose()?,
@@ -65,7 +65,7 @@ impl Doors<'_> {
 
     fn accept_streams(&self, front: &Front, listen: &Listen) -> Result<AcceptStreams> {
         let config =
-            || listener::tls::config(&self.settings.tls, Arc::clone(&front.shown), None, &[]);
+            || listener::tls::config(self.settings.tls.stream_offer(), Arc::clone(&front.shown), None, &[]);
         Ok(AcceptStreams {
             proxy: Arc::clone(&front.streams),
             tls: listen.ssl.then(config).transpose()?,

@@ -258,6 +258,26 @@ pub(super) const TLS: Group = Group {
             "10m",
             "Sessions kept for clients when tickets are off, 4,000 for each megabyte.",
         ),
+        text(
+            "nginx_stream_ssl_protocols",
+            "",
+            "Versions that clients of streams are offered. Unset: as of HTTP, which goes for the next three too.",
+        ),
+        text(
+            "nginx_stream_ssl_prefer_server_ciphers",
+            "",
+            "Whether the server's order of suites counts for them, `on` or `off`.",
+        ),
+        text(
+            "nginx_stream_ssl_session_tickets",
+            "",
+            "Whether they may resume a session with a ticket, `on` or `off`.",
+        ),
+        text(
+            "nginx_stream_ssl_session_timeout",
+            "",
+            "How long they may resume a session, in seconds or with s, m, h, d.",
+        ),
         choice(
             "nginx_proxy_ssl_verify_client",
             "off",
