@@ -1,5 +1,7 @@
 //! Sockets of the name server: datagrams and connections on one address.
 
+use std::net::{TcpListener, UdpSocket};
+
 use anyhow::Result;
 
 use super::{Bound, Datagrams};
@@ -33,6 +35,22 @@ impl BoundNames {
             bound = Self::once(key, listen);
         }
         bound
+    }
+
+    /// Takes over sockets that are in use already, where they are those of this listener.
+    pub(crate) fn adopt(
+        listen: &Listen,
+        udp: Vec<UdpSocket>,
+        tcp: Option<Vec<TcpListener>>,
+    ) -> Option<Self> {
+        let udp = Datagrams::adopt(listen, udp)?;
+        let at = Listen { addr: udp.listen.addr, ..listen.clone() };
+        let tcp = match tcp {
+            _ if listen.udp => None,
+            None => return None,
+            Some(sockets) => Some(Bound::adopt(&at, sockets)?),
+        };
+        Some(Self { listen: at, udp, tcp })
     }
 
     fn once(key: &str, listen: &Listen) -> Result<Self> {

@@ -64,8 +64,14 @@ impl Doors<'_> {
     }
 
     fn accept_streams(&self, front: &Front, listen: &Listen) -> Result<AcceptStreams> {
-        let config =
-            || listener::tls::config(self.settings.tls.stream_offer(), Arc::clone(&front.shown), None, &[]);
+        let config = || {
+            listener::tls::config(
+                self.settings.tls.stream_offer(),
+                Arc::clone(&front.shown),
+                None,
+                &[],
+            )
+        };
         Ok(AcceptStreams {
             proxy: Arc::clone(&front.streams),
             tls: listen.ssl.then(config).transpose()?,

@@ -38,6 +38,17 @@ impl Listeners {
                 None => Datagrams::bind("stream_listen", listen, workers)?,
             });
         }
+        let mut mep_dns = Vec::new();
+        for (at, listen) in all.mep_dns.iter().enumerate() {
+            let left = inherited.as_mut().and_then(|left| {
+                let udp = left.datagrams(&socket_name(NAMES_UDP, at))?;
+                BoundNames::adopt(listen, udp, left.sockets(&socket_name(NAMES_TCP, at)))
+            });
+            mep_dns.push(match left {
+                Some(adopted) => adopted,
+                None => BoundNames::bind("mep_dns_listen", listen)?,
+            });
+        }
         let mut bind = |key: &str, listens: &[Listen], workers| -> Result<Vec<Bound>> {
             let bound = listens.iter().enumerate().map(|(at, listen)| {
                 let left = inherited.as_mut().and_then(|left| left.sockets(&socket_name(key, at)));
@@ -58,11 +69,7 @@ impl Listeners {
             mep: bind("mep_listen", &all.mep, 1)?,
             mep_auth: bind("mep_auth_listen", &all.mep_auth, 1)?,
             mep_dns_admin: bind("mep_dns_admin_listen", &all.mep_dns_admin, 1)?,
-            mep_dns: all
-                .mep_dns
-                .iter()
-                .map(|listen| BoundNames::bind("mep_dns_listen", listen))
-                .collect::<Result<_>>()?,
+            mep_dns,
         })
     }
 
@@ -76,6 +83,7 @@ impl Listeners {
             ("admin_gui_listen", &self.admin_gui),
             ("mep_listen", &self.mep),
             ("mep_auth_listen", &self.mep_auth),
+            ("mep_dns_admin_listen", &self.mep_dns_admin),
         ];
         let mut all = Vec::new();
         for (key, bound) in groups {
@@ -87,6 +95,14 @@ impl Listeners {
         for (at, bound) in self.datagrams.iter().enumerate() {
             let sockets = bound.sockets.iter().map(|one| one.as_fd()).collect();
             all.push((socket_name(DATAGRAMS, at), sockets));
+        }
+        for (at, bound) in self.mep_dns.iter().enumerate() {
+            let udp = bound.udp.sockets.iter().map(|one| one.as_fd()).collect();
+            all.push((socket_name(NAMES_UDP, at), udp));
+            if let Some(tcp) = &bound.tcp {
+                let tcp = tcp.sockets.iter().map(|one| one.as_fd()).collect();
+                all.push((socket_name(NAMES_TCP, at), tcp));
+            }
         }
         all
     }
@@ -131,3 +147,5 @@ fn socket_name(key: &str, at: usize) -> String {
 }
 
 const DATAGRAMS: &str = "stream_listen udp";
+const NAMES_UDP: &str = "mep_dns_listen udp";
+const NAMES_TCP: &str = "mep_dns_listen tcp";

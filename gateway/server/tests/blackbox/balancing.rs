@@ -181,3 +181,46 @@ async fn probes_spare_clients_a_dead_target() {
     plain().put(gateway.url("admin", &mark)).answer().await.expect(204);
     eventually("it is back", async || (health().await == wanted).then_some(())).await;
 }
+
+/// What is known of a target outlives whatever is published, also changes of its own upstream.
+#[tokio::test]
+async fn health_outlives_publishes() {
+    let (dead, live) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Upstream::start().await);
+    let closed = dead.local_addr().unwrap().to_string();
+    drop(dead);
+    let gateway = Gateway::start().await;
+    let passive = json!({"unhealthy": {"tcp_failures": 1}, "healthy": {"successes": 1}});
+    let settings = json!({"healthchecks": {"passive": passive}});
+    publish(&gateway, &settings, &[closed.clone(), live.addr().to_string()]).await;
+    let admin = |path: &str| gateway.url("admin", path);
+    let states = async || {
+        let told = plain().get(admin("/upstreams/up/health")).answer().await.expect(200).json();
+        let rows = told["data"].as_array().unwrap().iter();
+        let state = |row: &Value| (row["target"] == closed, row["health"].clone());
+        rows.map(state).collect::<Vec<_>>()
+    };
+    eventually("a failure that is noticed", async || {
+        plain().get(gateway.url("proxy", "/a")).answer().await.expect(200);
+        states().await.contains(&(true, "UNHEALTHY".into())).then_some(())
+    })
+    .await;
+    let another = Upstream::start().await;
+    let changes = [
+        ("POST", "/services", json!({"name": "t", "url": "http://t.test"})),
+        ("POST", "/services/t/routes", json!({"paths": ["/t"]})),
+        ("PATCH", "/upstreams/up", json!({"tags": ["changed"]})),
+        ("PATCH", "/upstreams/up", json!({"algorithm": "least-connections"})),
+        ("POST", "/upstreams/up/targets", json!({"target": another.addr().to_string()})),
+        ("PATCH", "/services/s", json!({"retries": 0})),
+    ];
+    for (method, path, body) in changes {
+        let asked = plain().request(method.parse().unwrap(), admin(path)).json(&body);
+        let status = asked.answer().await.status;
+        assert!(status == 200 || status == 201, "{method} {path}: {status}");
+        assert!(states().await.contains(&(true, "UNHEALTHY".into())), "after {method} {path}");
+    }
+    // Without retries, a request that went there would fail.
+    for _ in 0..10 {
+        plain().get(gateway.url("proxy", "/a")).answer().await.expect(200);
+    }
+}

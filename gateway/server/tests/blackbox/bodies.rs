@@ -1,11 +1,12 @@
 //! Request bodies that handlers read before the upstream is asked.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-
-use crate::harness::{Answered as _, DEADLINE, Gateway, Upstream, plain};
+use crate::harness::{Answered as _, DEADLINE, Gateway, Upstream, http1, plain};
 
 /// A gateway whose route wants a key, also in bodies, and does not pass it on; the upstream echoes.
 async fn stage() -> (Gateway, Upstream) {
@@ -94,4 +95,63 @@ async fn wait_for(connection: &mut TcpStream, wanted: &str) {
     let mut read = vec![0; wanted.len()];
     tokio::time::timeout(DEADLINE, connection.read_exact(&mut read)).await.unwrap().unwrap();
     assert_eq!(String::from_utf8_lossy(&read), wanted);
+}
+
+/// Bodies far larger than any buffer pass whole, whichever way a route wants them passed on; with
+/// both kinds of buffering off, pieces are passed on as they come.
+#[tokio::test]
+async fn buffering_of_routes() {
+    const LARGE: usize = 3 * 1024 * 1024;
+    let gateway = Gateway::start().await;
+    let large = Arc::new("0123456789abcdef".repeat(LARGE / 16));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (heard, mut received) = tokio::sync::mpsc::unbounded_channel();
+    let admin = |path: &str| gateway.url("admin", path);
+    let service = json!({"name": "s", "url": format!("http://{}", listener.local_addr().unwrap())});
+    plain().post(admin("/services")).json(&service).answer().await.expect(201);
+    let body = Arc::clone(&large);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (heard, body) = (heard.clone(), Arc::clone(&body));
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                while let Ok(Some(head)) = http1::read_head(&mut stream).await {
+                    let got = http1::read_body(&mut stream, &head, false).await.unwrap();
+                    heard.send((head, got.len())).unwrap();
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                    stream.write_all(body.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    for (requests, responses) in [(true, true), (true, false), (false, true), (false, false)] {
+        let route = json!({"paths": ["/r"], "request_buffering": requests,
+                           "response_buffering": responses});
+        plain().put(admin("/services/s/routes/r")).json(&route).answer().await.expect(200);
+        let url = gateway.url("proxy", "/r");
+        for chunked in [false, true] {
+            let body = large.as_bytes().to_vec();
+            let body = if chunked { in_pieces(body.chunks(100_000)) } else { body.into() };
+            let answer = plain().post(&url).body(body).answer().await.expect(200);
+            assert!(answer.text() == *large, "{requests} {responses} {chunked}");
+            let (head, length) = received.recv().await.unwrap();
+            assert_eq!(length, LARGE, "{requests} {responses} {chunked}: {head:?}");
+        }
+        // A small body in pieces gets a length where it is read first.
+        let small = in_pieces([&b"a"[..], b"b"].into_iter());
+        plain().post(&url).body(small).answer().await.expect(200);
+        let (head, length) = received.recv().await.unwrap();
+        assert_eq!((length, head.header("content-length").is_some()), (2, requests), "{head:?}");
+    }
+}
+
+/// A body whose length is not told.
+fn in_pieces<'p>(pieces: impl Iterator<Item = &'p [u8]>) -> reqwest::Body {
+    let frame = |piece: &[u8]| {
+        let bytes = bytes::Bytes::copy_from_slice(piece);
+        Ok::<_, std::io::Error>(http_body::Frame::data(bytes))
+    };
+    let frames: Vec<_> = pieces.map(frame).collect();
+    reqwest::Body::wrap(http_body_util::StreamBody::new(futures::stream::iter(frames)))
 }

@@ -121,6 +121,39 @@ async fn the_access_log() {
     assert!(lines[1].contains("\"GET /none HTTP/1.1\" 404 "), "{}", lines[1]);
 }
 
+/// The other listeners note their requests in files of their own.
+#[tokio::test]
+async fn access_logs_of_the_other_listeners() {
+    let gateway = Options::new()
+        .set("admin_access_log", "logs/admin.log")
+        .set("status_access_log", "logs/status.log")
+        .set("mep_access_log", "logs/mep.log")
+        .start()
+        .await;
+    plain().get(gateway.url("admin", "/routes?size=7")).answer().await.expect(200);
+    plain().get(gateway.url("admin", "/none")).answer().await.expect(404);
+    plain().get(gateway.url("status", "/status/ready")).answer().await.expect(200);
+    let service = "/mep/mec_service_mgmt/v1/services?ser_name=none";
+    let asked = plain().get(gateway.url("mep", service)).answer().await;
+    for (file, wanted) in [
+        ("admin", vec!["\"GET /routes?size=7 HTTP/1.1\" 200 ", "\"GET /none HTTP/1.1\" 404 "]),
+        ("status", vec!["\"GET /status/ready HTTP/1.1\" 200 "]),
+        ("mep", vec!["\"GET /mep/mec_service_mgmt/v1/services?ser_name=none HTTP/1.1\" "]),
+    ] {
+        let path = gateway.prefix().join(format!("logs/{file}.log"));
+        let text = eventually("all lines of an access log", async || {
+            let text = std::fs::read_to_string(&path).ok()?;
+            (text.lines().count() >= wanted.len()).then_some(text)
+        })
+        .await;
+        for (line, wanted) in text.lines().zip(&wanted) {
+            assert!(line.starts_with("127.0.0.1 - - [") && line.contains(wanted), "{file}: {line}");
+        }
+    }
+    let mep = std::fs::read_to_string(gateway.prefix().join("logs/mep.log")).unwrap();
+    assert!(mep.contains(&format!(" {} ", asked.status)), "{mep}");
+}
+
 /// The plugin posts one entry for each request, and nobody's token with it.
 #[tokio::test]
 async fn http_log_posts_entries() {

@@ -22,6 +22,7 @@ mod connections;
 mod control;
 mod dns;
 mod durability;
+mod errors;
 mod faults;
 mod grpc;
 mod hostile;

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use crate::harness::{
     Answered as _, Authority, DEADLINE, Gateway, Issued, Options, any_certificate, eventually,
-    handshake, plain, shown,
+    handshake, plain, s_client, shown,
 };
 
 /// An upstream that repeats what it hears after its own name.
@@ -298,4 +298,30 @@ async fn targets_of_streams_are_balanced() {
     let dead =
         health["data"].as_array().unwrap().iter().find(|one| one["target"] == closed.to_string());
     assert_eq!(dead.unwrap()["health"], "UNHEALTHY");
+}
+
+/// `nginx_stream_ssl_…`: streams may be offered less than HTTP is.
+#[tokio::test]
+async fn streams_have_versions_of_their_own() {
+    let gateway = options("127.0.0.1:0 ssl")
+        .set("nginx_stream_ssl_protocols", "TLSv1.3")
+        .set("nginx_stream_ssl_session_timeout", "0")
+        .start()
+        .await;
+    let port = gateway.stream_addr("tls").port();
+    let to = echo("one", None).await;
+    let all = json!({"protocols": ["tls"], "destinations": [{ "port": port }]});
+    route(&gateway, "one", "tcp", to, all).await;
+    let request = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    for (at, version, accepted) in [
+        (gateway.stream_addr("tls"), "-tls1_2", false),
+        (gateway.tls_addr("proxy"), "-tls1_2", true),
+        (gateway.tls_addr("proxy"), "-tls1_3", true),
+    ] {
+        let told = s_client(at, version, request).await;
+        assert_eq!(told.contains("Cipher is (NONE)"), !accepted, "{at} {version}: {told}");
+    }
+    let stream = TcpStream::connect(gateway.stream_addr("tls")).await.unwrap();
+    let mut stream = handshake(stream, "a.test", any_certificate(None)).await.unwrap();
+    assert_eq!(ask(&mut stream, "hello").await, "one:hello");
 }

@@ -1,11 +1,18 @@
 //! A new process takes the place of a running one, and nobody notices.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::harness::{Answered as _, Gateway, Load, Options, Upstream, eventually, plain};
+use crate::harness::{
+    Answered as _, DEADLINE, Gateway, Load, Options, Upstream, dig, eventually, plain,
+};
 
 async fn publish(gateway: &Gateway, upstream: &Upstream) {
     let service = json!({"name": "a", "url": upstream.url()});
@@ -70,6 +77,131 @@ async fn no_request_fails_while_another_process_takes_over() {
     let (code, _, error) = gateway.options().run(&["stop"]).await;
     assert_eq!(code, Some(0), "{error}");
     assert!(test_kill_process(successor.0).is_err(), "it is gone");
+}
+
+/// Streams, datagrams and names go over to the new process as well; a stream that was open goes on.
+#[tokio::test]
+async fn other_sockets_are_handed_over_too() {
+    let options = Options::new()
+        .set("stream_listen", "127.0.0.1:0, 127.0.0.1:0 udp")
+        .set("mep_dns_listen", "127.0.0.1:0")
+        .set("mep_dns_admin_listen", "127.0.0.1:0");
+    let mut gateway = options.start().await;
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let ports = [("tcp", tcp.local_addr().unwrap()), ("udp", udp.local_addr().unwrap())];
+    for (protocol, to) in ports {
+        let service = json!({"name": protocol, "host": "127.0.0.1", "port": to.port(),
+                             "protocol": protocol});
+        plain().post(gateway.url("admin", "/services")).json(&service).answer().await.expect(201);
+        let at = gateway.stream_addr(protocol).port();
+        let route = json!({"protocols": [protocol], "destinations": [{ "port": at }]});
+        let routes = gateway.url("admin", &format!("/services/{protocol}/routes"));
+        plain().post(routes).json(&route).answer().await.expect(201);
+    }
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = tcp.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    tokio::spawn(async move {
+        let mut said = [0; 64];
+        while let Ok((count, from)) = udp.recv_from(&mut said).await {
+            udp.send_to(&said[..count], from).await.unwrap();
+        }
+    });
+    let record = json!({"name": "a.test.", "type": "A", "class": "IN", "ttl": 30,
+                        "rData": ["192.0.2.1"]});
+    let records = gateway.url("mep-dns-admin", "/mep/dns_server_mgmt/v1/rrecord?zone=.");
+    plain().post(&records).json(&record).answer().await.expect(200);
+
+    let mut kept = TcpStream::connect(gateway.stream_addr("tcp")).await.unwrap();
+    echoed(&mut kept).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = {
+        let (stop, to) = (Arc::clone(&stop), gateway.stream_addr("tcp"));
+        let (datagrams, names) = (gateway.stream_addr("udp"), gateway.dns_addr());
+        async move {
+            let mut rounds = 0;
+            while !stop.load(Ordering::Relaxed) {
+                echoed(&mut TcpStream::connect(to).await.unwrap()).await;
+                answered(datagrams).await;
+                for transport in ["+notcp", "+tcp"] {
+                    let found = dig(names, &format!("a.test A {transport}")).await;
+                    assert_eq!(found.answers.len(), 1, "{}", found.text);
+                }
+                rounds += 1;
+            }
+            rounds
+        }
+    };
+    let upgrade = async {
+        let (code, out, error) = gateway.options().run(&["upgrade"]).await;
+        assert_eq!((code, out.trim()), (Some(0), "Kong upgraded"), "{error}\n{}", gateway.log());
+        let successor = Successor::of(&gateway);
+        echoed(&mut kept).await;
+        drop(kept);
+        gateway.ended().await;
+        // The new one serves alone now.
+        echoed(&mut TcpStream::connect(gateway.stream_addr("tcp")).await.unwrap()).await;
+        answered(gateway.stream_addr("udp")).await;
+        let mut another = record.clone();
+        another["name"] = "b.test.".into();
+        plain().post(&records).json(&another).answer().await.expect(200);
+        stop.store(true, Ordering::Relaxed);
+        successor
+    };
+    let (rounds, _successor) = tokio::join!(load, upgrade);
+    assert!(rounds > 1, "{rounds}");
+}
+
+/// Whether a stream repeats what is said.
+async fn echoed(stream: &mut TcpStream) {
+    let exchange = async {
+        stream.write_all(b"hello").await.unwrap();
+        let mut told = [0; 5];
+        stream.read_exact(&mut told).await.unwrap();
+        assert_eq!(&told, b"hello");
+    };
+    tokio::time::timeout(DEADLINE, exchange).await.expect("an answer in time");
+}
+
+/// Whether a datagram is answered; like any client of UDP it is sent again when it is not.
+async fn answered(to: SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..5 {
+        socket.send_to(b"hello", to).await.unwrap();
+        let mut told = [0; 5];
+        let wait = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut told));
+        if wait.await.is_ok_and(|told| told.is_ok()) {
+            return;
+        }
+    }
+    panic!("no datagram came back");
+}
+
+/// Files are read again while requests are in flight, and none fails.
+#[tokio::test]
+async fn no_request_fails_while_files_are_read_again() {
+    let upstream = Upstream::start().await;
+    let gateway = Options::new().set("nginx_worker_processes", "2").start().await;
+    publish(&gateway, &upstream).await;
+    let load = Load::begin(&gateway, "/a/x");
+    for round in 0..10 {
+        arrived(&upstream, 10).await;
+        if round % 2 == 0 {
+            gateway.signal(Signal::HUP);
+        } else {
+            let (code, _, error) = gateway.options().run(&["reload"]).await;
+            assert_eq!(code, Some(0), "{error}");
+        }
+        upstream.take();
+    }
+    arrived(&upstream, 20).await;
+    assert!(load.end().await > 100);
 }
 
 /// When the new process cannot start, the old one goes on.
