@@ -16,6 +16,8 @@
 //! tags, the class of a bearer. So is a rule that would match everything.
 
 mod device;
+#[cfg(test)]
+mod in_kernel;
 mod lowered;
 mod packets;
 mod program;

@@ -14,15 +14,15 @@ use crate::test_kit::app;
 
 const FROM: &str = "02:00:00:00:00:01";
 
-fn strings(texts: &[&str]) -> Vec<String> {
+pub(super) fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn to_address(address: &str) -> DestinationInterface {
+pub(super) fn to_address(address: &str) -> DestinationInterface {
     DestinationInterface { dst_ip_address: Some(address.to_owned()), ..Default::default() }
 }
 
-fn to_mac(from: &str, to: &str) -> DestinationInterface {
+pub(super) fn to_mac(from: &str, to: &str) -> DestinationInterface {
     DestinationInterface {
         src_mac_address: Some(from.to_owned()),
         dst_mac_address: Some(to.to_owned()).filter(|text| !text.is_empty()),
@@ -31,7 +31,7 @@ fn to_mac(from: &str, to: &str) -> DestinationInterface {
 }
 
 /// An active flow rule that drops what comes from a /24.
-fn rule(rule_id: &str) -> TrafficRule {
+pub(super) fn rule(rule_id: &str) -> TrafficRule {
     let src_address = strings(&["192.0.2.0/24"]);
     TrafficRule {
         id: TrafficRule::id_of(app().id, rule_id),
