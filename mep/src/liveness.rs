@@ -3,61 +3,29 @@
 //! A heartbeat costs one write to memory. The catalog changes only when a service turns: suspended
 //! when its heartbeats stop, active when they come back. After a restart states are as they were
 //! and every service has its whole interval again.
+//!
+//! Nodes that share a store all watch; whoever is first to see a service silent suspends it. Each
+//! knows what the others heard ([`Herald`]).
+
+mod heartbeats;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dashmap::DashMap;
 use futures::StreamExt as _;
 use gateway_control::{Committed, Control};
 use gateway_model::{Change, Clock, Document, Entity, Id, Item, Key};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+pub(crate) use self::heartbeats::{Heartbeats, Herald};
 use crate::Platform;
 use crate::commit::{require, unchanged};
 use crate::entities::{ServiceInstance, State};
 use crate::metrics::Metrics;
 use crate::platform::over;
-
-/// When each service was heard of last, in Unix milliseconds.
-///
-/// Only heartbeats are kept here; registrations and turns stand in the catalog.
-#[derive(Debug)]
-pub(crate) struct Heartbeats {
-    beats: DashMap<Id, u64>,
-    started_ms: u64,
-}
-
-impl Heartbeats {
-    /// Nothing heard yet; the platform starts now.
-    pub(crate) fn new(started_ms: u64) -> Self {
-        Self { beats: DashMap::new(), started_ms }
-    }
-
-    /// Notes a heartbeat.
-    pub(crate) fn beat(&self, id: Id, now_ms: u64, control: &Control) {
-        self.beats.insert(id, now_ms);
-        // The service may have gone in between, after which nobody would forget it here.
-        if control.catalog().get::<ServiceInstance>(id).is_none() {
-            self.beats.remove(&id);
-        }
-    }
-
-    /// When a service was heard of last.
-    pub(crate) fn last(&self, instance: &ServiceInstance) -> u64 {
-        let beat = self.beats.get(&instance.id).map_or(0, |beat| *beat);
-        beat.max(instance.renewed_at_ms)
-    }
-
-    /// When an active service counts as suspended, unless it is heard of before.
-    fn deadline(&self, instance: &ServiceInstance) -> Option<u64> {
-        let patience = instance.patience_ms().filter(|_| instance.state == State::Active)?;
-        Some(self.last(instance).max(self.started_ms) + patience)
-    }
-}
 
 /// Turns a service into another state, unless something else was written to it meanwhile.
 /// `proviso` is checked in the writer's turn as well. Says whether it turned.
@@ -132,6 +100,8 @@ pub(crate) struct Watchman {
     due: BinaryHeap<Reverse<(u64, Id)>>,
     /// The earliest entry of each service; later ones are void.
     scheduled: HashMap<Id, u64>,
+    /// Services another node suspended that were heard of here.
+    revived: Vec<Id>,
 }
 
 impl Watchman {
@@ -148,6 +118,7 @@ impl Watchman {
             metrics,
             due: BinaryHeap::new(),
             scheduled: HashMap::new(),
+            revived: Vec::new(),
         }
     }
 
@@ -180,7 +151,7 @@ impl Watchman {
         for instance in catalog.all::<ServiceInstance>() {
             self.watch(&instance);
         }
-        self.heartbeats.beats.retain(|id, _| catalog.get::<ServiceInstance>(*id).is_some());
+        self.heartbeats.retain(|id| catalog.get::<ServiceInstance>(id).is_some());
     }
 
     fn watch(&mut self, instance: &ServiceInstance) {
@@ -195,10 +166,13 @@ impl Watchman {
     fn follow(&mut self, committed: &Committed) {
         for write in committed.writes.iter().filter(|write| write.kind == ServiceInstance::KIND) {
             match write.after.as_ref().and_then(|stored| stored.entity::<ServiceInstance>()) {
-                Some(instance) => self.watch(instance),
-                None => {
-                    self.heartbeats.beats.remove(&write.id);
+                Some(instance) => {
+                    if self.heartbeats.wrongly_suspended(instance, self.clock.unix_ms()) {
+                        self.revived.push(write.id);
+                    }
+                    self.watch(instance);
                 }
+                None => self.heartbeats.forget(write.id),
             }
         }
     }
@@ -208,6 +182,13 @@ impl Watchman {
     async fn look(&mut self) {
         let now = self.clock.unix_ms();
         let catalog = self.control.catalog();
+        for id in std::mem::take(&mut self.revived) {
+            let instance = catalog.get::<ServiceInstance>(id);
+            let instance = instance.filter(|it| self.heartbeats.wrongly_suspended(it, now));
+            if let Some(instance) = instance {
+                turn(&self.control, &self.clock, &instance, State::Active, None).await;
+            }
+        }
         let mut over = Vec::new();
         while let Some(Reverse((due, id))) = self.due.peek().copied() {
             if due > now {
@@ -252,8 +233,9 @@ impl Watchman {
     }
 }
 
-/// How often the watchman looks: twice a second, so that a service is suspended within one.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often the watchman looks at what is due first: a service is suspended within a second of its
+/// time, also where other nodes are waited for.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Turns under way together: as many as share one commit.
 const TOGETHER: usize = 1024;
@@ -277,7 +259,7 @@ mod tests {
     }
 
     async fn watchman() -> Watchman {
-        let heartbeats = Arc::new(Heartbeats::new(0));
+        let heartbeats = Arc::new(Heartbeats::new(0, false));
         let metrics = Metrics::new().unwrap();
         Watchman::new(test_kit::control().await, Clock::fixed(0), heartbeats, metrics)
     }
@@ -285,27 +267,6 @@ mod tests {
     fn states(control: &Control, wanted: State) -> usize {
         let catalog = control.catalog();
         catalog.all::<ServiceInstance>().filter(|instance| instance.state == wanted).count()
-    }
-
-    #[test]
-    fn deadlines() {
-        for (registered_ms, beat_ms, started_ms, state, wanted) in [
-            (1_000, None, 0, State::Active, Some(64_000)),
-            (1_000, Some(5_000), 0, State::Active, Some(68_000)),
-            // A replacement after the last heartbeat counts as one.
-            (9_000, Some(5_000), 0, State::Active, Some(72_000)),
-            // After a restart everybody has a whole interval.
-            (1_000, None, 3_600_000, State::Active, Some(3_663_000)),
-            (1_000, None, 0, State::Suspended, None),
-            (1_000, None, 0, State::Inactive, None),
-        ] {
-            let heartbeats = Heartbeats::new(started_ms);
-            let instance =
-                ServiceInstance { state, renewed_at_ms: registered_ms, ..beating("x", 60) };
-            beat_ms.map(|at| heartbeats.beats.insert(instance.id, at));
-            let row = (registered_ms, beat_ms, started_ms, state);
-            assert_eq!(heartbeats.deadline(&instance), wanted, "{row:?}");
-        }
     }
 
     #[tokio::test]
@@ -351,7 +312,7 @@ mod tests {
         watchman.follow(&feed.recv().await.unwrap());
         // A heartbeat that was on its way when it went.
         watchman.heartbeats.beat(instance.id, 2, &watchman.control);
-        assert!(watchman.heartbeats.beats.is_empty());
+        assert!(watchman.heartbeats.is_empty());
         watchman.clock.set_unix_ms(63_000);
         watchman.look().await;
         assert!(watchman.due.is_empty() && watchman.scheduled.is_empty());

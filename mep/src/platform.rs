@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use dashmap::DashMap;
-use gateway_control::Control;
+use gateway_control::{Control, Peers};
 use gateway_model::ports::Calls;
 use gateway_model::{Clock, Id};
 use reqwest::dns::Resolve;
@@ -18,7 +18,8 @@ use crate::auth_api::{self, KeyPairs};
 use crate::entities::{RuleState, TrafficRule};
 use crate::guard::Guard;
 use crate::life;
-use crate::liveness::{Heartbeats, Watchman};
+use crate::listed::Listed;
+use crate::liveness::{Heartbeats, Herald, Watchman};
 use crate::metrics::Metrics;
 use crate::mm5::{Left, abandoned, end_overdue};
 use crate::mp1;
@@ -40,12 +41,20 @@ pub struct Ports {
     /// Who knows the addresses of notified applications; the ports of what it finds count for
     /// nothing.
     pub names: Arc<dyn Resolve>,
+    /// The other nodes on the same store; `None` on a node of its own.
+    pub peers: Option<Arc<dyn Peers>>,
 }
 
 impl Default for Ports {
-    /// Nobody moves packets, no server is asked for the time, and the system knows names.
+    /// Nobody moves packets, no server is asked for the time, the system knows names,
+    /// and there is no other node.
     fn default() -> Self {
-        Self { traffic: Arc::new(Idle), time: Arc::new(NoSource), names: Arc::new(SystemNames) }
+        Self {
+            traffic: Arc::new(Idle),
+            time: Arc::new(NoSource),
+            names: Arc::new(SystemNames),
+            peers: None,
+        }
     }
 }
 
@@ -118,7 +127,7 @@ impl Platform {
             Arc::clone(&issuer),
             settings.freshness.clone(),
         );
-        let heartbeats = Arc::new(Heartbeats::new(clock.unix_ms()));
+        let heartbeats = Arc::new(Heartbeats::new(clock.unix_ms(), ports.peers.is_some()));
         let statistics = Arc::new(Statistics::new(clock.clone()));
         Ok(Arc::new(Self {
             settings,
@@ -200,12 +209,19 @@ impl Platform {
         let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown.clone());
         let platform = Arc::clone(self);
         let traffic = Arc::clone(&self.ports.traffic);
+        let herald = Herald {
+            peers: self.ports.peers.clone(),
+            control: self.control.clone(),
+            clock: self.clock.clone(),
+            heartbeats: Arc::clone(&self.heartbeats),
+        };
+        let telling = herald.run(shutdown.clone());
         async move {
             let left = if platform.settings.takes_over { Left::Overdue } else { Left::BeforeStart };
             abandoned(&platform, left).await;
             life::resume(&platform);
             let counting = platform.statistics.run(platform.control.clone(), shutdown);
-            let working = async { tokio::join!(watching, notifying, counting) };
+            let working = async { tokio::join!(watching, telling, notifying, counting) };
             tokio::select! {
                 _ = working => {}
                 () = end_overdue(&platform) => {}

@@ -10,9 +10,11 @@
 mod control;
 pub mod declarative;
 mod metrics;
+pub mod peers;
 pub mod store;
 mod writer;
 
 pub use control::{Applied, Committed, Control, StartError};
+pub use peers::{News, Peers};
 pub use store::sealed::{SealError, Sealed, Sealer};
 pub use store::{Delta, Loaded, Row, Store, StoreError};

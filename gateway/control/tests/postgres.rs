@@ -3,17 +3,19 @@
 
 mod server;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_control::store::postgres::migrations::{self, Status};
 use gateway_control::store::postgres::{Options, Postgres};
-use gateway_control::{Control, Delta, Row, SealError, Sealed, Sealer, Store, StoreError};
+use gateway_control::{
+    Control, Delta, News, Peers as _, Row, SealError, Sealed, Sealer, Store, StoreError,
+};
 use gateway_model::entities::{self, Service};
 use gateway_model::{Change, Clock, Document, Id, Key, Registry, Rejection, Revision};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -424,4 +426,52 @@ async fn the_schema_is_the_operators() {
     let why = migrations::bootstrap(&options).await.unwrap_err().in_full();
     assert!(why.contains("\"revision\" already exists"), "{why}");
     assert_eq!(migrations::status(&options).await.unwrap(), Status::Empty);
+}
+
+/// What one node tells, the others hear and it does not; after a pause they are told that they may
+/// have missed something.
+#[tokio::test]
+async fn words_to_other_nodes() {
+    let Some(mut server) = Server::start().await else { return };
+    let (a, b) = (server.store().await, Postgres::open(server.options()).await.unwrap());
+    let (mut own, mut heard) = (a.heard(), b.heard());
+    let deadline = Duration::from_secs(60);
+    let hear = async |heard: &mut Receiver<News>, wanted: &News| {
+        let wait = async { while heard.recv().await.unwrap() != *wanted {} };
+        tokio::time::timeout(deadline, wait).await.unwrap();
+    };
+    // It listens some time after it was opened.
+    let ready = || [String::from("ready")];
+    let begin = async |a: &Postgres, heard: &mut Receiver<News>| {
+        let repeat = async {
+            loop {
+                let _ = a.tell(&ready()).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = repeat => {}
+            () = hear(heard, &News::Line("ready".into())) => {}
+        }
+    };
+    begin(&a, &mut heard).await;
+    let lines: Vec<String> = (0..1000).map(|n| format!("{n} {}", "x".repeat(100))).collect();
+    a.tell(&lines).await.unwrap();
+    let mut told = Vec::new();
+    while told.len() < lines.len() {
+        match tokio::time::timeout(deadline, heard.recv()).await.unwrap().unwrap() {
+            News::Line(line) if &*line == "ready" => {}
+            News::Line(line) => told.push(line.to_string()),
+            News::Missed => panic!("nothing was missed"),
+        }
+    }
+    assert_eq!(told, lines, "in order: they came in one transaction");
+    while let Ok(news) = own.try_recv() {
+        assert_eq!(news, News::Missed, "its own words");
+    }
+
+    server.kill();
+    server.restart().await;
+    hear(&mut heard, &News::Missed).await;
+    begin(&a, &mut heard).await;
 }

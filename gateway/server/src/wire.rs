@@ -106,7 +106,7 @@ async fn serve(
     let Core { control, tools, metrics, .. } = &core;
 
     let (stop, shutdown) = watch::channel(false);
-    let ports = edge::ports(settings, &core.clock, core.names.clone()).await?;
+    let ports = edge::ports(settings, &core.clock, core.names.clone(), core.peers.clone()).await?;
     let place = platform::Place {
         node: core.node_id,
         takes_over: inherited.is_some(),

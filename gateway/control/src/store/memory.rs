@@ -5,15 +5,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use gateway_model::{Document, Id, Revision};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::{Loaded, Row, Store, StoreError};
+use crate::peers::{BACKLOG, News, Peers};
 
 /// Keeps everything for as long as the process lives.
 #[derive(Debug, Default)]
 pub struct Memory {
     state: Mutex<State>,
     moved: watch::Sender<Revision>,
+    words: Words,
+}
+
+/// What is told.
+#[derive(Debug)]
+struct Words(broadcast::Sender<News>);
+
+impl Default for Words {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(BACKLOG))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -81,5 +93,19 @@ impl Store for Memory {
     async fn moved(&self, known: Revision) {
         // The sender lives as long as `self`, so there is no error to come.
         let _ = self.moved.subscribe().wait_for(|revision| *revision != known).await;
+    }
+}
+
+/// Nodes over one memory store hear themselves too: they have no names here.
+#[async_trait]
+impl Peers for Memory {
+    async fn tell(&self, lines: &[String]) -> Result<(), StoreError> {
+        // An error means that nobody listens.
+        lines.iter().for_each(|line| drop(self.words.0.send(News::Line(line.as_str().into()))));
+        Ok(())
+    }
+
+    fn heard(&self) -> broadcast::Receiver<News> {
+        self.words.0.subscribe()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use gateway_control::Control;
+use gateway_control::{Control, Peers};
 use gateway_model::ports::DataPlane;
 use gateway_model::{Clock, Id};
 use gateway_proxy::Resolver;
@@ -35,6 +35,8 @@ pub(super) struct Core {
     pub(super) zone: mep::dns::CurrentZone,
     pub(super) control: Control,
     pub(super) declared: Arc<store::Declared>,
+    /// The other nodes on the same store.
+    pub(super) peers: Option<Arc<dyn Peers>>,
 }
 
 impl Core {
@@ -56,7 +58,8 @@ impl Core {
         let lua = options::lua(settings, Some(node_id));
         let types = plugin_types(settings, &lua)?;
         let registry = Arc::new(registry(settings, types));
-        let store::Opened { store, counters } = store::open(settings, &registry, &sealing).await?;
+        let store::Opened { store, counters, peers } =
+            store::open(settings, &registry, &sealing).await?;
         let tools = Tools::new(clock.clone(), runtime.clone(), client, metrics.clone())
             .on(options::node(settings, node_id))
             .counting_in(counters);
@@ -92,6 +95,7 @@ impl Core {
             zone,
             control,
             declared,
+            peers,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use gateway_control::Peers;
 use gateway_model::Clock;
 use gateway_proxy::Resolver;
 use mep::Ports;
@@ -19,12 +20,18 @@ use crate::settings::traffic::Driver;
 /// # Errors
 ///
 /// A driver that cannot do its work here.
-pub(super) async fn ports(settings: &Settings, clock: &Clock, names: Resolver) -> Result<Ports> {
+pub(super) async fn ports(
+    settings: &Settings,
+    clock: &Clock,
+    names: Resolver,
+    peers: Option<Arc<dyn Peers>>,
+) -> Result<Ports> {
     let ntp = &settings.mep.ntp;
     Ok(Ports {
         traffic: driver(settings).await?,
         time: Arc::new(Ntp::new(&ntp.host, ntp.port, clock.clone())),
         names: options::resolving(names),
+        peers,
     })
 }
 

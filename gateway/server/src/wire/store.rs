@@ -11,7 +11,7 @@ use gateway_control::store::memory::Memory;
 use gateway_control::store::postgres::migrations::{self, Status};
 use gateway_control::store::postgres::{Options, Postgres};
 use gateway_control::store::sqlite::Sqlite;
-use gateway_control::{Control, Sealed, Store};
+use gateway_control::{Control, Peers, Sealed, Store};
 use gateway_model::ports::CounterStore;
 use gateway_model::{Catalog, Change, Key, Registry, Stored};
 use md5::{Digest as _, Md5};
@@ -28,6 +28,8 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     /// Counters of plugins; none where nothing is durable.
     pub(super) counters: Option<Arc<dyn CounterStore>>,
+    /// The other nodes; none where the store is of one process.
+    pub(super) peers: Option<Arc<dyn Peers>>,
 }
 
 /// Opens the store; secrets in it are sealed.
@@ -41,7 +43,7 @@ pub(super) async fn open(
     sealing: &Arc<SealingKey>,
 ) -> Result<Opened> {
     Ok(match settings.store.database {
-        Database::Off => Opened { store: Arc::new(Memory::new()), counters: None },
+        Database::Off => Opened { store: Arc::new(Memory::new()), counters: None, peers: None },
         Database::Sqlite => {
             let path = startup::database_file(settings);
             let file =
@@ -49,7 +51,7 @@ pub(super) async fn open(
             let sealer = Arc::new(startup::StoreSealer(Arc::clone(sealing)));
             let counters = Arc::new(file.clone());
             let store = Arc::new(Sealed::new(file, Arc::clone(registry), sealer));
-            Opened { store, counters: Some(counters) }
+            Opened { store, counters: Some(counters), peers: None }
         }
         Database::Postgres => {
             let options = postgres(settings);
@@ -59,8 +61,9 @@ pub(super) async fn open(
             let shared = Arc::new(Postgres::open(options).await?);
             let sealer = Arc::new(startup::StoreSealer(Arc::clone(sealing)));
             let counters = Arc::clone(&shared);
+            let peers = Arc::clone(&shared);
             let store = Arc::new(Sealed::new(shared, Arc::clone(registry), sealer));
-            Opened { store, counters: Some(counters) }
+            Opened { store, counters: Some(counters), peers: Some(peers) }
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Two nodes on one PostgreSQL, with TLS to it.
 
 #[path = "../../../control/tests/server/mod.rs"]
-mod server;
+pub(crate) mod server;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use server::Server;
 
-use crate::harness::{Answered as _, Gateway, Options, Upstream, eventually, plain};
+use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually, plain};
 
 /// A write on one node is served by the other within this time.
 const PROMPT: Duration = Duration::from_millis(500);
@@ -40,9 +40,18 @@ pub(crate) struct Pair {
 impl Pair {
     /// Two nodes; `None` where there is no PostgreSQL.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more settings.
+    async fn start_with(more: &[(&str, &str)]) -> Option<Self> {
         let server = Server::start().await?;
         let keys = tempfile::tempdir().unwrap();
-        let options = node(&server, keys.path());
+        let node = || {
+            let set = |options: Options, (key, value): &(&str, &str)| options.set(key, *value);
+            more.iter().fold(node(&server, keys.path()), set)
+        };
+        let options = node();
         let (code, out, error) = options.run(&["migrations", "list"]).await;
         assert_eq!(code, Some(3), "{out} {error}");
         let (code, _, error) = options.run(&["start"]).await;
@@ -58,7 +67,7 @@ impl Pair {
         let again = options.run(&["migrations", "-q", "bootstrap"]).await;
         assert_eq!((again.0, &*again.1), (Some(0), ""), "idempotent, and quiet when asked");
         let first = options.start().await;
-        let second = node(&server, keys.path()).start().await;
+        let second = node().start().await;
         Some(Self { nodes: [first, second], server, _keys: keys })
     }
 }
@@ -122,6 +131,61 @@ async fn two_nodes_are_one_gateway() {
         })
         .await;
     }
+}
+
+/// A heartbeat at one node counts at the other, and silence is noticed once.
+#[tokio::test]
+async fn heartbeats_at_either_node() {
+    // Three seconds of patience.
+    let Some(pair) = Pair::start_with(&[("mep_liveness_interval", "2")]).await else { return };
+    let [a, b] = &pair.nodes;
+    let app = App::announced(a, &["beating"]).await;
+    let token = app.token(a).await;
+    let service = App::service("beating", "http://192.0.2.1/");
+    let made = app.register(a, &token, &service).await.expect(201).json();
+    let liveness = made["_links"]["self"]["liveness"].as_str().unwrap();
+    let beat = async |node: &Gateway| {
+        let put = plain().put(node.url("proxy", liveness)).bearer_auth(&token);
+        put.json(&json!({"state": "ACTIVE"})).answer().await
+    };
+    let state = async |node: &Gateway| {
+        let get = plain().get(node.url("proxy", liveness)).bearer_auth(&token);
+        let shown = get.answer().await.expect(200).json();
+        shown["state"].as_str().unwrap().to_owned()
+    };
+    let suspensions = async || {
+        let mut sum = 0;
+        for node in [a, b] {
+            let metrics = plain().get(node.url("status", "/metrics")).answer().await;
+            let text = metrics.text();
+            let line = text.lines().find_map(|one| one.strip_prefix("mep_suspensions_total "));
+            sum += line.unwrap().parse::<u64>().unwrap();
+        }
+        sum
+    };
+    // Longer than the patience at each: a node that knows only its own suspends.
+    for node in [a, b] {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(4) {
+            // The other one may not know the service yet.
+            eventually("a heartbeat is taken", async || {
+                (beat(node).await.status == 204).then_some(())
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+    assert_eq!((state(a).await, state(b).await), ("ACTIVE".to_owned(), "ACTIVE".to_owned()));
+    assert_eq!(suspensions().await, 0);
+
+    for node in [a, b] {
+        eventually("it is suspended", async || (state(node).await == "SUSPENDED").then_some(()))
+            .await;
+    }
+    assert_eq!(suspensions().await, 1, "by one of them");
+    // And comes back by the one that may not have suspended it.
+    beat(a).await.expect(204);
+    eventually("it is active", async || (state(b).await == "ACTIVE").then_some(())).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! connect and every `poll` the number itself is read. Whatever happens to the server, this task
 //! comes back to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_model::Revision;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::options::Options;
+use super::peers::{self, Words};
 use super::session::{Setup, within};
 use super::{CHANNEL, current};
 
@@ -25,16 +27,19 @@ pub(super) struct Heard {
     pub(super) rewound: bool,
 }
 
+/// Who is told what is heard: the writer of revisions, others of words.
+pub(super) type Ears = (watch::Sender<Heard>, Arc<Words>);
+
 /// Pause before the second attempt to listen; it doubles with each, up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Listens until dropped.
-pub(super) async fn listen(options: Options, place: String, heard: watch::Sender<Heard>) {
+pub(super) async fn listen(options: Options, place: String, ears: Ears) {
     let mut pause = PAUSES.0;
     let mut away = false;
     loop {
         let mut listening = false;
-        let why = session(&options, &heard, &mut listening).await.unwrap_or_else(|why| why);
+        let why = session(&options, &ears, &mut listening).await.unwrap_or_else(|why| why);
         if listening {
             (pause, away) = (PAUSES.0, false);
         }
@@ -50,7 +55,7 @@ pub(super) async fn listen(options: Options, place: String, heard: watch::Sender
 /// One connection, from its beginning to what ended it.
 async fn session(
     options: &Options,
-    heard: &watch::Sender<Heard>,
+    (heard, words): &Ears,
     listening: &mut bool,
 ) -> Result<sqlx::Error, sqlx::Error> {
     let setup = Setup::of(options);
@@ -67,7 +72,9 @@ async fn session(
         .connect_lazy_with(options.connect());
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
-    within(options.timeout, listener.listen(CHANNEL)).await?;
+    let channels = [CHANNEL, peers::CHANNEL];
+    within(options.timeout, listener.listen_all(channels)).await?;
+    words.missed();
     let schema: Option<String> = within(
         options.timeout,
         sqlx::query_scalar("SELECT current_schema()::text").fetch_one(&mut listener),
@@ -83,6 +90,9 @@ async fn session(
         let next_look = Instant::now() + options.poll;
         while let Ok(received) = timeout_at(next_look, listener.try_recv()).await {
             match received? {
+                Some(notification) if notification.channel() == peers::CHANNEL => {
+                    words.notified(notification.payload(), &schema);
+                }
                 Some(notification) => notified(heard, notification.payload(), &schema),
                 None => return Ok(sqlx::Error::Io(std::io::ErrorKind::UnexpectedEof.into())),
             }

@@ -11,8 +11,10 @@ mod counters;
 mod listen;
 pub mod migrations;
 mod options;
+mod peers;
 mod session;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +26,7 @@ use tracing::warn;
 
 use self::listen::Heard;
 pub use self::options::Options;
+use self::peers::Words;
 use self::session::{Session, Sessions, within};
 use super::{Delta, Loaded, Row, Store, StoreError};
 
@@ -33,6 +36,7 @@ pub struct Postgres {
     timeout: Duration,
     place: String,
     heard: watch::Sender<Heard>,
+    words: Arc<Words>,
     listening: JoinHandle<()>,
 }
 
@@ -62,8 +66,10 @@ impl Postgres {
         let sessions = Sessions::new(&options);
         let timeout = options.timeout;
         let heard = watch::Sender::default();
-        let listening = tokio::spawn(listen::listen(options, place.clone(), heard.clone()));
-        Ok(Self { sessions, timeout, place, heard, listening })
+        let words = Arc::new(Words::new());
+        let ears = (heard.clone(), Arc::clone(&words));
+        let listening = tokio::spawn(listen::listen(options, place.clone(), ears));
+        Ok(Self { sessions, timeout, place, heard, words, listening })
     }
 
     async fn session(&self) -> Result<Session<'_>, StoreError> {
