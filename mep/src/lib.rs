@@ -23,6 +23,7 @@ mod life;
 mod liveness;
 mod metrics;
 mod mm5;
+pub mod migration;
 mod mp1;
 mod notification;
 mod platform;

@@ -30,6 +30,7 @@ mod core;
 mod dns;
 mod doors;
 mod edge;
+pub(crate) mod edgegallery;
 mod front;
 mod listeners;
 pub(crate) mod migrations;

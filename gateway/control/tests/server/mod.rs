@@ -82,6 +82,17 @@ impl Server {
         Postgres::open(self.options()).await.unwrap()
     }
 
+    /// Has its own client run statements.
+    pub(crate) fn psql(&self, statements: &str) {
+        let output = Command::new(self.binaries.join("psql"))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "gateway", "postgres"])
+            .args(["-v", "ON_ERROR_STOP=1", "-q", "-c", statements])
+            .env("PGPASSWORD", PASSWORD)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Ends it as a crash does: no session is finished.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::wire::edgegallery;
 use crate::wire::migrations::{self, Task};
 use crate::wire::offline;
 use crate::{backup, daemon, demo, reference, wire};
@@ -76,6 +77,9 @@ enum Command {
         /// The folder `backup` made.
         folder: PathBuf,
     },
+    /// Take over what another installation left.
+    #[command(subcommand)]
+    Migrate(Migrate),
     /// Work with references to vaults.
     #[command(subcommand)]
     Vault(Vault),
@@ -99,6 +103,12 @@ enum Command {
     },
     /// Run the main job step by step and show every request and reply.
     Demo(demo::Demo),
+}
+
+#[derive(Debug, Subcommand)]
+enum Migrate {
+    /// The AK/SK table of EdgeGallery's mepauth, from its PostgreSQL.
+    Edgegallery(edgegallery::Original),
 }
 
 #[derive(Debug, Subcommand)]
@@ -320,6 +330,9 @@ impl Command {
             Self::Migrations(migrations) => return migrations.run(place),
             Self::Backup { folder } => backup::backup(&place.settings()?, &folder)?,
             Self::Restore { folder } => backup::restore(&place.settings()?, &folder)?,
+            Self::Migrate(Migrate::Edgegallery(original)) => {
+                return edgegallery::migrate(&place.settings()?, &original);
+            }
             Self::Vault(Vault::Get { reference }) => {
                 println!("{}", offline::vault(&place.settings()?, &reference)?);
             }

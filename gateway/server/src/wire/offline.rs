@@ -142,13 +142,16 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// The kinds and plugins of these settings.
-fn known(settings: &Settings) -> Result<gateway_model::Registry> {
+pub(super) fn known(settings: &Settings) -> Result<gateway_model::Registry> {
     let types = plugin_types(settings, &options::lua(settings, None))?;
     Ok(registry(settings, types))
 }
 
 /// A control plane that compiles for a data plane nobody talks to: what it takes, a start takes.
-async fn control(settings: &Settings, store: Arc<dyn gateway_control::Store>) -> Result<Control> {
+pub(super) async fn control(
+    settings: &Settings,
+    store: Arc<dyn gateway_control::Store>,
+) -> Result<Control> {
     let lua = options::lua(settings, None);
     let types = plugin_types(settings, &lua)?;
     let registry = Arc::new(registry(settings, types));

@@ -35,6 +35,7 @@ mod management;
 mod mec_capif;
 mod mec_services;
 mod mec_support;
+mod migration;
 mod mp1;
 mod names;
 mod notifications;

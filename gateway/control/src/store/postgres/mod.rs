@@ -8,6 +8,7 @@
 //! is served stays; once it is back everything goes on without being told to.
 
 mod counters;
+pub mod foreign;
 mod listen;
 pub mod migrations;
 mod options;

@@ -42,6 +42,12 @@ impl Options {
         self
     }
 
+    /// Sets another variable of its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Whether a key was set so.
     pub(crate) fn is(&self, key: &str, value: &str) -> bool {
         let name = format!("KONG_{}", key.to_uppercase());
