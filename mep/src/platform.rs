@@ -77,6 +77,8 @@ pub struct Platform {
     /// How far tasks have come, percent.
     pub(crate) progress: DashMap<Id, u32>,
     pub(crate) notifier: Arc<Notifier>,
+    /// All services, in the dialect and as the standard has them.
+    pub(crate) listed: [Listed; 2],
 }
 
 impl Platform {
@@ -145,6 +147,7 @@ impl Platform {
             turns: Turns::new(),
             progress: DashMap::new(),
             notifier: Arc::new(notifier),
+            listed: Default::default(),
         }))
     }
 
@@ -206,9 +209,6 @@ impl Platform {
             self.metrics.clone(),
         );
         let watching = watchman.run(self.control.feed(), shutdown.clone());
-        let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown.clone());
-        let platform = Arc::clone(self);
-        let traffic = Arc::clone(&self.ports.traffic);
         let herald = Herald {
             peers: self.ports.peers.clone(),
             control: self.control.clone(),
@@ -216,6 +216,9 @@ impl Platform {
             heartbeats: Arc::clone(&self.heartbeats),
         };
         let telling = herald.run(shutdown.clone());
+        let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown.clone());
+        let platform = Arc::clone(self);
+        let traffic = Arc::clone(&self.ports.traffic);
         async move {
             let left = if platform.settings.takes_over { Left::Overdue } else { Left::BeforeStart };
             abandoned(&platform, left).await;

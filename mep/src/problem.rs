@@ -153,6 +153,11 @@ pub(crate) fn json_reply<T: Serialize + ?Sized>(status: StatusCode, body: &T) ->
 /// [`json_reply`] of text that is JSON already.
 pub(crate) fn json_text(status: StatusCode, mut text: String) -> Response {
     text.push('\n');
+    json_body(status, text.into())
+}
+
+/// A body that is whole.
+pub(crate) fn json_body(status: StatusCode, text: bytes::Bytes) -> Response {
     let json = HeaderValue::from_static("application/json; charset=UTF-8");
     (status, [(header::CONTENT_TYPE, json)], text).into_response()
 }

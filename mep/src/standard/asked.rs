@@ -133,6 +133,11 @@ impl Asked {
         Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, "only application/json is served"))
     }
 
+    /// Whether nothing is asked for in particular.
+    pub(crate) fn has_no_query(&self) -> bool {
+        self.query.is_empty()
+    }
+
     /// Refuses any query: most resources know no parameter.
     pub(crate) fn no_query(&self) -> Result<(), Refusal> {
         self.query(&[]).map(drop)

@@ -74,9 +74,9 @@ fn json<T: Serialize + ?Sized>(status: StatusCode, body: &T) -> Response {
     }
 }
 
-fn json_text(status: StatusCode, text: String) -> Response {
+fn json_text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response {
     let kind = HeaderValue::from_static("application/json");
-    (status, [(header::CONTENT_TYPE, kind)], text).into_response()
+    (status, [(header::CONTENT_TYPE, kind)], text.into()).into_response()
 }
 
 /// An answer with the tag of what it shows.

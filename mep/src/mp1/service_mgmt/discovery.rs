@@ -17,7 +17,7 @@ use crate::dialect::rules::is_registry_name;
 use crate::entities::{AppCredential, ServiceInstance, ServiceName, Visibility};
 use crate::etag;
 use crate::mp1::Call;
-use crate::problem::{Code, Problem, json_reply, json_text};
+use crate::problem::{Code, Problem, json_body, json_reply, json_text};
 use crate::services::owned;
 
 const INVALID_ID: Problem = Problem::new(Code::BadRequest, "invalid service id");
@@ -53,6 +53,12 @@ pub(super) async fn of_all(
     let credential = credential(&catalog, &call);
     let nothing = Visibility::NONE;
     let visible = credential.as_ref().map_or(&nothing, |credential| credential.visible());
+    let whole = *visible == Visibility::All && query.as_deref().is_none_or(str::is_empty);
+    if whole {
+        let make = || array(&platform, &seen(&catalog, visible, None)) + "\n";
+        let text = platform.listed[0].text(&catalog, make);
+        return Ok(json_body(StatusCode::OK, text));
+    }
     list(&platform, &catalog, query.as_deref(), |name| seen(&catalog, visible, name))
 }
 
@@ -152,12 +158,15 @@ fn list(
 
 /// Services as a JSON array.
 pub(crate) fn array(platform: &Platform, found: &[Item<ServiceInstance>]) -> String {
-    let mut text = String::from("[");
-    for (at, instance) in found.iter().enumerate() {
+    let texts = || found.iter().map(|one| view::shown(one, &platform.settings.published));
+    let length: usize = texts().map(|text| text.len() + 1).sum();
+    let mut text = String::with_capacity(length + 2);
+    text.push('[');
+    for (at, shown) in texts().enumerate() {
         if at > 0 {
             text.push(',');
         }
-        text.push_str(view::shown(instance, &platform.settings.published));
+        text.push_str(shown);
     }
     text.push(']');
     text
