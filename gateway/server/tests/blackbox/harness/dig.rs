@@ -21,6 +21,17 @@ pub(crate) struct Dug {
     pub(crate) text: String,
 }
 
+/// Whether the program is installed; in CI it must be.
+pub(crate) fn dig_is_here() -> bool {
+    let found = std::process::Command::new("dig").arg("-v").output().is_ok();
+    if !found {
+        let program = "the dig program (Debian package bind9-dnsutils)";
+        assert!(std::env::var_os("CI").is_none(), "{program} is missing");
+        eprintln!("skipped: {program} is missing");
+    }
+    found
+}
+
 /// Asks the name server at `to` with words split at blanks, for instance `www.example.com A +tcp`.
 /// One try, and truncated answers are taken as they are, unless the words say otherwise.
 pub(crate) async fn dig(to: SocketAddr, words: &str) -> Dug {

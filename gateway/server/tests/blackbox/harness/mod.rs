@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub(crate) use app::{App, mp1};
 pub(crate) use client::{Answer, Answered, plain, plain_from, raw, trusting};
-pub(crate) use dig::{Dug, dig};
+pub(crate) use dig::{Dug, dig, dig_is_here};
 pub(crate) use dns::NameServer;
 pub(crate) use gateway::{Gateway, Options};
 pub(crate) use load::Load;
