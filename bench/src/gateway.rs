@@ -58,6 +58,19 @@ impl Gateway {
     ///
     /// When it ends or stays silent instead, with what it wrote to its log.
     pub(crate) async fn start(file: &Path, machine: &Machine) -> Result<Self> {
+        Self::start_with(file, machine, &[]).await
+    }
+
+    /// The same with more settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub(crate) async fn start_with(
+        file: &Path,
+        machine: &Machine,
+        more: &[(&str, &str)],
+    ) -> Result<Self> {
         let prefix = tempfile::Builder::new().prefix("gateway-bench-").tempdir()?;
         let log = prefix.path().join("stderr.log");
         let mut command = machine.proxy_command(file);
@@ -77,7 +90,10 @@ impl Gateway {
             ("MEP_RATE_LIMIT_MP1", "0"),
             // The upstream of registered services is here.
             ("MEP_SSRF_ALLOW", "127.0.0.1"),
-        ] {
+        ]
+        .iter()
+        .chain(more)
+        {
             command.env(format!("KONG_{key}"), value);
         }
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&log)?);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use reqwest::RequestBuilder;
 
 use super::Outcome;
@@ -52,11 +52,5 @@ pub(crate) async fn drive(
         }
     };
     let all = futures::future::try_join_all((0..clients).map(|_| client())).await?;
-    let seconds = began.elapsed().as_secs_f64();
-    let mut times: Vec<u64> = all.into_iter().flatten().collect();
-    times.sort_unstable();
-    // Exact far beyond the longest deadline.
-    let percentile = |part: usize| times.get(times.len() * part / 100).map(|time| *time as f64);
-    let (p50_us, p99_us) = percentile(50).zip(percentile(99)).context("nothing was sent")?;
-    Ok(Outcome { requests: times.len().try_into()?, seconds, p50_us, p99_us })
+    Outcome::of(all.into_iter().flatten().collect(), began.elapsed())
 }

@@ -67,6 +67,22 @@ pub(crate) struct Outcome {
     pub(crate) p99_us: f64,
 }
 
+impl Outcome {
+    /// What a load measured that took these times, in microseconds.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was sent.
+    pub(crate) fn of(mut times: Vec<u64>, length: Duration) -> Result<Self> {
+        times.sort_unstable();
+        // Exact far beyond the longest deadline.
+        let percentile = |part: usize| times.get(times.len() * part / 100).map(|time| *time as f64);
+        let (p50_us, p99_us) = percentile(50).zip(percentile(99)).context("nothing was sent")?;
+        let requests = times.len().try_into()?;
+        Ok(Self { requests, seconds: length.as_secs_f64(), p50_us, p99_us })
+    }
+}
+
 /// Where load comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Generator {

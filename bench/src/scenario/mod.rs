@@ -5,6 +5,7 @@
 mod mp1;
 mod plugin;
 mod proxied;
+mod scale;
 mod soak;
 mod writes;
 
@@ -17,6 +18,7 @@ use crate::nginx::Nginx;
 use crate::process::Process;
 use crate::report::{Figures, Row, Subject};
 use proxied::Shape;
+use scale::Population;
 
 /// One scenario.
 pub(crate) struct Scenario {
@@ -33,6 +35,7 @@ enum Kind {
     Register,
     Writes,
     Bulk,
+    Scale,
     Soak,
 }
 
@@ -85,6 +88,12 @@ pub(crate) const ALL: &[Scenario] = &[
         kind: Kind::Discover,
     },
     Scenario {
+        name: "scale",
+        about: "10,000 services with heartbeats each minute, 50 discoveries of all of them and 100 \
+                registrations a second; who is silent is suspended",
+        kind: Kind::Scale,
+    },
+    Scenario {
         name: "soak",
         about: "requests while routes, targets and certificates are edited 20 times a second",
         kind: Kind::Soak,
@@ -115,12 +124,19 @@ pub(crate) struct Sizes {
     routes: &'static [usize],
     /// Entities present while others are written, one row for each.
     present: &'static [usize],
+    /// What the platform has to cope with.
+    population: Population,
 }
 
 impl Sizes {
-    pub(crate) const FULL: Self =
-        Self { tokens: 1000, routes: &[1000, 10_000], present: &[0, 10_000] };
-    pub(crate) const SMOKE: Self = Self { tokens: 20, routes: &[100], present: &[100] };
+    pub(crate) const FULL: Self = Self {
+        tokens: 1000,
+        routes: &[1000, 10_000],
+        present: &[0, 10_000],
+        population: Population::FULL,
+    };
+    pub(crate) const SMOKE: Self =
+        Self { tokens: 20, routes: &[100], present: &[100], population: Population::SMOKE };
 }
 
 impl Scenario {
@@ -137,6 +153,7 @@ impl Scenario {
             Kind::Register => mp1::register(bench, self.name).await,
             Kind::Writes => writes::run(bench, self.name).await,
             Kind::Bulk => writes::bulk(bench, self.name).await,
+            Kind::Scale => scale::run(bench, self.name).await,
             Kind::Soak => soak::run(bench, self.name).await,
         }
     }

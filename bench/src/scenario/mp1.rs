@@ -2,9 +2,10 @@
 //! guard it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::{measured, take_turns};
@@ -14,7 +15,7 @@ use crate::load::{Bound, CONNECTIONS, Get, Traffic, drive};
 use crate::report::{Row, Subject};
 use crate::tokens::{self, Signer};
 
-const MP1: &str = "/mep/mec_service_mgmt/v1";
+pub(super) const MP1: &str = "/mep/mec_service_mgmt/v1";
 /// Services one app may register.
 const PER_APP: usize = 50;
 /// Services one discovery finds.
@@ -61,7 +62,7 @@ pub(super) async fn discover(bench: &Bench, name: &str) -> Result<Vec<Row>> {
 }
 
 /// Application instances that register services, as many as it takes.
-struct Apps {
+pub(super) struct Apps {
     signer: Signer,
     client: Client,
     /// `http://HOST:PORT` of the proxy.
@@ -69,24 +70,29 @@ struct Apps {
     /// What the services are at.
     upstream: String,
     registered: Cell<usize>,
-    /// The token of the app that registers now, and its number.
-    current: RefCell<Option<(usize, String)>>,
+    /// The tokens of apps by their number.
+    tokens: RefCell<HashMap<usize, String>>,
 }
 
 impl Apps {
-    fn of(gateway: &Gateway, bench: &Bench) -> Result<Self> {
+    pub(super) fn of(gateway: &Gateway, bench: &Bench) -> Result<Self> {
         Ok(Self {
             signer: Signer::of(gateway.prefix.path())?,
             client: client().build()?,
             origin: gateway.origin("proxy", "http")?.to_owned(),
             upstream: format!("http://{}", bench.upstream.address),
             registered: Cell::new(0),
-            current: RefCell::new(None),
+            tokens: RefCell::default(),
         })
     }
 
     /// Tells the platform, as a life-cycle manager does, which services an app may discover.
-    async fn announce(&self, gateway: &Gateway, number: usize, services: &[&str]) -> Result<()> {
+    pub(super) async fn announce(
+        &self,
+        gateway: &Gateway,
+        number: usize,
+        services: &[&str],
+    ) -> Result<()> {
         let (id, _) = self.app(number)?;
         let origin = gateway.origin("mep-auth", "http")?;
         let url = format!("{origin}/mep/appMng/v1/applications/{id}/confs");
@@ -104,22 +110,39 @@ impl Apps {
     }
 
     /// A request that registers one more service.
-    fn registration(&self, name: &str) -> Result<RequestBuilder> {
+    pub(super) fn registration(&self, name: &str) -> Result<RequestBuilder> {
         let registered = self.registered.replace(self.registered.get() + 1);
         let (id, token) = self.app(registered / PER_APP)?;
         let url = format!("{}{MP1}/applications/{id}/services", self.origin);
         Ok(self.client.post(url).bearer_auth(token).json(&service(name, &self.upstream)))
     }
 
-    /// The id of an app and its token, signed when it is not the one asked for before.
+    /// The same of one that sends heartbeats, as often as the platform says, and the number of its
+    /// app.
+    pub(super) fn beating(&self) -> Result<(usize, RequestBuilder)> {
+        let number = self.registered.get();
+        let name = format!("beating{number}");
+        let mut body = service(&name, &self.upstream);
+        body["livenessInterval"] = 60.into();
+        Ok((number / PER_APP, self.registration(&name)?.json(&body)))
+    }
+
+    /// A request of an app's, to a path of Mp1.
+    pub(super) fn request(&self, method: Method, app: usize, path: &str) -> Result<RequestBuilder> {
+        let (_, token) = self.app(app)?;
+        let url = format!("{}{MP1}{path}", self.origin);
+        Ok(self.client.request(method, url).bearer_auth(token))
+    }
+
+    /// The id of an app and its token, which is signed once.
     fn app(&self, number: usize) -> Result<(String, String)> {
         let id = tokens::app(number);
-        let mut current = self.current.borrow_mut();
-        let token = match &*current {
-            Some((whose, token)) if *whose == number => token.clone(),
-            _ => self.signer.token(&id)?,
-        };
-        *current = Some((number, token.clone()));
+        let mut tokens = self.tokens.borrow_mut();
+        if let Some(token) = tokens.get(&number) {
+            return Ok((id, token.clone()));
+        }
+        let token = self.signer.token(&id)?;
+        tokens.insert(number, token.clone());
         Ok((id, token))
     }
 }
