@@ -273,9 +273,9 @@ async fn secrets_told_to_other_nodes_are_opened_there() {
     let Some(server) = Server::start().await else { return };
     let registry = Arc::new(Registry::new(entities::ALL));
     let sealed = Sealed::new(server.store().await, registry, Arc::new(Shifted));
-    let mut certificate = row(1);
-    certificate.kind = "certificates";
-    certificate.document.as_mut().unwrap().to_mut().insert("key".into(), "abc".into());
+    let id = row(1).id;
+    let document: Value = json!({"id": id, "key": "abc"});
+    let certificate = Row::new("certificates", id, document.as_object());
     sealed.commit(Revision(0), Revision(1), &[certificate]).await.unwrap();
     let Delta::Changes { rows, .. } = sealed.load_since(Revision(0)).await.unwrap() else {
         panic!("the store tells changes")
@@ -449,9 +449,10 @@ async fn words_to_other_nodes() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
+        let line = News::Line("ready".into());
         tokio::select! {
             () = repeat => {}
-            () = hear(heard, &News::Line("ready".into())) => {}
+            () = hear(heard, &line) => {}
         }
     };
     begin(&a, &mut heard).await;
