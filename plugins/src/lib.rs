@@ -15,6 +15,8 @@ mod correlation_id;
 mod cors;
 mod datadog;
 mod file_log;
+mod grpc_gateway;
+mod grpc_web;
 mod hmac_auth;
 mod http_log;
 mod ip_restriction;
@@ -77,6 +79,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<ldap_auth::LdapAuth>(),
     PluginType::of::<basic_auth::BasicAuth>(),
     PluginType::of::<hmac_auth::HmacAuth>(),
+    PluginType::of::<grpc_gateway::GrpcGateway>(),
     PluginType::of::<ip_restriction::IpRestriction>(),
     PluginType::of::<request_size_limiting::RequestSizeLimiting>(),
     PluginType::of::<acl::Acl>(),
@@ -107,6 +110,7 @@ pub static ALL: &[PluginType] = &[
     PluginType::of::<loggly::Loggly>(),
     PluginType::of::<problem_details::ProblemDetails>(),
     PluginType::of::<syslog::Syslog>(),
+    PluginType::of::<grpc_web::GrpcWeb>(),
     PluginType::of::<request_termination::RequestTermination>(),
     PluginType::of::<post_function::PostFunction>(),
 ];

@@ -95,6 +95,14 @@ impl Exchange {
         if waits { session.write_continue_response().await } else { Ok(()) }
     }
 
+    /// The body a handler made for a request that has none, where the upstream speaks HTTP/2.
+    pub(crate) fn body_from_nothing(&self, session: &mut Session) -> Option<Bytes> {
+        let RequestBody::Replaced(bytes) = &self.facts.body else { return None };
+        let service = self.facts.service.as_ref()?;
+        let wanted = service.protocol.starts_with("grpc") && !bytes.is_empty();
+        (wanted && session.is_body_empty()).then(|| bytes.clone())
+    }
+
     /// Puts before a piece of the body what of it was read already, or in the whole body's place
     /// what a handler made of it. Called for every piece, and again on a retry.
     pub(crate) fn pass_body(&mut self, piece: &mut Option<Bytes>, end: bool) {

@@ -382,7 +382,7 @@ impl Exchange {
 
     /// Runs the body handlers on a piece of an answer.
     pub(crate) fn body_filter(&mut self, data: &mut Option<Bytes>, end: bool) {
-        if self.chain.slots(Phases::BODY_FILTER).is_empty() {
+        if !self.filters_bodies() {
             return;
         }
         let chain = Arc::clone(&self.chain);
@@ -392,6 +392,11 @@ impl Exchange {
                 instance.handler.body_filter(&mut chunk);
             }
         }
+    }
+
+    /// Whether any handler wants to see bodies of answers.
+    pub(crate) fn filters_bodies(&self) -> bool {
+        !self.chain.slots(Phases::BODY_FILTER).is_empty()
     }
 
     /// Runs the log handlers.

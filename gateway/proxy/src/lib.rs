@@ -16,6 +16,7 @@ mod embed;
 mod error_body;
 mod exchange;
 mod forward;
+mod given_body;
 pub mod head;
 mod held;
 mod options;

@@ -33,7 +33,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, OrErr as _, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use plugins::contract::{BodyLimit, Reply, Source, Summary, Try};
+use plugins::contract::{BodyLimit, Reply, Source, Summary, Trailers, Try};
 
 use crate::access_log::AccessLog;
 use crate::embed::EmbeddedServices;
@@ -45,7 +45,7 @@ use crate::resolve::{Endpoint, Resolver};
 use crate::snapshot::Current;
 use crate::tls::UpstreamTls;
 use crate::upstream::{self, Balance, Called, ConnectionUses};
-use crate::{forward, reply};
+use crate::{forward, given_body, reply};
 
 /// The data plane's HTTP side: a pingora application over the current snapshot.
 pub struct Proxy {
@@ -245,6 +245,9 @@ impl ProxyHttp for Proxy {
                     return Ok(true);
                 }
                 exchange.give_leave(session).await?;
+                if let Some(body) = exchange.body_from_nothing(session) {
+                    given_body::give(session, body).await?;
+                }
                 return Ok(false);
             }
             Decision::Embedded(service) => {
@@ -307,9 +310,14 @@ impl ProxyHttp for Proxy {
         let mut peer = upstream::peer(&service, destination.tls, &name, address, &self.options);
         if peer.is_tls() {
             let upstream = exchange.balance.as_ref().map(|balance| balance.upstream());
+            let wanted = exchange.facts.upstream.as_ref().and_then(|wanted| wanted.tls_verify);
             UpstreamTls::of(&service, upstream, exchange.keyring(), &self.options.tls)
+                .verifying(wanted)
                 .secure(&mut peer)
                 .or_err(ErrorType::InternalError, "securing a connection")?;
+        }
+        if let Some(times) = exchange.facts.upstream.as_ref().and_then(|wanted| wanted.timeouts) {
+            upstream::hurry(&mut peer, times);
         }
         Ok(Box::new(peer))
     }
@@ -449,6 +457,23 @@ impl ProxyHttp for Proxy {
         Ok(None)
     }
 
+    /// What follows the body on HTTP/2. Body handlers have not seen the end yet; what they add there
+    /// takes the place of the trailers.
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut http::HeaderMap,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Bytes>> {
+        if exchange.held.is_some() || !exchange.filters_bodies() {
+            return Ok(None);
+        }
+        exchange.facts.notes.insert(Trailers(trailers.clone()));
+        let mut last = None;
+        exchange.body_filter(&mut last, true);
+        Ok(last.filter(|last| !last.is_empty()))
+    }
+
     async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -544,7 +569,10 @@ fn answered(session: &Session) -> Option<&ResponseHeader> {
 }
 
 fn may_retry(exchange: &Exchange) -> bool {
-    let retries = exchange.facts.service.as_ref().and_then(|service| service.retries).unwrap_or(5);
+    let facts = &exchange.facts;
+    let wanted = facts.upstream.as_ref().and_then(|wanted| wanted.retries);
+    let of_service = || facts.service.as_ref().and_then(|service| service.retries);
+    let retries = wanted.or_else(of_service).unwrap_or(5);
     exchange.tries.len() <= usize::from(retries)
 }
 

@@ -103,6 +103,23 @@ pub struct Overrides {
     pub scheme: Option<Scheme>,
     /// The name of an upstream or a host, and its port.
     pub destination: Option<(Box<str>, u16)>,
+    /// How long connecting, writing and reading may take, instead of what the service says.
+    pub timeouts: Option<Timeouts>,
+    /// How often a failed try is repeated.
+    pub retries: Option<u16>,
+    /// Whether the upstream's certificate is verified.
+    pub tls_verify: Option<bool>,
+}
+
+/// How long an upstream may take, milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To take a connection.
+    pub connect: u64,
+    /// Between two writes.
+    pub write: u64,
+    /// Between two reads.
+    pub read: u64,
 }
 
 /// What the upstream gets as `X-Forwarded-For` instead of the addresses the gateway would list.
@@ -296,3 +313,8 @@ impl Identity {
 /// have (`Via`, latencies), and keeps its `Server`. A handler leaves it in [`Facts::notes`].
 #[derive(Clone, Copy, Debug)]
 pub struct Relayed;
+
+/// What the upstream said after the body, on HTTP/2. It is there when body filters see the last
+/// piece, in [`Facts::notes`]; an answer they add bytes to at that point has no trailers of its own.
+#[derive(Clone, Debug)]
+pub struct Trailers(pub http::HeaderMap);

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 pub use entry::{SessionLog, WORKSPACE, session_entry};
 pub use facts::{
     AuthenticatedGroups, BodyLimit, Captures, Client, Credential, Facts, ForwardedFor, Identity,
-    LogMembers, Overrides, Relayed, RequestBody, Scheme, TlsFacts,
+    LogMembers, Overrides, Relayed, RequestBody, Scheme, Timeouts, TlsFacts, Trailers,
 };
 pub use page::{AdminPage, PageAnswer, PageCall};
 pub use reply::{Reply, ReplyBody};

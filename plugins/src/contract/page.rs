@@ -1,7 +1,8 @@
 //! [`AdminPage`]: a path of the Admin API that a plugin brings.
 
+use futures::future::BoxFuture;
 use gateway_model::Catalog;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Tools;
@@ -26,13 +27,18 @@ pub struct PageCall<'a> {
     pub method: &'a Method,
     /// What stands in the place of each part in braces, decoded.
     pub parameters: &'a [String],
+    /// A member of the body, as text.
+    pub member: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// What a page says.
-#[derive(Clone, Debug, PartialEq)]
 pub enum PageAnswer {
     /// 200 with this.
     Json(Value),
+    /// This status, with this.
+    Status(StatusCode, Value),
+    /// What comes of this.
+    Wait(BoxFuture<'static, PageAnswer>),
     /// 204.
     NoContent,
     /// 404.

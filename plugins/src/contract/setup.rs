@@ -33,6 +33,9 @@ pub struct Tools {
     pub counters: Option<Arc<dyn CounterStore>>,
     /// Where tokens, sessions and certificates are written.
     pub entities: Entities,
+    /// Whom to believe about servers whose certificates are verified
+    /// (`lua_ssl_trusted_certificate`); `None` is the machine's own list.
+    pub trusted: Option<Arc<rustls::RootCertStore>>,
     shared: DashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
@@ -98,6 +101,7 @@ impl Tools {
             entities: Entities::default(),
             node: Node::default(),
             counters: None,
+            trusted: None,
             shared: DashMap::new(),
         }
     }
@@ -106,6 +110,13 @@ impl Tools {
     #[must_use]
     pub fn counting_in(mut self, counters: Option<Arc<dyn CounterStore>>) -> Self {
         self.counters = counters;
+        self
+    }
+
+    /// Says whom to believe about servers.
+    #[must_use]
+    pub fn believing(mut self, trusted: Arc<rustls::RootCertStore>) -> Self {
+        self.trusted = Some(trusted);
         self
     }
 

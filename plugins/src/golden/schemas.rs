@@ -254,7 +254,12 @@ fn compare_field(at: &str, ours: &Field, kongs: &Value, found: &mut Vec<String>)
     // Elements of lists and maps are never null here, which Kong's files leave untold.
     let is_element = ours.name.is_empty();
     for attribute in ATTRIBUTES.iter().filter(|name| !(is_element && **name == "required")) {
-        let ours = settled(attribute, described.get(*attribute));
+        // The file has patterns in the notation they are written in here; shown they are in Lua's.
+        let pattern = ours.rules.iter().find_map(|rule| match rule {
+            Rule::Match(pattern) if *attribute == "match" => Some(Value::from(pattern.as_str())),
+            _ => None,
+        });
+        let ours = settled(attribute, pattern.as_ref().or(described.get(*attribute)));
         let theirs = settled(attribute, kongs.get(*attribute));
         if ours != theirs {
             found.push(format!("{at}.{attribute}: {ours} instead of {theirs}"));

@@ -1,4 +1,4 @@
-//! TLS as a client: with certificates verified as the machine does, or not at all
+//! TLS as a client: with certificates verified by the authorities we trust, or not at all
 //! (`ssl_verify = false`).
 
 use std::sync::Arc;
@@ -6,22 +6,25 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::BuilderVerifierExt;
 
-/// A configuration that takes certificates the machine trusts.
+/// A configuration that takes certificates of these authorities, else of those the machine trusts.
 ///
 /// # Errors
 ///
 /// When the TLS library cannot be set up.
-pub(crate) fn verified() -> Result<Arc<ClientConfig>, String> {
+pub(crate) fn verified(trusted: Option<&Arc<RootCertStore>>) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(|why| why.to_string())?
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let told = |why: Error| why.to_string();
+    let builder = builder.map_err(told)?;
+    let config = match trusted {
+        Some(roots) => builder.with_root_certificates(Arc::clone(roots)),
+        None => builder.with_platform_verifier().map_err(told)?,
+    };
+    Ok(Arc::new(config.with_no_client_auth()))
 }
 
 /// A configuration that takes any certificate; the handshake's signature is still checked.

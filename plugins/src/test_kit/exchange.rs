@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use gateway_model::entities::{Route, Service};
 use gateway_model::{Id, Item};
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method};
 use pingora_http::{RequestHeader, ResponseHeader};
 use serde_json::Value;
 
 use super::{Instance, Rig};
 use crate::contract::{
     Captures, Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, ReplyBody, Request,
-    RequestBody, Response, Scheme, Source, Summary, TlsFacts, Try,
+    RequestBody, Response, Scheme, Source, Summary, TlsFacts, Trailers, Try,
 };
 
 /// One request and what became of it.
@@ -165,7 +165,11 @@ impl Exchange {
         match instance.handler.rewrite(&mut self.request()) {
             Flow::Continue => None,
             Flow::Reply(reply) => Some((*reply).into()),
-            Flow::Wait(_) => panic!("no handler waits here"),
+            Flow::Wait(wait) => match futures::executor::block_on(wait) {
+                Flow::Continue => None,
+                Flow::Reply(reply) => Some((*reply).into()),
+                Flow::Wait(_) => panic!("a wait ends in an answer or goes on"),
+            },
         }
     }
 
@@ -216,9 +220,22 @@ impl Exchange {
     pub(crate) fn respond(
         &mut self,
         instance: &Instance,
-        mut head: ResponseHeader,
+        head: ResponseHeader,
         pieces: &[&str],
     ) -> (ResponseHeader, String) {
+        let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
+        let (head, body) = self.respond_with(instance, head, &pieces, None);
+        (head, String::from_utf8(body).unwrap())
+    }
+
+    /// As [`Self::respond`], with pieces that are no text, and what comes after them on HTTP/2.
+    pub(crate) fn respond_with(
+        &mut self,
+        instance: &Instance,
+        mut head: ResponseHeader,
+        pieces: &[&[u8]],
+        trailers: Option<HeaderMap>,
+    ) -> (ResponseHeader, Vec<u8>) {
         let phases = instance.plugin.phases;
         if phases.has(Phases::HEADER_FILTER) {
             instance.handler.header_filter(&mut Response {
@@ -228,18 +245,24 @@ impl Exchange {
                 source: self.source,
             });
         }
-        let mut body = String::new();
-        for (index, piece) in pieces.iter().enumerate() {
-            let mut data = (!piece.is_empty()).then(|| Bytes::copy_from_slice(piece.as_bytes()));
+        let after = trailers.is_some();
+        let ends = pieces.iter().enumerate().map(|(at, _)| at + 1 == pieces.len() && !after);
+        let mut pieces: Vec<(&[u8], bool)> = pieces.iter().copied().zip(ends).collect();
+        if let Some(trailers) = trailers {
+            self.facts.notes.insert(Trailers(trailers));
+            pieces.push((b"", true));
+        }
+        let mut body = Vec::new();
+        for (piece, end) in pieces {
+            let mut data = (!piece.is_empty()).then(|| Bytes::copy_from_slice(piece));
             if phases.has(Phases::BODY_FILTER) {
-                let end = index + 1 == pieces.len();
                 instance.handler.body_filter(&mut Chunk {
                     data: &mut data,
                     end,
                     facts: &mut self.facts,
                 });
             }
-            body.push_str(std::str::from_utf8(&data.unwrap_or_default()).unwrap());
+            body.extend_from_slice(&data.unwrap_or_default());
         }
         self.response = Some(head.clone());
         (head, body)

@@ -189,6 +189,12 @@ impl<'k> UpstreamTls<'k> {
         Ok(())
     }
 
+    /// As `wanted` says, where it says anything.
+    pub(crate) fn verifying(mut self, wanted: Option<bool>) -> Self {
+        self.verify = wanted.unwrap_or(self.verify);
+        self
+    }
+
     /// Tells a peer. Connections secured in different ways are never shared.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ mod uses;
 pub(crate) use balance::Balance;
 pub(crate) use called::Called;
 pub(crate) use compiled::CompiledUpstream;
-pub(crate) use peer::{peer, takes_tls};
+pub(crate) use peer::{hurry, peer, takes_tls};
 pub(crate) use probe::Prober;
 pub(crate) use ring::turns;
 pub(crate) use uses::ConnectionUses;

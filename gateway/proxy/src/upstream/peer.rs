@@ -6,6 +6,7 @@ use std::time::Duration;
 use gateway_model::entities::Service;
 use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
+use plugins::contract::Timeouts;
 
 use crate::options::Options;
 
@@ -29,6 +30,14 @@ pub(crate) fn peer(
     let grpc = service.protocol.starts_with("grpc");
     peer.options.alpn = if grpc { ALPN::H2 } else { ALPN::H1 };
     peer
+}
+
+/// Lets a peer take as long as a handler wants instead of what its service says.
+pub(crate) fn hurry(peer: &mut HttpPeer, times: Timeouts) {
+    peer.options.connection_timeout = Some(Duration::from_millis(times.connect));
+    peer.options.total_connection_timeout = peer.options.connection_timeout;
+    peer.options.write_timeout = Some(Duration::from_millis(times.write));
+    peer.options.read_timeout = Some(Duration::from_millis(times.read));
 }
 
 /// Whether connections for a service are encrypted.

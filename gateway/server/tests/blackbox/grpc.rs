@@ -15,7 +15,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::harness::{Answered as _, Gateway, Options, Upstream, eventually, plain};
 
 /// A gRPC server, and who tells it what to say.
-async fn server(tls: Option<Identity>) -> (SocketAddr, HealthReporter) {
+pub(crate) async fn server(tls: Option<Identity>) -> (SocketAddr, HealthReporter) {
     let (reporter, service) = health_reporter();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -28,12 +28,12 @@ async fn server(tls: Option<Identity>) -> (SocketAddr, HealthReporter) {
     (addr, reporter)
 }
 
-async fn gateway() -> Gateway {
+pub(crate) async fn gateway() -> Gateway {
     let both = "127.0.0.1:0 http2, 127.0.0.1:0 ssl http2";
     Options::new().set("proxy_listen", both).start().await
 }
 
-async fn post(gateway: &Gateway, path: &str, body: &serde_json::Value) {
+pub(crate) async fn post(gateway: &Gateway, path: &str, body: &serde_json::Value) {
     plain().post(gateway.url("admin", path)).json(body).answer().await.expect(201);
 }
 

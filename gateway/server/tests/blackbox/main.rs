@@ -25,6 +25,7 @@ mod durability;
 mod errors;
 mod faults;
 mod grpc;
+mod grpc_web;
 mod hostile;
 mod installer;
 mod limits;
