@@ -158,7 +158,7 @@ async fn show(call: &Call<'_>, page: Page, payload: &Payload) -> Result<Answer, 
         Page::Cache { .. } if *call.method == Method::DELETE => Ok(Answer::no_content()),
         Page::Cache { .. } => Err(Answer::not_found()),
         Page::Unavailable(why) => Err(Answer::bad_request(why)),
-        Page::Extra(page, parameters) => Ok(extra::serve(call, &page, &parameters)),
+        Page::Extra(page, parameters) => Ok(extra::serve(call, &page, &parameters, payload).await),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Paths of parts this crate does not know: plugins and the like.
 
 use crate::answer::Answer;
+use crate::body::Payload;
 use crate::dispatch::Call;
 use crate::nested::{Page, Resource};
 use crate::{ExtraAnswer, ExtraCall, ExtraPage};
@@ -29,12 +30,25 @@ fn parameters(path: &str, segments: &[String]) -> Option<Vec<String>> {
     Some(found)
 }
 
-pub(crate) fn serve(call: &Call<'_>, page: &ExtraPage, parameters: &[String]) -> Answer {
-    let asked = ExtraCall { catalog: &call.catalog, method: call.method, parameters };
-    match (page.serve)(asked) {
-        ExtraAnswer::Json(value) => Answer::ok(value),
-        ExtraAnswer::NoContent => Answer::no_content(),
-        ExtraAnswer::NotFound => Answer::not_found(),
+pub(crate) async fn serve(
+    call: &Call<'_>,
+    page: &ExtraPage,
+    parameters: &[String],
+    payload: &Payload,
+) -> Answer {
+    let mut answer = {
+        let member = |name: &str| payload.member(name);
+        let (catalog, method) = (&call.catalog, call.method);
+        (page.serve)(ExtraCall { catalog, method, parameters, member: &member })
+    };
+    loop {
+        match answer {
+            ExtraAnswer::Json(value) => return Answer::ok(value),
+            ExtraAnswer::Status(status, value) => return Answer::json(status, value),
+            ExtraAnswer::NoContent => return Answer::no_content(),
+            ExtraAnswer::NotFound => return Answer::not_found(),
+            ExtraAnswer::Wait(wait) => answer = wait.await,
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use gateway_control::Control;
 use gateway_control::declarative::DeclarativeError;
 use gateway_model::ports::TargetHealth;
 use gateway_model::{Catalog, Document, Id, Rejection, Stored};
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 /// What the Admin API is made of.
@@ -172,6 +172,8 @@ pub struct ExtraCall<'a> {
     pub method: &'a Method,
     /// What stands in the place of each part in braces, decoded.
     pub parameters: &'a [String],
+    /// A member of the body, as text.
+    pub member: &'a (dyn Fn(&str) -> Option<String> + Sync),
 }
 
 impl std::fmt::Debug for ExtraPage {
@@ -181,10 +183,13 @@ impl std::fmt::Debug for ExtraPage {
 }
 
 /// What an [`ExtraPage`] says.
-#[derive(Clone, Debug)]
 pub enum ExtraAnswer {
     /// 200 with this.
     Json(Value),
+    /// This status, with this.
+    Status(StatusCode, Value),
+    /// What comes of this.
+    Wait(BoxFuture<'static, ExtraAnswer>),
     /// 204.
     NoContent,
     /// 404.

@@ -253,16 +253,25 @@ pub(crate) fn pages(tools: &Arc<Tools>) -> Arc<[ExtraPage]> {
     let page = |page: &'static AdminPage| {
         let tools = Arc::clone(tools);
         let serve = move |call: ExtraCall<'_>| {
-            let ExtraCall { catalog, method, parameters } = call;
-            match (page.serve)(&PageCall { tools: &tools, catalog, method, parameters }) {
-                PageAnswer::Json(value) => ExtraAnswer::Json(value),
-                PageAnswer::NoContent => ExtraAnswer::NoContent,
-                PageAnswer::NotFound => ExtraAnswer::NotFound,
-            }
+            let ExtraCall { catalog, method, parameters, member } = call;
+            let call = PageCall { tools: &tools, catalog, method, parameters, member };
+            extra_answer((page.serve)(&call))
         };
         ExtraPage { path: page.path, methods: page.methods, serve: Arc::new(serve) }
     };
     brought.map(page).collect()
+}
+
+fn extra_answer(answer: PageAnswer) -> ExtraAnswer {
+    match answer {
+        PageAnswer::Json(value) => ExtraAnswer::Json(value),
+        PageAnswer::Status(status, value) => ExtraAnswer::Status(status, value),
+        PageAnswer::Wait(wait) => {
+            ExtraAnswer::Wait(Box::pin(async move { extra_answer(wait.await) }))
+        }
+        PageAnswer::NoContent => ExtraAnswer::NoContent,
+        PageAnswer::NotFound => ExtraAnswer::NotFound,
+    }
 }
 
 /// The status API: `/status`, `/status/ready` and `/metrics`, GET only

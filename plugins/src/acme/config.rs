@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use gateway_model::schema::{Check, Record, Rule};
 use gateway_model::{Secret, Violations};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::kit::redis::{Place, Tls};
 
 /// Gets certificates and renews them in time (kong/plugins/acme/schema.lua).
 #[derive(Deserialize, Record)]
@@ -23,9 +27,8 @@ pub(crate) struct Config {
         encrypted()
     )]
     pub(super) account_email: Secret<String>,
-    /// A key for the account, instead of one made here. Not available.
-    #[expect(dead_code, reason = "refused when it is set")]
-    account_key: Option<AccountKey>,
+    /// A key for the account, instead of one made here: P-256, as all keys made here are.
+    pub(super) account_key: Option<AccountKey>,
     /// The authority's directory.
     #[record(default = "https://acme-v02.api.letsencrypt.org/directory", is("url", types::url))]
     pub(super) api_uri: Option<String>,
@@ -56,13 +59,11 @@ pub(crate) struct Config {
     /// Minutes nothing is tried again for a name after it failed.
     #[record(default = 5)]
     pub(super) fail_backoff_minutes: Option<f64>,
-    /// Where accounts and challenges are kept: in our store, by either of its names here.
+    /// Where accounts and challenges are kept: `shm` and `kong` are both our store here; `redis`.
     #[record(default = "shm")]
-    #[expect(dead_code, reason = "there is one")]
-    storage: Option<Storage>,
+    pub(super) storage: Option<Storage>,
     /// How to reach other places.
-    #[expect(dead_code, reason = "there is one")]
-    storage_config: StorageConfig,
+    pub(super) storage_config: StorageConfig,
     /// The issuer of the chain wanted, of several. Not available.
     #[expect(dead_code, reason = "refused when it is set")]
     preferred_chain: Option<String>,
@@ -81,13 +82,12 @@ pub(crate) enum CertType {
 }
 
 /// A key among the catalog's.
-#[derive(Deserialize, Record)]
-#[expect(dead_code, reason = "refused when it is set")]
+#[derive(Clone, Debug, Deserialize, Record)]
 pub(crate) struct AccountKey {
     /// Its `kid`.
-    key_id: String,
-    /// The set it is in.
-    key_set: Option<String>,
+    pub(super) key_id: String,
+    /// The name of the set it is in.
+    pub(super) key_set: Option<String>,
 }
 
 /// Where accounts and challenges are kept.
@@ -103,17 +103,20 @@ pub(crate) enum Storage {
 
 /// How to reach the places.
 #[derive(Deserialize, Record)]
-#[expect(dead_code, reason = "there is one place")]
 pub(crate) struct StorageConfig {
     /// Memory of the process, in Kong.
+    #[expect(dead_code, reason = "there is nothing to say")]
     shm: Shm,
     /// The store.
+    #[expect(dead_code, reason = "there is nothing to say")]
     kong: Kong,
     /// A Redis.
-    redis: Redis,
+    pub(super) redis: Redis,
     /// A Consul.
+    #[expect(dead_code, reason = "refused as the storage")]
     consul: Consul,
     /// A Vault.
+    #[expect(dead_code, reason = "refused as the storage")]
     vault: Vault,
 }
 
@@ -138,7 +141,6 @@ pub(crate) struct Kong {}
     moved("namespace", "extra_options.namespace"),
     moved("scan_count", "extra_options.scan_count")
 )]
-#[expect(dead_code, reason = "there is one place")]
 pub(crate) struct Redis {
     /// Host name or address.
     #[record(is("host", types::host))]
@@ -171,15 +173,35 @@ pub(crate) struct Redis {
     extra_options: RedisExtra,
 }
 
+impl Redis {
+    /// Where it is, and what stands before each key.
+    pub(super) fn place(&self) -> Option<(Place, &str)> {
+        let tls = Tls {
+            verify: self.ssl_verify.unwrap_or_default(),
+            server_name: self.server_name.clone(),
+        };
+        let place = Place {
+            host: self.host.clone()?,
+            port: self.port.unwrap_or(6379),
+            timeout: Duration::from_millis(self.timeout.unwrap_or(2000).max(1)),
+            username: self.username.clone(),
+            password: self.password.as_ref().map(|password| password.expose().clone()),
+            database: self.database.unwrap_or(0),
+            tls: self.ssl.unwrap_or_default().then_some(tls),
+        };
+        Some((place, &self.extra_options.namespace))
+    }
+}
+
 /// How keys in a Redis are named and looked through.
 #[derive(Deserialize, Record)]
-#[expect(dead_code, reason = "there is one place")]
 pub(crate) struct RedisExtra {
     /// What stands before each key.
     #[record(default = "", len_min(0), is("acme_namespace", namespace))]
     namespace: String,
     /// Keys looked at in one step.
     #[record(default = 10)]
+    #[expect(dead_code, reason = "keys are never looked through")]
     scan_count: Option<f64>,
 }
 
@@ -294,12 +316,13 @@ fn tos_accepted() -> Check {
 fn what_is_here(config: &Map<String, Value>, violations: &mut Violations) {
     let set = |name: &str| config.get(name).is_some_and(|value| !value.is_null());
     let storage = config.get("storage").and_then(Value::as_str).unwrap_or_default();
-    if ["redis", "consul", "vault"].contains(&storage) {
-        violations.add_entity(format!("storage {storage} is not available: use kong"));
+    if ["consul", "vault"].contains(&storage) {
+        violations.add_entity(format!("storage {storage} is not available: use kong or redis"));
     }
-    for name in ["account_key", "preferred_chain"] {
-        if set(name) {
-            violations.add_entity(format!("{name} is not available: leave it out"));
-        }
+    if set("preferred_chain") {
+        violations.add_entity("preferred_chain is not available: leave it out");
+    }
+    if set("account_key") && set("eab_kid") {
+        violations.add_entity("account_key and eab_kid are not available together");
     }
 }

@@ -6,15 +6,18 @@ use http::{HeaderValue, StatusCode};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::config::Config;
-use super::entity::{ACME_STORAGE, AcmeStorage};
+use super::config::{Config, Storage as Kept};
+use super::entity::ACME_STORAGE;
 use super::keeper::Keeper;
 use super::names::Names;
 use super::order::{Authority, challenge_name};
+use super::pages::{self, Keepers};
 use super::storage::Storage;
 use crate::contract::{
-    Flow, Handler, Phases, Plugin, Reply, ReplyBody, Request, Setup, Tools, UnservedNames,
+    AdminPage, Flow, Handler, Phases, Plugin, Reply, ReplyBody, Request, Setup, Tools,
+    UnservedNames,
 };
+use crate::kit::redis::Redis;
 
 /// One instance (kong/plugins/acme/handler.lua, client.lua).
 pub(crate) struct Acme {
@@ -23,7 +26,9 @@ pub(crate) struct Acme {
     /// Tells the work what names clients ask for.
     unserved: Arc<UnservedNames>,
     listener: u64,
-    tools: Arc<Tools>,
+    storage: Storage,
+    /// The work, for the Admin API's pages.
+    _keeper: Arc<Keeper>,
 }
 
 impl Plugin for Acme {
@@ -32,25 +37,41 @@ impl Plugin for Acme {
     const PHASES: Phases = Phases::REWRITE;
     const SCOPES: Scopes = Scopes { service: false, route: false, consumer: false, global: true };
     const ENTITIES: &'static [&'static EntityType] = &[&ACME_STORAGE];
+    const PAGES: &'static [AdminPage] = pages::PAGES;
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
         let tools = setup.tools;
         let names = Names::new(&config);
         let (asked, queue) = mpsc::channel(64);
-        let keeper = Keeper {
+        let storage = storage(&config, tools)?;
+        let keeper = Arc::new(Keeper {
             instance: setup.instance.clone(),
             names: names.clone(),
-            authority: Authority::new(&config, Storage(Arc::clone(tools))),
+            authority: Authority::new(&config, storage.clone()),
             threshold: seconds(config.renew_threshold_days.unwrap_or(14.0) * 86_400.0),
             backoff: seconds(config.fail_backoff_minutes.unwrap_or(5.0) * 60.0),
             tools: Arc::clone(tools),
-        };
-        let work = tools.runtime.spawn(keeper.run(queue)).abort_handle();
+        });
+        Keepers::of(tools).add(&keeper);
+        let work = tools.runtime.spawn(Arc::clone(&keeper).run(queue)).abort_handle();
         let unserved = tools.shared(|_| UnservedNames::default());
         let listener = unserved.listen(asked);
-        Ok(Self { names, work, unserved, listener, tools: Arc::clone(tools) })
+        Ok(Self { names, work, unserved, listener, storage, _keeper: keeper })
     }
+}
+
+fn storage(config: &Config, tools: &Arc<Tools>) -> Result<Storage, Violations> {
+    let place = config.storage_config.redis.place().filter(|_| config.storage == Some(Kept::Redis));
+    let redis = match place {
+        None => None,
+        Some((place, namespace)) => {
+            let made = Redis::new(place, tools);
+            let made = made.map_err(|why| Violations::one("storage_config.redis", why))?;
+            Some((Arc::new(made), namespace.into()))
+        }
+    };
+    Ok(Storage { tools: Arc::clone(tools), redis })
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
@@ -78,15 +99,21 @@ impl Handler for Acme {
         if token.is_empty() || !self.names.allow(&host(request)) {
             return Flow::Continue;
         }
-        let now = self.tools.clock.unix_ms();
-        let answer = request.facts.catalog.by::<AcmeStorage>("key", &challenge_name(token));
-        let (status, text) = match answer.filter(|answer| !answer.is_gone(now)) {
-            Some(answer) => (StatusCode::OK, format!("{}\n", answer.value.expose())),
-            None => (StatusCode::NOT_FOUND, "Not found\n".to_owned()),
-        };
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-        let body = ReplyBody::Bytes(kind, text.into());
-        Flow::reply(Reply { status, headers: Vec::new(), body })
+        let name = challenge_name(token);
+        Flow::Wait(Box::pin(async move {
+            let (status, text) = match self.storage.get(&name).await {
+                Ok(Some(answer)) => (StatusCode::OK, format!("{answer}\n")),
+                Ok(None) => (StatusCode::NOT_FOUND, "Not found\n".to_owned()),
+                Err(why) => {
+                    tracing::error!(%why, "cannot look for a challenge's answer: {why}");
+                    let told = "An unexpected error occurred\n".to_owned();
+                    (StatusCode::INTERNAL_SERVER_ERROR, told)
+                }
+            };
+            let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+            let body = ReplyBody::Bytes(kind, text.into());
+            Flow::reply(Reply { status, headers: Vec::new(), body })
+        }))
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) const TAG: &str = "managed-by-acme";
 impl Keeper {
     /// Looks at all names every hour, and at single ones when they are asked for, until it is
     /// dropped. Begins when the instance is served: it is built before it is stored.
-    pub(super) async fn run(self, mut asked: mpsc::Receiver<String>) {
+    pub(super) async fn run(self: Arc<Self>, mut asked: mpsc::Receiver<String>) {
         if !self.is_served().await {
             return;
         }
@@ -61,7 +61,7 @@ impl Keeper {
     }
 
     /// Sees to all names; gives how long until the next round.
-    async fn round(&self) -> Duration {
+    pub(super) async fn round(&self) -> Duration {
         let mut wait = ROUND;
         for name in self.due() {
             wait = wait.min(match self.see_to(&name).await {
@@ -79,11 +79,16 @@ impl Keeper {
         self.names.allow(name) && catalog.is_some_and(|catalog| !is_served(&catalog, name))
     }
 
+    /// Whether the instance is what the catalog holds.
+    pub(super) fn is_current(&self) -> bool {
+        let catalog = self.tools.entities.catalog();
+        let found = catalog.and_then(|all| all.get::<PluginInstance>(self.instance.id()));
+        found.is_some_and(|found| found.stored().json() == self.instance.stored().json())
+    }
+
     async fn is_served(&self) -> bool {
         for _ in 0..600 {
-            let catalog = self.tools.entities.catalog();
-            let found = catalog.and_then(|all| all.get::<PluginInstance>(self.instance.id()));
-            if found.is_some_and(|found| found.stored().json() == self.instance.stored().json()) {
+            if self.is_current() {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -117,10 +122,12 @@ impl Keeper {
         let storage = &self.authority.storage;
         let failed = format!("kong_acme:fail_backoff:{name}");
         let claim = format!("kong_acme:update_lock:acme:{name}");
-        if storage.get(&failed).is_some() {
-            return Outcome::Failed;
-        }
-        match storage.claim(&claim, CLAIM).await {
+        let begun = match storage.get(&failed).await {
+            Ok(Some(_)) => return Outcome::Failed,
+            Ok(None) => storage.claim(&claim, CLAIM).await,
+            Err(why) => Err(why),
+        };
+        match begun {
             Ok(true) => {}
             Ok(false) => return Outcome::Busy,
             Err(why) => {
@@ -128,10 +135,7 @@ impl Keeper {
                 return Outcome::Failed;
             }
         }
-        let got = match self.authority.order(name).await {
-            Ok(issued) => self.keep(name, &issued).await.map_err(|why| why.to_string()),
-            Err(why) => Err(why.to_string()),
-        };
+        let got = self.obtain(name).await;
         let mut written = storage.remove(&claim).await;
         let outcome = match got {
             Ok(()) => {
@@ -151,6 +155,16 @@ impl Keeper {
             tracing::error!(name, %why, "cannot write: {why}");
         }
         outcome
+    }
+
+    /// Gets a certificate for a name and shows it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(super) async fn obtain(&self, name: &str) -> Result<(), String> {
+        let issued = self.authority.order(name).await.map_err(|why| why.to_string())?;
+        self.keep(name, &issued).await.map_err(|why| why.to_string())
     }
 
     /// Shows a certificate for a name from now on. The one it follows goes, if it was ours alone.
@@ -194,7 +208,7 @@ fn object(value: Value) -> Document {
     document
 }
 
-fn is_ours(certificate: &Certificate) -> bool {
+pub(super) fn is_ours(certificate: &Certificate) -> bool {
     certificate.tags.iter().flatten().any(|tag| tag == TAG)
 }
 

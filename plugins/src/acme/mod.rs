@@ -8,10 +8,12 @@
 //! Names that fit a wildcard of `domains` are ordered when the first client asks for them in a
 //! handshake, which still fails.
 //!
-//! Different from Kong's: names listed in full are ordered at once; challenges are answered without a route; and `storage` is our store
-//! whether it is called `shm` or `kong`. Not here: `redis`, `consul` and `vault`, keys of accounts
-//! from elsewhere, and the Admin API's `/acme`.
+//! Different from Kong's: names listed in full are ordered at once; challenges are answered without a
+//! route; and `storage` is our store whether it is called `shm` or `kong`. Not here, and refused:
+//! `consul`, `vault`, and chains other than the authority's first. `/acme` of the Admin API orders,
+//! renews and shows ([`pages`]).
 
+mod account_key;
 mod client;
 mod config;
 mod entity;
@@ -19,6 +21,7 @@ mod handler;
 mod keeper;
 mod names;
 mod order;
+mod pages;
 mod storage;
 
 #[cfg(test)]

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use gateway_model::Rejection;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeType, ExternalAccountKey,
     Identifier, NewAccount, NewOrder, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, RsaKeySize};
 
+use super::account_key;
 use super::client::Http;
-use super::config::{CertType, Config};
-use super::storage::Storage;
+use super::config::{AccountKey, CertType, Config};
+use super::storage::{Storage, StorageError};
 
 /// A certificate authority, and how we are known to it.
 pub(super) struct Authority {
@@ -22,6 +22,7 @@ pub(super) struct Authority {
     tos_accepted: bool,
     external: Option<(String, String)>,
     key: KeyKind,
+    account_key: Option<AccountKey>,
     pub(super) storage: Storage,
 }
 
@@ -54,7 +55,9 @@ pub(super) enum OrderError {
     #[error("making a key: {0}")]
     Key(#[from] rcgen::Error),
     #[error("writing: {0}")]
-    Store(#[from] Rejection),
+    Store(#[from] StorageError),
+    #[error("account_key: {0}")]
+    AccountKey(String),
     #[error("eab_hmac_key is not base64url")]
     ExternalKey,
     #[error("the authority offers no HTTP-01 challenge")]
@@ -92,6 +95,7 @@ impl Authority {
                 (CertType::Rsa, Some(3072.0)) => KeyKind::Rsa(RsaBits::B3072),
                 (CertType::Rsa, _) => KeyKind::Rsa(RsaBits::B4096),
             },
+            account_key: config.account_key.clone(),
             storage,
         }
     }
@@ -139,9 +143,12 @@ impl Authority {
 
     /// The account kept, else a new one.
     async fn account(&self) -> Result<Account, OrderError> {
-        let kept = format!("kong_acme:account:{}:{}", self.directory, self.email);
-        let http = || Box::new(Http(self.storage.0.client.clone()));
-        let known = self.storage.get(&kept);
+        let mut kept = format!("kong_acme:account:{}:{}", self.directory, self.email);
+        if let Some(AccountKey { key_id, key_set }) = &self.account_key {
+            kept.push_str(&format!(":{}:{key_id}", key_set.as_deref().unwrap_or_default()));
+        }
+        let http = || Box::new(Http(self.storage.tools.client.clone()));
+        let known = self.storage.get(&kept).await?;
         let known = known.and_then(|text| serde_json::from_str::<AccountCredentials>(&text).ok());
         if let Some(known) = known {
             return Ok(Account::builder_with_http(http()).from_credentials(known).await?);
@@ -161,8 +168,18 @@ impl Authority {
             only_return_existing: false,
         };
         let builder = Account::builder_with_http(http());
-        let (account, credentials) =
-            builder.create(&wanted, self.directory.clone(), external.as_ref()).await?;
+        let (account, credentials) = match &self.account_key {
+            None => builder.create(&wanted, self.directory.clone(), external.as_ref()).await?,
+            Some(named) => {
+                let catalog = self.storage.tools.entities.catalog();
+                let key = catalog.ok_or_else(|| "nothing is served yet".to_owned());
+                let key = key.and_then(|catalog| account_key::find(&catalog, named));
+                let key = key.map_err(OrderError::AccountKey)?;
+                let made = builder.create_from_key(key, self.directory.clone()).await?;
+                made.0.update_contacts(&[&contact]).await?;
+                made
+            }
+        };
         let text = serde_json::to_string(&credentials)
             .map_err(|why| instant_acme::Error::Other(Box::new(why)))?;
         self.storage.put(&kept, &text, None).await?;

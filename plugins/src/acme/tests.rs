@@ -3,12 +3,16 @@
 use gateway_model::{Id, Item};
 use serde_json::{Value, json};
 
-use super::config::Config;
+use super::config::{AccountKey, Config};
 use super::keeper::{Keeper, TAG};
 use super::names::Names;
 use super::order::Authority;
 use super::storage::Storage;
 use crate::test_kit::{Rig, rig};
+
+fn storage(rig: &Rig) -> Storage {
+    Storage { tools: rig.tools.clone(), redis: None }
+}
 
 fn names(config: Value) -> Names {
     let mut whole = json!({"account_email": "a@b.test", "storage_config": {
@@ -85,7 +89,7 @@ fn keeper(rig: &Rig, plugin: Id) -> Keeper {
     let config: Config = serde_json::from_value(Value::Object(instance.config.clone())).unwrap();
     Keeper {
         names: Names::new(&config),
-        authority: Authority::new(&config, Storage(rig.tools.clone())),
+        authority: Authority::new(&config, storage(rig)),
         instance,
         threshold: 14 * 86_400,
         backoff: 0,
@@ -127,14 +131,14 @@ fn certificates_are_due_in_time() {
 #[tokio::test]
 async fn one_at_a_time() {
     let rig = rig();
-    let storage = Storage(rig.tools.clone());
+    let storage = storage(&rig);
     assert!(storage.claim("c", 10).await.unwrap());
     assert!(!storage.claim("c", 10).await.unwrap());
     rig.clock.advance_ms(10_000);
     assert!(storage.claim("c", 10).await.unwrap(), "who had it is thought dead");
     storage.remove("c").await.unwrap();
     assert!(storage.claim("c", 10).await.unwrap());
-    assert_eq!(storage.get("none"), None);
+    assert_eq!(storage.get("none").await.unwrap(), None);
 }
 
 #[test]
@@ -145,8 +149,11 @@ fn what_is_not_here_is_refused() {
         rig().try_plugin("acme", config).err().unwrap_or_default()
     };
     for (more, wanted) in [
-        (json!({"storage": "vault"}), "storage vault is not available: use kong"),
-        (json!({"account_key": {"key_id": "k"}}), "account_key is not available"),
+        (json!({"storage": "vault"}), "storage vault is not available: use kong or redis"),
+        (
+            json!({"account_key": {"key_id": "k"}, "eab_kid": "k", "eab_hmac_key": "k"}),
+            "account_key and eab_kid are not available together",
+        ),
         (json!({"preferred_chain": "X"}), "preferred_chain is not available"),
         (json!({"domains": ["a.*.test"]}), "invalid wildcard: must be placed at leftmost"),
         (json!({"storage": "redis"}), "host = \"required field missing\""),
@@ -158,4 +165,33 @@ fn what_is_not_here_is_refused() {
         let text = refused(more);
         assert!(text.contains(wanted), "{text}");
     }
+}
+
+#[test]
+fn a_key_of_the_catalog_is_the_accounts() {
+    let mut rig = rig();
+    let set = rig.insert("key_sets", json!({"name": "s"})).id().to_string();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let pem = json!({"private_key": pair.serialize_pem(), "public_key": pair.public_key_pem()});
+    rig.insert("keys", json!({"kid": "pem", "set": {"id": set}, "pem": pem}));
+    // The key of RFC 7517, appendix A.2, and one that is of RSA.
+    let jwk = json!({
+        "kty": "EC", "crv": "P-256", "kid": "jwk",
+        "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+        "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        "d": "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE",
+    });
+    rig.insert("keys", json!({"kid": "jwk", "jwk": jwk.to_string()}));
+    let rsa = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+    let pem = json!({"private_key": rsa.unwrap().serialize_pem()});
+    rig.insert("keys", json!({"kid": "rsa", "pem": pem}));
+    let find = |id: &str, set: Option<&str>| {
+        let named = AccountKey { key_id: id.into(), key_set: set.map(str::to_owned) };
+        super::account_key::find(&rig.catalog, &named).map(|(_, der)| der.secret_der().to_vec())
+    };
+    assert_eq!(find("pem", Some("s")), Ok(pair.serialize_der()));
+    assert!(find("jwk", None).is_ok());
+    assert_eq!(find("pem", None), Err("no key pem".to_owned()));
+    assert_eq!(find("pem", Some("t")), Err("no key set t".to_owned()));
+    assert_eq!(find("rsa", None), Err("the key rsa is not of the curve P-256".to_owned()));
 }

@@ -182,6 +182,7 @@ fn what_is_kept_can_be_seen_and_forgotten() {
             catalog: &rig.catalog,
             method: &method,
             parameters: &parameters,
+            member: &|_| None,
         })
     };
     let (anywhere, of_one) =

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::acme::Authority;
-use crate::harness::{Answered as _, Gateway, Options, eventually, plain};
+use crate::harness::{Answered as _, Gateway, Options, Redis, eventually, plain};
 
 async fn read(gateway: &Gateway, path: &str) -> Value {
     plain().get(gateway.url("admin", path)).answer().await.expect(200).json()
@@ -126,4 +126,68 @@ async fn names_clients_ask_for_and_names_that_are_not_ours() {
     let url = gateway.url("proxy", "/.well-known/acme-challenge/x");
     let missing = plain().get(url).header("Host", "x.w.test").answer().await.expect(404);
     assert_eq!(missing.text(), "Not found\n");
+}
+
+/// What the Admin API's pages do, with all that nodes share in a Redis, and a key of the catalog.
+#[tokio::test]
+async fn pages_order_renew_and_show() {
+    let Some(redis) = Redis::start().await else { return };
+    let gateway = Gateway::start().await;
+    let authority = Authority::start(gateway.addr("proxy")).await;
+    let admin = |path: &str| gateway.url("admin", path);
+    plain().post(admin("/acme")).json(&json!({"host": "x"})).answer().await.expect(404);
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let key = json!({"kid": "account", "pem": {"private_key": pair.serialize_pem()}});
+    plain().post(admin("/keys")).json(&key).answer().await.expect(201);
+    let config = json!({
+        "domains": ["*.r.test"], "cert_type": "ecc", "storage": "redis",
+        "account_key": {"key_id": "account"},
+        "storage_config": {"redis": {
+            "host": "127.0.0.1", "port": redis.port, "password": "pass", "database": 3,
+            "extra_options": {"namespace": "ours:"},
+        }},
+    });
+    configure(&gateway, &authority, config).await;
+
+    let order = async |body: Value| plain().post(admin("/acme")).json(&body).answer().await;
+    let made = order(json!({"host": "a.r.test"})).await.expect(201);
+    assert_eq!(made.json()["message"], "certificate for host a.r.test is created");
+    assert_eq!(authority.issued(), ["a.r.test"]);
+    assert_eq!(authority.contacts(), [json!(["mailto:ops@example.test"])]);
+    let public = pair.public_key_raw();
+    let x = base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, &public[1..33]);
+    assert_eq!(authority.keys()[0]["x"], x, "the account has the key of the catalog");
+    // Everything nodes share is there, and nothing is here; what is over is gone.
+    let kept = redis.ask("KEYS *", 3).await;
+    assert_eq!(kept.lines().count(), 1, "{kept}");
+    assert!(kept.starts_with("ours:kong_acme:account:"), "{kept}");
+    assert_eq!(read(&gateway, "/acme_storage").await["data"], json!([]));
+
+    let shown = read(&gateway, "/acme/certificates").await;
+    let [one] = shown["data"].as_array().unwrap().as_slice() else { panic!("{shown}") };
+    assert_eq!((&one["host"], &one["pubkey_type"]), (&json!("a.r.test"), &json!("id-ecPublicKey")));
+    let date = regex::Regex::new(r"^20\d\d-\d\d-\d\d \d\d:\d\d:\d\d$").unwrap();
+    for name in ["not_before", "not_after"] {
+        assert!(date.is_match(one[name].as_str().unwrap()), "{one}");
+    }
+    assert_eq!(one["digest"].as_str().unwrap().len(), 32 * 3 - 1);
+    assert_eq!(read(&gateway, "/acme/certificates/a.r.test").await["data"], *one);
+    plain().get(admin("/acme/certificates/b.r.test")).answer().await.expect(404);
+
+    let refused = order(json!({})).await.expect(400).json();
+    assert_eq!(refused["message"], "host must be provided and containing a single domain");
+    let refused = order(json!({"host": "a.r.test:80"})).await.expect(400).json();
+    assert_eq!(refused["message"], "port is not allowed in host");
+    let probe = json!({"host": "nobody.invalid", "test_http_challenge_flow": true});
+    let refused = order(probe).await.expect(400).json();
+    let text = refused["message"].as_str().unwrap();
+    let wanted = "problem found running sanity check for nobody.invalid: ";
+    assert!(text.starts_with(wanted), "{text}");
+
+    let started = plain().patch(admin("/acme")).answer().await.expect(202).json();
+    assert_eq!(started["message"], "Renewal process started successfully");
+    authority.move_names(std::net::SocketAddr::from(([127, 0, 0, 1], 9)));
+    let failed = order(json!({"host": "c.r.test"})).await.expect(500).json();
+    let text = failed["message"].as_str().unwrap();
+    assert!(text.starts_with("failed to update certificate: "), "{text}");
 }

@@ -108,7 +108,7 @@ impl Sharing {
         let redis = match known {
             Some(redis) => redis,
             None => {
-                let made = Redis::new(place, tools.runtime.clone())
+                let made = Redis::new(place, tools)
                     .map_err(|why| Violations::one("redis.server_name", why))?;
                 Arc::clone(&sharing.redis.entry(key).or_insert_with(|| Arc::new(made)))
             }

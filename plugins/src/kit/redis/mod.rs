@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 pub(crate) use config::RedisConfig;
 
 use super::tls;
+use crate::contract::Tools;
 
 /// How to reach a Redis.
 #[derive(Clone)]
@@ -68,11 +69,15 @@ impl Redis {
     /// # Errors
     ///
     /// A server name that cannot be asked for, or a TLS library that cannot be set up.
-    pub(crate) fn new(place: Place, runtime: Handle) -> Result<Self, String> {
+    pub(crate) fn new(place: Place, tools: &Tools) -> Result<Self, String> {
+        let runtime = tools.runtime.clone();
         let tls = match &place.tls {
             None => None,
             Some(tls) => {
-                let config = if tls.verify { tls::verified()? } else { tls::unverified()? };
+                let config = match tls.verify {
+                    true => tls::verified(tools.trusted.as_ref())?,
+                    false => tls::unverified()?,
+                };
                 let name = tls.server_name.as_ref().unwrap_or(&place.host).clone();
                 Some((config, ServerName::try_from(name).map_err(|why| why.to_string())?))
             }

@@ -145,6 +145,11 @@ impl Authority {
         self.state.lock().unwrap().contacts.clone()
     }
 
+    /// The keys of the accounts, as JWK.
+    pub(crate) fn keys(&self) -> Vec<Value> {
+        self.state.lock().unwrap().accounts.clone()
+    }
+
     /// The certificate its own are signed with, PEM.
     pub(crate) fn root(&self) -> String {
         self.state.lock().unwrap().root_pem.clone()
@@ -288,6 +293,15 @@ fn answer(
         return account(&mut open, message, &url);
     }
     let by = message.account.ok_or_else(|| Refused(401, "unauthorized", "who?".into()))?;
+    if let ["account", at] = parts[..] {
+        // A change of contacts (RFC 8555, section 7.3.2).
+        if at.parse() != Ok(by) {
+            return refuse(403, "unauthorized", "another's account");
+        }
+        open.contacts[by] = message.payload["contact"].clone();
+        let body = json!({"status": "valid", "contact": open.contacts[by]});
+        return Ok(axum::Json(body).into_response());
+    }
     if let ["order"] = parts[..] {
         return order(&mut open, by, message, &url);
     }
