@@ -1,9 +1,11 @@
 //! [`Directory`]: an LDAP server, asked whether a password is good.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, dn_escape};
+use rustls::ClientConfig;
 
 /// An LDAP server and the idle connections to it.
 pub(super) struct Directory {
@@ -32,8 +34,8 @@ pub(super) struct Place<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) transport: Transport,
-    /// Whether its certificate is looked at.
-    pub(super) verify: bool,
+    /// How its certificate is looked at; `None`: not at all.
+    pub(super) verify: Option<Arc<ClientConfig>>,
     /// How long it may take for one step.
     pub(super) timeout: Duration,
     /// How long an idle connection is kept.
@@ -42,7 +44,7 @@ pub(super) struct Place<'a> {
 
 impl Directory {
     /// Names are values of `attribute` directly below `base`.
-    pub(super) fn new(place: &Place<'_>, attribute: String, base: String) -> Self {
+    pub(super) fn new(place: Place<'_>, attribute: String, base: String) -> Self {
         let scheme = if place.transport == Transport::Tls { "ldaps" } else { "ldap" };
         let host = if place.host.contains(':') && !place.host.starts_with('[') {
             format!("[{}]", place.host)
@@ -51,8 +53,11 @@ impl Directory {
         };
         let settings = LdapConnSettings::new()
             .set_conn_timeout(place.timeout)
-            .set_starttls(place.transport == Transport::StartTls)
-            .set_no_tls_verify(!place.verify);
+            .set_starttls(place.transport == Transport::StartTls);
+        let settings = match place.verify {
+            Some(config) => settings.set_config(config),
+            None => settings.set_no_tls_verify(true),
+        };
         Self {
             url: format!("{scheme}://{host}:{}", place.port),
             settings,

@@ -12,6 +12,7 @@ use super::directory::{Directory, Place, Transport};
 use super::verdicts::{Question, Verdicts};
 use crate::contract::{Credential, Flow, Handler, Phases, Plugin, Reply, Request, Setup, Tools};
 use crate::kit::auth::{Authentication, Proof, UNAUTHORIZED};
+use crate::kit::tls;
 
 /// One instance (kong/plugins/ldap-auth/handler.lua, access.lua).
 pub(crate) struct LdapAuth {
@@ -39,11 +40,18 @@ impl Plugin for LdapAuth {
             (false, true) => Transport::StartTls,
             (false, false) => Transport::Plain,
         };
+        let verify = match config.verify_ldap_host && transport != Transport::Plain {
+            true => {
+                let made = tls::verified(setup.tools.trusted.as_ref());
+                Some(made.map_err(|why| Violations::one("verify_ldap_host", why))?)
+            }
+            false => None,
+        };
         let place = Place {
             host: &config.ldap_host,
             port: config.ldap_port,
             transport,
-            verify: config.verify_ldap_host,
+            verify,
             timeout: milliseconds(config.timeout.unwrap_or(10_000.0)),
             keep: milliseconds(config.keepalive.unwrap_or(60_000.0)),
         };
@@ -60,7 +68,7 @@ impl Plugin for LdapAuth {
         let told = if scheme == "ldap" { "LDAP" } else { &scheme };
         Ok(Self {
             hide_credentials: config.hide_credentials,
-            directory: Arc::new(Directory::new(&place, config.attribute, config.base_dn)),
+            directory: Arc::new(Directory::new(place, config.attribute, config.base_dn)),
             place: described,
             remember: milliseconds(config.cache_ttl * 1000.0),
             verdicts: setup.tools.shared(|_| Verdicts::new()),

@@ -98,6 +98,12 @@ impl Slapd {
         Some(slapd)
     }
 
+    /// Its certificate, PEM, which is its own authority.
+    #[allow(dead_code, reason = "not every user of this file verifies")]
+    pub(crate) fn certificate(&self) -> std::path::PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
     /// Ends it; its ports refuse connections from then on.
     pub(crate) fn stop(&mut self) {
         let _ = self.process.kill();
@@ -112,9 +118,11 @@ impl Drop for Slapd {
     }
 }
 
-/// A certificate nobody trusts, and its key.
+/// A certificate for `directory.test` and its address that nobody trusts, and its key.
 fn certificate(folder: &Path) {
-    let made = rcgen::generate_simple_self_signed(["directory.test".to_owned()]).unwrap();
+    let made =
+        rcgen::generate_simple_self_signed(["directory.test".to_owned(), "127.0.0.1".to_owned()])
+            .unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
 }

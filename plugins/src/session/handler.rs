@@ -54,7 +54,7 @@ impl Plugin for SessionPlugin {
         });
         let cookies = Cookies::new(&config);
         let name = config.cookie_name.clone().unwrap_or_else(|| "session".to_owned());
-        if cookies.remove(&name).is_none() {
+        if cookies.write(&name, "", None).is_none() {
             return Err(Violations::one("cookie_name", "not usable in a header"));
         }
         Ok(Self {
@@ -188,7 +188,8 @@ impl SessionPlugin {
     fn end(&self, state: &State, request: &mut Request<'_>) {
         let remember = self.remember.as_ref().map(|(name, _)| name);
         for name in [&self.name].into_iter().chain(remember) {
-            set(request, self.cookies.remove(name));
+            let lines = self.cookies.remove(&request.head.headers, name);
+            set(request, lines);
         }
         if self.storage() == Storage::Kong {
             let key = Key::Unique("session_id", state.id.clone());
@@ -210,10 +211,8 @@ impl SessionPlugin {
             Upkeep::Touch => {
                 let touched = state.touched(now);
                 let sealed = self.seal.close(&touched, &self.name);
-                set(
-                    request,
-                    sealed.and_then(|sealed| self.cookies.write(&self.name, &sealed, None)),
-                );
+                let lines = sealed.and_then(|sealed| self.cookies.write(&self.name, &sealed, None));
+                set(request, lines.unwrap_or_default());
                 touched
             }
             Upkeep::Renew => {
@@ -222,9 +221,7 @@ impl SessionPlugin {
                 if self.storage() == Storage::Kong {
                     next.login = self.stored(request, &state, now);
                 }
-                for line in self.give(&next, now) {
-                    set(request, Some(line));
-                }
+                set(request, self.give(&next, now));
                 if self.storage() == Storage::Kong {
                     self.outlive(request, &old, now);
                 }
@@ -252,17 +249,17 @@ impl SessionPlugin {
         }
         let sealed = |name: &str, age| {
             let sealed = self.seal.close(&shown, name)?;
-            let line = self.cookies.write(name, &sealed, age);
-            if line.is_none() {
-                tracing::warn!(cookie = name, "a session is too large for a cookie");
+            let lines = self.cookies.write(name, &sealed, age);
+            if lines.is_none() {
+                tracing::warn!(cookie = name, "a session is too large for cookies");
             }
-            line
+            lines
         };
         let second = self
             .remember
             .as_ref()
             .and_then(|(name, limits)| sealed(name, shown.lasts(limits, now)));
-        sealed(&self.name, None).into_iter().chain(second).collect()
+        sealed(&self.name, None).into_iter().chain(second).flatten().collect()
     }
 
     fn store(&self, state: &State, now: u64) {
@@ -354,9 +351,10 @@ fn insert(kind: &'static str, document: serde_json::Value) -> Change {
     Change::Insert { kind, document }
 }
 
-/// Adds a cookie to whatever answer the client gets.
-fn set(request: &mut Request<'_>, line: Option<HeaderValue>) {
-    request.facts.response_headers.extend(line.map(|line| (header::SET_COOKIE, line)));
+/// Adds cookies to whatever answer the client gets.
+fn set(request: &mut Request<'_>, lines: Vec<HeaderValue>) {
+    let lines = lines.into_iter().map(|line| (header::SET_COOKIE, line));
+    request.facts.response_headers.extend(lines);
 }
 
 /// What may be told of a session, the header that tells it, and its value.

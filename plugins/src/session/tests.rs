@@ -331,3 +331,33 @@ fn configurations_of_older_versions() {
     }
     assert!(config.get("cookie_renew").is_none());
 }
+
+/// What one cookie cannot hold is spread over several, and goes as a whole.
+#[test]
+fn large_sessions_are_in_parts() {
+    let stage = stage(json!({"secret": "s"}));
+    let groups: Vec<String> = (0..800).map(|at| format!("group-{at}")).collect();
+    let mut exchange = stage.rig.get("/?apikey=kk");
+    assert_eq!(exchange.access(&stage.key_auth), None);
+    exchange.facts.notes.insert(AuthenticatedGroups(groups.clone()));
+    let head = ResponseHeader::build(200, None).unwrap();
+    let (head, _) = exchange.respond(&stage.session, head, &[]);
+    let lines = head.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+    let lines: Vec<&str> = lines.collect();
+    assert!(lines.len() > 2 && lines.iter().all(|line| line.len() <= 4096), "{lines:?}");
+    let pairs: Vec<&str> = lines.iter().map(|line| line.split(';').next().unwrap()).collect();
+    let names: Vec<&str> = pairs.iter().map(|pair| pair.split('=').next().unwrap()).collect();
+    assert_eq!(names[..3], ["session", "session2", "session3"]);
+    let again = stage.get("/", &pairs.join("; "));
+    assert_eq!(again.user(), "bob");
+    assert_eq!(again.exchange.facts.notes.get::<AuthenticatedGroups>().unwrap().0, groups);
+    assert_eq!(stage.get("/", &pairs[..pairs.len() - 1].join("; ")).user(), "anyone", "a part");
+    for bad in ["session=9.x", "session=99999.x", "session=0.x", "session=.x"] {
+        assert_eq!(stage.get("/", bad).user(), "anyone", "{bad}");
+    }
+    let out = stage.rig.get("/?session_logout=1").method("POST");
+    let out = stage.send(out.header("Cookie", &pairs.join("; ")));
+    let gone: Vec<&str> = out.cookies.iter().map(|line| line.split('=').next().unwrap()).collect();
+    assert_eq!(gone, names);
+    assert!(out.cookies.iter().all(|line| line.ends_with("Max-Age=0")), "{:?}", out.cookies);
+}

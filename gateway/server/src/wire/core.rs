@@ -62,7 +62,8 @@ impl Core {
             store::open(settings, &registry, &sealing).await?;
         let tools = Tools::new(clock.clone(), runtime.clone(), client, metrics.clone())
             .on(options::node(settings, node_id))
-            .counting_in(counters);
+            .counting_in(counters)
+            .believing(Arc::clone(&trusted.roots));
         let tools = Arc::new(tools);
         plugins::lua::start(&tools, lua);
 

@@ -193,6 +193,39 @@ async fn people_of_a_directory() {
     assert!(!log.contains("secret:"), "passwords are not logged");
 }
 
+/// A directory's certificate is looked at where that is wanted, by the authorities configured.
+#[tokio::test]
+async fn directories_that_are_verified() {
+    let Some(slapd) = Slapd::start() else { return };
+    let authority = slapd.certificate().display().to_string();
+    for (trusted, wanted) in [("system".to_owned(), 500), (authority, 200)] {
+        let gateway = Options::new().set("lua_ssl_trusted_certificate", trusted).start().await;
+        let upstream = Upstream::start().await;
+        let admin = |path: &str| gateway.url("admin", path);
+        let post = async |path: &str, body: Value| {
+            plain().post(admin(path)).json(&body).answer().await.expect(201);
+        };
+        post("/services", json!({"name": "s", "url": upstream.url()})).await;
+        for (path, port, more) in [
+            ("ldaps", slapd.tls, json!({"ldaps": true})),
+            ("start", slapd.plain, json!({"start_tls": true})),
+        ] {
+            post("/services/s/routes", json!({"name": path, "paths": [format!("/{path}")]})).await;
+            let mut config = json!({
+                "ldap_host": "127.0.0.1", "ldap_port": port, "base_dn": "dc=example,dc=com",
+                "attribute": "cn", "verify_ldap_host": true,
+            });
+            config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let plugin = json!({"name": "ldap-auth", "config": config});
+            post(&format!("/routes/{path}/plugins"), plugin).await;
+            let header = format!("ldap {}", BASE64_STANDARD.encode("ann:secret:1"));
+            let url = gateway.url("proxy", &format!("/{path}"));
+            let answer = plain().get(url).header("Authorization", header).answer().await;
+            assert_eq!(answer.status, wanted, "{path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_logged_in_stays_so_by_a_cookie() {
     for storage in ["cookie", "kong"] {
