@@ -17,8 +17,8 @@ use super::pdk::build_reply;
 use super::phase::Phase;
 use super::vm::Vm;
 use crate::contract::{
-    Chunk, Facts, Flow, Handler, LogMembers, Needs, Phases, Reply, ReplyBody, Request, Response,
-    Source, Summary,
+    Buffered, Chunk, Facts, Flow, Handler, HeldBody, LogMembers, Needs, Phases, Reply, ReplyBody,
+    Request, Response, Source, Summary,
 };
 
 /// Where the code of an instance comes from.
@@ -112,6 +112,7 @@ impl Script {
             None => Arc::new(RequestHeader::build("GET", b"/", None).map_err(Error::external)?),
         };
         let response = kept.response.clone();
+        let whole = facts.notes.get::<HeldBody>().map(|held| held.0.clone());
         let mut facts = facts.clone();
         facts.notes.insert(kept);
         Ok(Box::new(Current {
@@ -124,7 +125,7 @@ impl Script {
             response,
             source,
             piece: None,
-            whole: None,
+            whole,
             log: None,
             exit: None,
             status: None,
@@ -161,6 +162,36 @@ impl Script {
         let flow = self.outcome(phase, &mut now, result);
         *request.head = Arc::unwrap_or_clone(now.request);
         *request.facts = now.facts;
+        flow
+    }
+
+    /// Runs the function of the response phase on an answer that was held back.
+    async fn hold(&self, answer: &mut Buffered<'_>) -> Flow<'static> {
+        let phase = Phase::Response;
+        let request = Arc::new(answer.request.clone());
+        let begun = self.begin(phase, answer.facts, Some(request), Source::Upstream);
+        let function = begun.and_then(|now| Ok((self.function(&now.vm, phase)?, now)));
+        let (function, mut now) = match function {
+            Ok((Some(function), now)) => (function, now),
+            Ok((None, now)) => {
+                *answer.facts = now.facts;
+                return Flow::Continue;
+            }
+            Err(why) => {
+                self.failed(phase, &why);
+                return Flow::reply(unexpected());
+            }
+        };
+        now.response = Some(Arc::new(answer.head.clone()));
+        now.whole = Some(answer.body.clone());
+        let mut slot = Some(now);
+        let result = call::waiting(&mut slot, &function).await;
+        let Some(mut now) = slot else { return Flow::reply(unexpected()) };
+        let flow = self.outcome(phase, &mut now, result);
+        if let Some(head) = now.response.take() {
+            *answer.head = Arc::unwrap_or_clone(head);
+        }
+        *answer.facts = now.facts;
         flow
     }
 
@@ -211,7 +242,8 @@ impl Phase {
     /// The phase of a handler it stands for.
     pub(super) const fn acts(self) -> Phases {
         match self {
-            Self::Certificate | Self::Response => Phases::NONE,
+            Self::Certificate => Phases::NONE,
+            Self::Response => Phases::RESPONSE,
             Self::Rewrite => Phases::REWRITE,
             Self::Access => Phases::ACCESS,
             Self::HeaderFilter => Phases::HEADER_FILTER,
@@ -243,6 +275,10 @@ impl Handler for Script {
 
     fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
         Flow::Wait(Box::pin(self.ask(Phase::Access, request)))
+    }
+
+    fn response<'a>(&'a self, answer: &'a mut Buffered<'_>) -> Flow<'a> {
+        Flow::Wait(Box::pin(self.hold(answer)))
     }
 
     fn header_filter(&self, response: &mut Response<'_>) {

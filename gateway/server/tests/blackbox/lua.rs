@@ -60,6 +60,19 @@ async fn every_phase_of_a_request() {
     assert!(gateway.log().contains("before routing /a/old"), "{}", gateway.log());
 }
 
+/// What a service says of timeouts and repeats, code may change for one request.
+#[tokio::test]
+async fn how_long_an_upstream_may_take() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start().await;
+    let code = "kong.service.set_timeouts(5000, 5000, 200) kong.service.set_retries(0)";
+    let plugin = function(json!({ "access": [code] }));
+    publish(&gateway, "a", &upstream.url(), plugin).await.expect(201);
+    let url = gateway.url("proxy", "/a/delay/15");
+    plain().get(url).answer().await.expect(504);
+    upstream.only();
+}
+
 #[tokio::test]
 async fn code_is_checked_while_it_is_configured() {
     let upstream = Upstream::start().await;
@@ -245,4 +258,40 @@ async fn a_plugin_that_is_not_there_stops_the_start() {
     let (code, _, told) = options.run(&["run"]).await;
     assert_eq!(code, Some(1));
     assert!(told.contains("broken") && told.contains("unexpected symbol near '<eof>'"), "{told}");
+}
+
+/// The whole of an answer before any of it is sent, in a phase of its own, and to filters of
+/// whoever asks for it.
+#[tokio::test]
+async fn answers_are_held_back_for_those_who_want_them_whole() {
+    let upstream = Upstream::start().await;
+    let schema =
+        "return { name = 'whole', fields = { { config = { type = 'record', fields = {} } } } }";
+    let handler = r#"
+        local Whole = { PRIORITY = 5, VERSION = "0.1" }
+        function Whole:response()
+          local body = kong.service.response.get_raw_body()
+          kong.response.set_header("X-Length", #body)
+          kong.response.set_header("X-Phase", ngx.get_phase())
+          if kong.service.response.get_body().uri == "/secret" then
+            kong.response.exit(403, { refused = kong.service.response.get_status() })
+          end
+          kong.response.set_status(203)
+        end
+        return Whole"#;
+    let gateway = with_plugin("whole", handler, schema).start().await;
+    publish(&gateway, "a", &upstream.url(), json!({"name": "whole"})).await.expect(201);
+    let get = async |path: &str| plain().get(gateway.url("proxy", path)).answer().await;
+    let answer = get("/a/open").await.expect(203);
+    assert_eq!(answer.header("x-length"), Some(&*answer.body.len().to_string()));
+    assert_eq!(answer.json()["uri"], "/open");
+    let refused = get("/a/secret").await.expect(403);
+    assert_eq!(refused.json(), json!({"refused": 200}));
+
+    let filters = json!({
+        "access": ["kong.service.request.enable_buffering()"],
+        "header_filter": ["kong.response.set_header('X-Uri', kong.service.response.get_body().uri)"],
+    });
+    publish(&gateway, "b", &upstream.url(), function(filters)).await.expect(201);
+    assert_eq!(get("/b/x").await.expect(200).header("x-uri"), Some("/x"));
 }

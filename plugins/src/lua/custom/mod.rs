@@ -90,11 +90,14 @@ fn one(loader: &'static Loader, name: &str) -> Result<PluginType, String> {
         .into_iter()
         .filter(|phase| matches!(handler.get::<Value>(phase.name()), Ok(Value::Function(_))))
         .collect();
-    for phase in [Phase::Certificate, Phase::Response] {
-        if phases.contains(&phase) {
-            let phase = phase.name();
-            return Err(format!("plugins: {name}: a handler's {phase} phase is not run yet"));
-        }
+    if phases.contains(&Phase::Certificate) {
+        return Err(format!("plugins: {name}: a handler's certificate phase is not run yet"));
+    }
+    // Kong refuses this too: filters would see an answer that was sent already.
+    let filters = [Phase::HeaderFilter, Phase::BodyFilter];
+    if phases.contains(&Phase::Response) && filters.iter().any(|one| phases.contains(one)) {
+        let told = "cannot implement both 'response' and 'header_filter' or 'body_filter' methods";
+        return Err(format!("plugins: {name}: {told}"));
     }
     let priority = handler.get::<Option<i32>>("PRIORITY").ok().flatten().unwrap_or(0);
     let version = handler.get::<Option<String>>("VERSION").ok().flatten().unwrap_or_default();

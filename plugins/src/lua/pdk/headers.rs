@@ -3,7 +3,92 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mlua::{Error, Lua, Result, Table, Value};
 
+use super::super::current::Current;
+use super::super::phase::Phase;
 use super::super::vm;
+use super::{text, within};
+
+/// The headers a namespace shows.
+#[derive(Clone, Copy)]
+pub(super) struct Shows {
+    /// When they may be looked at.
+    pub(super) phases: &'static [Phase],
+    /// What a name is called when it is no text.
+    pub(super) word: &'static str,
+    pub(super) of: fn(&Current) -> Option<&HeaderMap>,
+}
+
+impl Shows {
+    /// Sets `get_header` and `get_headers`.
+    pub(super) fn install(self, lua: &Lua, namespace: &Table) -> Result<()> {
+        namespace.set(
+            "get_header",
+            lua.create_function(move |lua, name: Value| {
+                let name = text(name, self.word)?;
+                within(self.phases, |now| first(lua, (self.of)(now), &name))
+            })?,
+        )?;
+        namespace.set(
+            "get_headers",
+            lua.create_function(move |lua, most_shown: Value| {
+                let most = most(most_shown, "max_headers")?;
+                within(self.phases, |now| {
+                    let none = HeaderMap::new();
+                    shown(lua, (self.of)(now).unwrap_or(&none), most)
+                })
+            })?,
+        )
+    }
+}
+
+/// The headers a namespace changes.
+#[derive(Clone, Copy)]
+pub(super) struct Changes {
+    /// When they may be changed.
+    pub(super) phases: &'static [Phase],
+    /// What a name is called when it is no text.
+    pub(super) word: &'static str,
+    /// Puts values in the place of those there are; none takes a header away.
+    pub(super) set: Change,
+    /// Puts values beside those there are.
+    pub(super) add: Change,
+}
+
+type Change = fn(&mut Current, &Name, Vec<HeaderValue>) -> Result<()>;
+
+impl Changes {
+    /// Sets `set_header`, `add_header`, `clear_header` and `set_headers`.
+    pub(super) fn install(self, lua: &Lua, namespace: &Table) -> Result<()> {
+        for (function, change) in [("set_header", self.set), ("add_header", self.add)] {
+            namespace.set(
+                function,
+                lua.create_function(move |_, (name, value): (Value, Value)| {
+                    let (name, values) = checked(name, &value)?;
+                    within(self.phases, |now| change(now, &name, values))
+                })?,
+            )?;
+        }
+        namespace.set(
+            "clear_header",
+            lua.create_function(move |_, name: Value| {
+                let name = Name::new(&text(name, self.word)?)?;
+                within(self.phases, |now| (self.set)(now, &name, Vec::new()))
+            })?,
+        )?;
+        namespace.set(
+            "set_headers",
+            lua.create_function(move |_, given: Value| {
+                let Value::Table(given) = given else {
+                    return Err(Error::runtime("headers must be a table"));
+                };
+                let all = table(&given)?;
+                within(self.phases, |now| {
+                    all.into_iter().try_for_each(|(name, values)| (self.set)(now, &name, values))
+                })
+            })?,
+        )
+    }
+}
 
 /// Headers as a table: one value a text, several a list; with `"truncated"` when there are more
 /// than `most`.
@@ -27,7 +112,7 @@ pub(in super::super) fn shown(
 }
 
 /// The first value of a header, by any spelling of its name.
-pub(super) fn first(lua: &Lua, headers: Option<&HeaderMap>, name: &str) -> Result<Value> {
+fn first(lua: &Lua, headers: Option<&HeaderMap>, name: &str) -> Result<Value> {
     let found = headers
         .and_then(|headers| headers.get(name).or_else(|| headers.get(name.replace('_', "-"))));
     match found {
@@ -106,7 +191,7 @@ pub(in super::super) fn header_values(value: &Value) -> Result<Vec<HeaderValue>>
 }
 
 /// A name and its values, checked.
-pub(super) fn checked(name: Value, value: &Value) -> Result<(Name, Vec<HeaderValue>)> {
+fn checked(name: Value, value: &Value) -> Result<(Name, Vec<HeaderValue>)> {
     let name = match name {
         Value::String(name) => Name::new(&name.to_string_lossy())?,
         other => {

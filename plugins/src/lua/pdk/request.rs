@@ -18,20 +18,10 @@ pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     forwarded(lua, &request)?;
     line(lua, &request)?;
     arguments(lua, &request)?;
-    request.set(
-        "get_header",
-        lua.create_function(|lua, name: Value| {
-            let name = text(name, "header name")?;
-            within(ASKED, |now| headers::first(lua, Some(&now.request.headers), &name))
-        })?,
-    )?;
-    request.set(
-        "get_headers",
-        lua.create_function(|lua, most: Value| {
-            let most = headers::most(most, "max_headers")?;
-            within(ASKED, |now| headers::shown(lua, &now.request.headers, most))
-        })?,
-    )?;
+    fn of(now: &Current) -> Option<&HeaderMap> {
+        Some(&now.request.headers)
+    }
+    headers::Shows { phases: ASKED, word: "header name", of }.install(lua, &request)?;
     body(lua, &request)?;
     Ok(request)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use mlua::{Error, Lua, LuaString, Result, Table, Value};
 
 use super::super::abort::Abort;
@@ -11,7 +11,7 @@ use super::super::current::{Current, Exit, Kept};
 use super::super::json;
 use super::super::phase::Phase;
 use super::headers::Name;
-use super::{ANSWERED, ANSWERING, headers, log, text, within};
+use super::{ANSWERED, ANSWERING, headers, log, within};
 use crate::contract::{Reply, ReplyBody, Source};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -131,23 +131,8 @@ pub(in super::super) fn build_reply(
 fn reading(lua: &Lua, response: &Table) -> Result<()> {
     response
         .set("get_status", lua.create_function(|_, ()| within(ANSWERED, |now| Ok(status(now))))?)?;
-    response.set(
-        "get_header",
-        lua.create_function(|lua, name: Value| {
-            let name = text(name, "header name")?;
-            within(ANSWERED, |now| headers::first(lua, now.response_headers(), &name))
-        })?,
-    )?;
-    response.set(
-        "get_headers",
-        lua.create_function(|lua, most: Value| {
-            let most = headers::most(most, "max_headers")?;
-            within(ANSWERED, |now| {
-                let none = HeaderMap::new();
-                headers::shown(lua, now.response_headers().unwrap_or(&none), most)
-            })
-        })?,
-    )?;
+    headers::Shows { phases: ANSWERED, word: "header name", of: Current::response_headers }
+        .install(lua, response)?;
     response.set(
         "get_source",
         lua.create_function(|_, ()| {
@@ -180,39 +165,7 @@ fn changing(lua: &Lua, response: &Table) -> Result<()> {
             within(ANSWERING, |now| set_status(now, status))
         })?,
     )?;
-    response.set(
-        "set_header",
-        lua.create_function(|_, (name, value): (Value, Value)| {
-            let (name, values) = headers::checked(name, &value)?;
-            within(ANSWERING, |now| set(now, &name, values))
-        })?,
-    )?;
-    response.set(
-        "add_header",
-        lua.create_function(|_, (name, value): (Value, Value)| {
-            let (name, values) = headers::checked(name, &value)?;
-            within(ANSWERING, |now| add(now, &name, values))
-        })?,
-    )?;
-    response.set(
-        "clear_header",
-        lua.create_function(|_, name: Value| {
-            let name = Name::new(&text(name, "header name")?)?;
-            within(ANSWERING, |now| set(now, &name, Vec::new()))
-        })?,
-    )?;
-    response.set(
-        "set_headers",
-        lua.create_function(|_, table: Value| {
-            let Value::Table(table) = table else {
-                return Err(Error::runtime("headers must be a table"));
-            };
-            let all = headers::table(&table)?;
-            within(ANSWERING, |now| {
-                all.into_iter().try_for_each(|(name, values)| set(now, &name, values))
-            })
-        })?,
-    )
+    headers::Changes { phases: ANSWERING, word: "header name", set, add }.install(lua, response)
 }
 
 pub(in super::super) fn set_status(now: &mut Current, status: StatusCode) -> Result<()> {

@@ -1,8 +1,11 @@
 //! `kong.service`: where the request goes (kong/pdk/service.lua).
 
+use std::ops::RangeInclusive;
+
 use mlua::{Error, Lua, Result, Table, Value};
 
 use super::{ASKING, text, within};
+use crate::contract::Timeouts;
 
 pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     let service = lua.create_table()?;
@@ -33,18 +36,68 @@ pub(super) fn namespace(lua: &Lua) -> Result<Table> {
             })
         })?,
     )?;
+    connection(lua, &service)?;
     Ok(service)
 }
 
+/// How the connection is made and secured.
+fn connection(lua: &Lua, service: &Table) -> Result<()> {
+    service.set(
+        "set_timeouts",
+        lua.create_function(|_, (connect, write, read): (Value, Value, Value)| {
+            let millis = |value: &Value, what: &str| {
+                let number = integer(value, what, 1..=2_147_483_646)?;
+                u64::try_from(number).map_err(Error::external)
+            };
+            let connect = millis(&connect, "connect_timeout")?;
+            let write = millis(&write, "write_timeout")?;
+            let read = millis(&read, "read_timeout")?;
+            within(ASKING, |now| {
+                now.facts.overrides().timeouts = Some(Timeouts { connect, write, read });
+                Ok(())
+            })
+        })?,
+    )?;
+    service.set(
+        "set_retries",
+        lua.create_function(|_, retries: Value| {
+            let retries = integer(&retries, "retries", 0..=32_767)?;
+            let retries = u16::try_from(retries).map_err(Error::external)?;
+            within(ASKING, |now| {
+                now.facts.overrides().retries = Some(retries);
+                Ok(())
+            })
+        })?,
+    )?;
+    service.set(
+        "set_tls_verify",
+        lua.create_function(|_, on: Value| {
+            let Value::Boolean(on) = on else {
+                return Err(Error::runtime("argument must be a boolean"));
+            };
+            within(ASKING, |now| {
+                now.facts.overrides().tls_verify = Some(on);
+                Ok(Some(true))
+            })
+        })?,
+    )
+}
+
 fn port_of(value: &Value) -> Result<u16> {
+    u16::try_from(integer(value, "port", 0..=65_535)?).map_err(Error::external)
+}
+
+fn integer(value: &Value, what: &str, range: RangeInclusive<i64>) -> Result<i64> {
     let number = match value {
         Value::Integer(number) => *number,
         #[expect(clippy::cast_possible_truncation, reason = "a fraction is refused")]
         Value::Number(number) if number.fract() == 0.0 => *number as i64,
-        Value::Number(_) => return Err(Error::runtime("port must be an integer")),
-        _ => return Err(Error::runtime("port must be an integer")),
+        _ => return Err(Error::runtime(format!("{what} must be an integer"))),
     };
-    u16::try_from(number).map_err(|_| {
-        Error::runtime(format!("port must be an integer between 0 and 65535: given {number}"))
-    })
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    let (least, most) = (range.start(), range.end());
+    let told = format!("{what} must be an integer between {least} and {most}: given {number}");
+    Err(Error::runtime(told))
 }

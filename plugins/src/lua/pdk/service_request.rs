@@ -12,16 +12,23 @@ use super::super::current::Current;
 use super::super::json;
 use super::headers::Name;
 use super::{ASKING, headers, text, within};
-use crate::contract::{RequestBody, Scheme};
+use crate::contract::{HoldAnswer, RequestBody, Scheme};
 
 pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     let request = lua.create_table()?;
     line(lua, &request)?;
     query(lua, &request)?;
-    header_functions(lua, &request)?;
+    headers::Changes { phases: ASKING, word: "header", set, add }.install(lua, &request)?;
     body(lua, &request)?;
-    // The response phase is what buffers here; a handler that has one is given the whole answer.
-    request.set("enable_buffering", lua.create_function(|_, ()| within(ASKING, |_| Ok(())))?)?;
+    request.set(
+        "enable_buffering",
+        lua.create_function(|_, ()| {
+            within(ASKING, |now| {
+                now.facts.notes.insert(HoldAnswer);
+                Ok(())
+            })
+        })?,
+    )?;
     Ok(request)
 }
 
@@ -176,42 +183,6 @@ pub(in super::super) fn encoded(args: &Table) -> Result<Vec<String>> {
         }
     }
     Ok(parts)
-}
-
-fn header_functions(lua: &Lua, request: &Table) -> Result<()> {
-    request.set(
-        "set_header",
-        lua.create_function(|_, (name, value): (Value, Value)| {
-            let (name, values) = headers::checked(name, &value)?;
-            within(ASKING, |now| set(now, &name, values))
-        })?,
-    )?;
-    request.set(
-        "add_header",
-        lua.create_function(|_, (name, value): (Value, Value)| {
-            let (name, values) = headers::checked(name, &value)?;
-            within(ASKING, |now| add(now, &name, values))
-        })?,
-    )?;
-    request.set(
-        "clear_header",
-        lua.create_function(|_, name: Value| {
-            let name = Name::new(&text(name, "header")?)?;
-            within(ASKING, |now| set(now, &name, Vec::new()))
-        })?,
-    )?;
-    request.set(
-        "set_headers",
-        lua.create_function(|_, table: Value| {
-            let Value::Table(table) = table else {
-                return Err(Error::runtime("headers must be a table"));
-            };
-            let all = headers::table(&table)?;
-            within(ASKING, |now| {
-                all.into_iter().try_for_each(|(name, values)| set(now, &name, values))
-            })
-        })?,
-    )
 }
 
 /// Sets a header of the request; `Host` is what the upstream is asked by.

@@ -1,11 +1,11 @@
 //! `kong.service.response`: what the upstream answered (kong/pdk/service/response.lua).
 
-use http::HeaderMap;
 use mlua::{Lua, Result, Table, Value};
 
+use super::super::current::Current;
 use super::super::json;
 use super::super::phase::Phase;
-use super::{ANSWERED, headers, response, text, within};
+use super::{ANSWERED, headers, response, within};
 use crate::contract::Source;
 
 pub(super) fn namespace(lua: &Lua) -> Result<Table> {
@@ -18,23 +18,8 @@ pub(super) fn namespace(lua: &Lua) -> Result<Table> {
             })
         })?,
     )?;
-    upstream.set(
-        "get_header",
-        lua.create_function(|lua, name: Value| {
-            let name = text(name, "name")?;
-            within(ANSWERED, |now| headers::first(lua, now.response_headers(), &name))
-        })?,
-    )?;
-    upstream.set(
-        "get_headers",
-        lua.create_function(|lua, most: Value| {
-            let most = headers::most(most, "max_headers")?;
-            within(ANSWERED, |now| {
-                let none = HeaderMap::new();
-                headers::shown(lua, now.response_headers().unwrap_or(&none), most)
-            })
-        })?,
-    )?;
+    headers::Shows { phases: ANSWERED, word: "name", of: Current::response_headers }
+        .install(lua, &upstream)?;
     upstream.set(
         "get_raw_body",
         lua.create_function(|lua, ()| {

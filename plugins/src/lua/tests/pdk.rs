@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{Exchange, Rig, function, rig, run_on};
-use crate::contract::{RequestBody, Scheme};
+use crate::contract::{RequestBody, Scheme, Timeouts};
 
 fn asked(rig: &Rig) -> Exchange {
     let mut exchange = rig
@@ -66,6 +66,31 @@ fn the_request() {
         ("ngx.req.get_body_data()", "{\"k\":[1,2]}"),
         ("ngx.get_phase()", "access"),
     ]);
+}
+
+#[test]
+fn how_the_upstream_is_asked() {
+    let told = |call: &str| format!("select(2, pcall(kong.service.{call}))");
+    let least = "connect_timeout must be an integer between 1 and 2147483646: given 0";
+    check(&[
+        (&told("set_timeouts, 0, 1, 1"), least),
+        (&told("set_timeouts, 1, 1, 'x'"), "read_timeout must be an integer"),
+        (&told("set_retries, -1"), "retries must be an integer between 0 and 32767: given -1"),
+        (&told("set_tls_verify, 1"), "argument must be a boolean"),
+        (
+            &told("set_target, 'h', 65536"),
+            "port must be an integer between 0 and 65535: given 65536",
+        ),
+    ]);
+    let mut rig = rig();
+    let mut exchange = asked(&rig);
+    let code = "kong.service.set_timeouts(1, 2, 3) kong.service.set_retries(0) \
+                kong.service.set_tls_verify(true)";
+    let plugin = function(&mut rig, code);
+    assert_eq!(exchange.access(&plugin), None);
+    let wanted = exchange.facts.upstream.unwrap();
+    assert_eq!(wanted.timeouts, Some(Timeouts { connect: 1, write: 2, read: 3 }));
+    assert_eq!((wanted.retries, wanted.tls_verify), (Some(0), Some(true)));
 }
 
 #[test]
