@@ -22,68 +22,48 @@ pub(crate) struct Config {
     pub(super) append: Values,
 }
 
-/// Names.
-#[derive(Deserialize, Record)]
-pub(crate) struct Remove {
-    /// Arguments of the body.
-    #[record(default([""; 0]))]
-    pub(super) body: Vec<String>,
-    /// Headers.
-    #[record(default([""; 0]), elements(header_name))]
-    pub(super) headers: Vec<String>,
-    /// Arguments of the query.
-    #[record(default([""; 0]))]
-    pub(super) querystring: Vec<String>,
+/// Lists for the three parts of a request, whose elements are checked by these functions.
+macro_rules! parts {
+    ($($(#[$doc:meta])* $name:ident($argument:ident, $header:ident) {$($more:tt)*})*) => { $(
+        $(#[$doc])*
+        #[derive(Deserialize, Record)]
+        pub(crate) struct $name {
+            /// Arguments of the body.
+            #[record(default([""; 0]), elements($argument))]
+            pub(super) body: Vec<String>,
+            /// Headers.
+            #[record(default([""; 0]), elements($header))]
+            pub(super) headers: Vec<String>,
+            /// Arguments of the query.
+            #[record(default([""; 0]), elements($argument))]
+            pub(super) querystring: Vec<String>,
+            $($more)*
+        }
+    )* };
 }
 
-/// `old:new`.
-#[derive(Deserialize, Record)]
-pub(crate) struct Rename {
-    /// Arguments of the body.
-    #[record(default([""; 0]), elements(pair))]
-    pub(super) body: Vec<String>,
-    /// Headers.
-    #[record(default([""; 0]), elements(pair_of_headers))]
-    pub(super) headers: Vec<String>,
-    /// Arguments of the query.
-    #[record(default([""; 0]), elements(pair))]
-    pub(super) querystring: Vec<String>,
-}
-
-/// `name:value`, and a path.
-#[derive(Deserialize, Record)]
-pub(crate) struct Replace {
-    /// Arguments of the body.
-    #[record(default([""; 0]), elements(pair))]
-    pub(super) body: Vec<String>,
-    /// Headers.
-    #[record(default([""; 0]), elements(header_pair))]
-    pub(super) headers: Vec<String>,
-    /// Arguments of the query.
-    #[record(default([""; 0]), elements(pair))]
-    pub(super) querystring: Vec<String>,
-    /// The path upstreams get, the whole of it.
-    pub(super) uri: Option<String>,
-}
-
-/// `name:value`.
-#[derive(Deserialize, Record)]
-pub(crate) struct Values {
-    /// Arguments of the body.
-    #[record(default([""; 0]), elements(pair))]
-    pub(super) body: Vec<String>,
-    /// Headers.
-    #[record(default([""; 0]), elements(header_pair))]
-    pub(super) headers: Vec<String>,
-    /// Arguments of the query.
-    #[record(default([""; 0]), elements(pair))]
-    pub(super) querystring: Vec<String>,
+parts! {
+    /// Names.
+    Remove(any, header_name) {}
+    /// `old:new`.
+    Rename(pair, pair_of_headers) {}
+    /// `name:value`, and a path.
+    Replace(pair, header_pair) {
+        /// The path upstreams get, the whole of it.
+        pub(super) uri: Option<String>,
+    }
+    /// `name:value`.
+    Values(pair, header_pair) {}
 }
 
 /// Name and value: what stands before the first colon, and after all that follow it.
 pub(super) fn split(pair: &str) -> (&str, &str) {
     let (name, value) = pair.split_once(':').unwrap_or((pair, ""));
     (name, value.trim_start_matches(':'))
+}
+
+const fn any(element: Field) -> Field {
+    element
 }
 
 fn pair(element: Field) -> Field {

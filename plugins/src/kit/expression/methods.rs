@@ -1,7 +1,7 @@
 //! [`Method`]: what texts can do.
 
 use super::evaluate::{LONGEST, arithmetic, number};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, first};
 use super::{Expression, Value, number_text};
 
 /// A method of Lua's strings.
@@ -100,7 +100,7 @@ impl Method {
                 let pattern = Pattern::new(&source)?;
                 match pattern.find(on, start)? {
                     None => Value::Nil,
-                    Some(found) => Value::Text(found.first(on).to_vec()),
+                    Some(found) => Value::Text(first(&found, on)),
                 }
             }
             Self::Gsub => {

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::pattern::Pattern;
+use super::pattern::{Pattern, first};
 use super::{Global, Scope, Value, number_text, parse};
 
 struct Told;
@@ -95,7 +95,7 @@ fn what_is_refused() {
 fn patterns() {
     let check = |pattern: &str, text: &str, wanted: Option<&str>| {
         let found = Pattern::new(pattern.as_bytes()).unwrap().find(text.as_bytes(), 0).unwrap();
-        let shown = found.map(|found| String::from_utf8_lossy(found.first(text.as_bytes())).into());
+        let shown = found.map(|found| String::from_utf8(first(&found, text.as_bytes())).unwrap());
         assert_eq!(shown, wanted.map(str::to_owned), "{pattern} in {text}");
     };
     check("%d+", "ab123", Some("123"));
