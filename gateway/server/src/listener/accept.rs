@@ -14,13 +14,13 @@ use gateway_proxy::{AccessLog, ConnectionFacts, Line, Proxy, Trust};
 use http::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use pingora_core::apps::{HttpServerApp as _, ServerApp};
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp as _, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::HttpProxy;
 use plugins::contract::TlsFacts;
 use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::UnixTime;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
@@ -32,6 +32,9 @@ use super::connection::{Connection, Transport};
 use super::guard::{Guard, Limits};
 use super::preamble;
 use crate::settings::tls::suite_name;
+
+/// How long the end of a connection may take to be written.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What answers on a listener.
 #[derive(Clone)]
@@ -50,6 +53,8 @@ pub(crate) struct Proxied {
     pub(crate) limits: Arc<Limits>,
     /// Requests on one connection.
     pub(crate) requests: u32,
+    /// How long a client may rest between two of them.
+    pub(crate) idle: Duration,
     /// Connections that still may be accepted.
     pub(crate) room: Arc<Semaphore>,
 }
@@ -63,18 +68,47 @@ impl Proxied {
             return;
         }
         let (guard, expects) = Guard::new(Arc::clone(&self.limits), peer);
-        let mut session = ServerSession::new_http1(Box::new(connection.guarded(guard)));
-        session.set_keepalive((!*stop.borrow()).then_some(self.limits.head.as_secs()));
-        session.set_keepalive_reuses_remaining(Some(self.requests));
-        while let Some(reused) = self.app.process_new_http(session, stop).await {
-            let (stream, settings) = reused.consume();
-            expects.store(true, Ordering::Relaxed);
-            session = ServerSession::new_http1(stream);
-            if let Some(settings) = settings {
-                settings.apply_to_session(&mut session);
+        let mut connection = Box::new(connection.guarded(guard));
+        let mut settings = None::<HttpPersistentSettings>;
+        loop {
+            // What serves a request is large; a client that rests has none of it.
+            let limit = if settings.is_none() { self.limits.head } else { self.idle };
+            if !heard(&mut connection, limit, stop).await {
+                return;
             }
+            let mut session = ServerSession::new_http1(connection);
+            match settings {
+                Some(settings) => settings.apply_to_session(&mut session),
+                None => {
+                    session.set_keepalive((!*stop.borrow()).then_some(self.limits.head.as_secs()));
+                    session.set_keepalive_reuses_remaining(Some(self.requests));
+                }
+            }
+            let Some(reused) = self.app.process_new_http(session, stop).await else { return };
+            expects.store(true, Ordering::Relaxed);
+            let (stream, kept) = reused.consume();
+            // It is the one that was given.
+            let Ok(again) = stream.into_any().downcast::<Connection>() else { return };
+            (connection, settings) = (again, kept);
         }
     }
+}
+
+/// Waits for the client's next word; `false` when it is not worth waiting any more, and the client
+/// was told so.
+async fn heard(connection: &mut Connection, limit: Duration, stop: &watch::Receiver<bool>) -> bool {
+    let mut stop = stop.clone();
+    let heard = tokio::select! {
+        biased;
+        heard = tokio::time::timeout(limit, connection.heard()) => heard.is_ok(),
+        () = stopped(&mut stop) => false,
+    };
+    if !heard {
+        let farewell = AsyncWriteExt::shutdown(connection);
+        // One that does not even listen is left alone.
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+    heard
 }
 
 /// Connections of this process, for `/status`, metrics and shutdown.
@@ -198,7 +232,8 @@ impl Accept {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr, room: Option<OwnedSemaphorePermit>) {
-        let serving = self.clone().serve(stream, peer);
+        // In a box: every future around it would have room for it twice.
+        let serving = Box::pin(self.clone().serve(stream, peer));
         self.connections.serve(async move {
             serving.await;
             drop(room);
@@ -210,7 +245,10 @@ impl Accept {
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { return };
         let mut shutdown = self.shutdown.clone();
-        let opening = self.connections.open(self.open(stream, peer, local));
+        // In a box that is gone once it is open: a handshake is large, and its connection may rest for
+        // hours.
+        let opening = Box::pin(self.open(stream, peer, local));
+        let opening = self.connections.open(opening);
         let opened = tokio::select! {
             opened = tokio::time::timeout(HANDSHAKE, opening) => opened.ok(),
             // Nothing was asked yet that would have to be finished.

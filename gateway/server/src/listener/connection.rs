@@ -1,7 +1,8 @@
 //! [`Connection`]: a plain or TLS stream in the form pingora takes.
 
 use std::fmt;
-use std::io::IoSlice;
+use std::future::poll_fn;
+use std::io::{BufRead as _, ErrorKind, IoSlice};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ impl Outgoing {
             let pieces = if more.is_empty() { &pieces[..1] } else { &pieces[..] };
             let sent = ready!(Pin::new(&mut *transport).poll_write_vectored(cx, pieces))?;
             if sent == 0 {
-                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
             if sent < waiting.len() {
                 self.sent += sent;
@@ -130,6 +131,26 @@ impl Connection {
         self
     }
 
+    /// Waits until its client said something, or left; nothing is read. What was written before is on
+    /// its way then.
+    pub(crate) async fn heard(&mut self) {
+        poll_fn(|cx| {
+            let Self { transport, guard, outgoing, .. } = self;
+            if !outgoing.is_empty() {
+                // A broken transport shows itself when it is read.
+                if ready!(outgoing.poll_send(transport, cx, &[])).is_err() {
+                    return Poll::Ready(());
+                }
+                let _ = Pin::new(&mut *transport).poll_flush(cx);
+            }
+            match guard.as_ref().is_none_or(Guard::is_at_rest) {
+                true => transport.poll_heard(cx),
+                false => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
     /// The stream itself, for applications that are not pingora's.
     pub(crate) fn into_transport(self) -> Transport {
         self.transport
@@ -139,6 +160,24 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connection({})", self.id)
+    }
+}
+
+impl Transport {
+    /// Ready when there may be something to read.
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let socket = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => {
+                let (socket, session) = stream.get_mut();
+                let nothing = |why: std::io::Error| why.kind() == ErrorKind::WouldBlock;
+                if !session.reader().fill_buf().is_err_and(nothing) {
+                    return Poll::Ready(());
+                }
+                socket
+            }
+        };
+        socket.poll_read_ready(cx).map(|_| ())
     }
 }
 

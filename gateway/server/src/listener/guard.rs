@@ -76,6 +76,15 @@ impl Guard {
         (guard, expects)
     }
 
+    /// Whether it has nothing to hand on by itself: what comes next comes from the client.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        match self.state {
+            State::Open => true,
+            State::Head => self.held.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Reads from `inner` what may be read.
     pub(crate) fn poll_read(
         &mut self,

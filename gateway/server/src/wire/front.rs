@@ -82,6 +82,7 @@ impl Front {
             app: pingora(proxy, settings, &core.trusted),
             limits: Arc::new(Limits { head: settings.proxying.keepalive.header_timeout, refuser }),
             requests: settings.proxying.keepalive.requests,
+            idle: settings.proxying.keepalive.timeout,
             room: Arc::new(Semaphore::new(process::most_connections(&settings.process))),
         };
         Ok(Self { proxy, streams, traffic, trust, shown })

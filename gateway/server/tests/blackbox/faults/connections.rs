@@ -33,7 +33,7 @@ async fn idle_connections_cost_little() {
         stream
     };
     let (mut held, cost) = measured(&gateway, "after a request", served).await;
-    assert!(cost < 256, "{cost} KiB for each idle connection");
+    assert!(cost < 24, "{cost} KiB for each idle connection");
     // Every one of them still serves.
     for stream in held.iter_mut().step_by(IDLE / 20) {
         ask(stream).await;
@@ -49,7 +49,7 @@ async fn silent_connections_cost_little() {
     let (gateway, _upstream) = stage().await;
     let silent = async |to| TcpStream::connect(to).await.unwrap();
     let (_held, cost) = measured(&gateway, "silent", silent).await;
-    assert!(cost < 256, "{cost} KiB for each silent connection");
+    assert!(cost < 64, "{cost} KiB for each silent connection");
     assert_eq!(status(&gateway, "/a/x").await, 200);
 }
 
@@ -75,7 +75,7 @@ async fn idle_connections_with_tls_cost_little() {
     }
     let cost = memory(&gateway).saturating_sub(before) / FEW as u64;
     println!("{FEW} idle connections with TLS: {cost} KiB each");
-    assert!(cost < 320, "{cost} KiB for each idle connection");
+    assert!(cost < 40, "{cost} KiB for each idle connection");
 }
 
 /// Sends a request over a connection and reads its answer.
