@@ -5,6 +5,7 @@
 mod mp1;
 mod plugin;
 mod proxied;
+mod router;
 mod scale;
 mod soak;
 mod writes;
@@ -35,6 +36,7 @@ enum Kind {
     Register,
     Writes,
     Bulk,
+    Router,
     Scale,
     Soak,
 }
@@ -56,6 +58,11 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "routes",
         about: "as jwt, many prefix routes in turn",
         kind: Kind::Proxied(Shape { many_routes: true, ..Shape::JWT }),
+    },
+    Scenario {
+        name: "router",
+        about: "prefix routes, answered without an upstream: a row for each size of the table",
+        kind: Kind::Router,
     },
     Scenario {
         name: "tls",
@@ -122,6 +129,8 @@ pub(crate) struct Sizes {
     tokens: usize,
     /// Routes, one row for each.
     routes: &'static [usize],
+    /// Prefix routes in a table, one row for each.
+    tables: &'static [usize],
     /// Entities present while others are written, one row for each.
     present: &'static [usize],
     /// What the platform has to cope with.
@@ -132,11 +141,17 @@ impl Sizes {
     pub(crate) const FULL: Self = Self {
         tokens: 1000,
         routes: &[1000, 10_000],
+        tables: &[10, 100, 1_000, 10_000, 100_000],
         present: &[0, 10_000],
         population: Population::FULL,
     };
-    pub(crate) const SMOKE: Self =
-        Self { tokens: 20, routes: &[100], present: &[100], population: Population::SMOKE };
+    pub(crate) const SMOKE: Self = Self {
+        tokens: 20,
+        routes: &[100],
+        tables: &[10, 100],
+        present: &[100],
+        population: Population::SMOKE,
+    };
 }
 
 impl Scenario {
@@ -153,6 +168,7 @@ impl Scenario {
             Kind::Register => mp1::register(bench, self.name).await,
             Kind::Writes => writes::run(bench, self.name).await,
             Kind::Bulk => writes::bulk(bench, self.name).await,
+            Kind::Router => router::run(bench, self.name).await,
             Kind::Scale => scale::run(bench, self.name).await,
             Kind::Soak => soak::run(bench, self.name).await,
         }

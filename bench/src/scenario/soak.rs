@@ -110,7 +110,10 @@ async fn writes(gateway: &Gateway, others: &[Upstream; 2], length: Duration) -> 
                 let certificate = format!("/certificates/{}", certificates.remove(0));
                 write(gateway, Method::DELETE, &certificate, &Value::Null, 204).await?;
             }
-            _ => {}
+            _ => {
+                let of_route = json!({"tags": ["soaked"]});
+                write(gateway, Method::PATCH, "/routes/soak", &of_route, 200).await?;
+            }
         }
         written += 1;
     }
