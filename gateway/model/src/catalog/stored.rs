@@ -49,7 +49,7 @@ impl Stored {
         let typed = kind.decode(resolved).map_err(Rejection::Invalid)?;
         let text = serde_json::to_string(document).map_err(|why| {
             // Maps of text keys always become text.
-            Rejection::Invalid(Violations::one("id", &why.to_string()))
+            Rejection::Invalid(Violations::one("id", why.to_string()))
         })?;
         let refers = kind.references().map(|(field, ..)| refers(document, field.name)).collect();
         let keys = unique(kind).map(|fields| fields.value(document)).collect();
