@@ -97,6 +97,8 @@ pub struct Slot {
     plugin: &'static PluginType,
     /// Those any instance acts in.
     phases: Phases,
+    /// What any instance needs.
+    needs: Needs,
     /// Steps 1 to 3: a consumer on this route, this service, or both.
     narrow: HashMap<Id, Arc<Instance>>,
     /// Step 4: this route and this service.
@@ -112,6 +114,7 @@ impl Slot {
         Self {
             plugin,
             phases: Phases::NONE,
+            needs: Needs::NOTHING,
             narrow: HashMap::new(),
             pinned: None,
             consumers: imbl::HashMap::new(),
@@ -157,6 +160,7 @@ impl Slot {
     /// Takes in an instance; of two for the same place the more specific one stays.
     fn add(&mut self, instance: &Arc<Instance>) {
         self.phases = self.phases.and(instance.phases);
+        self.needs = self.needs.and(instance.needs);
         let beats = |held: &Arc<Instance>| instance.step() < held.step();
         match (instance.step(), instance.entity.consumer) {
             (1..=3, Some(consumer)) => {
@@ -182,6 +186,7 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Chain {
     all: Box<[Arc<Slot>]>,
+    timed: bool,
     by_phase: [Box<[Arc<Slot>]>; PHASES.len()],
 }
 
@@ -249,13 +254,19 @@ impl Chain {
         let all: Box<[Arc<Slot>]> = all.into_values().collect();
         let acts = |slot: &Slot, phase| slot.plugin.phases.has(phase) && slot.phases.has(phase);
         let of = |phase| all.iter().filter(|slot| acts(slot, phase)).cloned().collect();
-        Self { by_phase: PHASES.map(of), all }
+        let timed = all.iter().any(|slot| slot.needs.has(Needs::TIMES));
+        Self { by_phase: PHASES.map(of), all, timed }
     }
 
     /// The slots of plugins that act in `phase`, a single one, in order.
     pub fn slots(&self, phase: Phases) -> &[Arc<Slot>] {
         let at = PHASES.iter().position(|known| *known == phase);
         at.map_or(&[], |at| &self.by_phase[at])
+    }
+
+    /// Whether a handler wants to know how long handlers take.
+    pub const fn is_timed(&self) -> bool {
+        self.timed
     }
 
     /// Every slot, whatever its phases, in order.

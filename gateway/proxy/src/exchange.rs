@@ -13,8 +13,8 @@ use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use plugins::contract::{
-    Captures, Chunk, Client, Facts, Flow, Identity, Latencies, Needs, Phases, Reply, ReplyBody,
-    Request, RequestBody, Response, Scheme, Source, Summary, Try,
+    Captures, Chunk, Client, Facts, Flow, Identity, Latencies, Needs, Phases, PluginTime,
+    PluginTimes, Reply, ReplyBody, Request, RequestBody, Response, Scheme, Source, Summary, Try,
 };
 
 use uuid::fmt::Simple;
@@ -318,21 +318,43 @@ impl Exchange {
                 let needs = instance.handler.needs_of(session.req_header());
                 self.provide(session, needs).await?;
             }
-            let mut request = Request { head: session.req_header_mut(), facts: &mut self.facts };
-            let mut flow = if phase == Phases::REWRITE {
-                instance.handler.rewrite(&mut request)
-            } else {
-                instance.handler.access(&mut request)
-            };
-            loop {
-                match flow {
-                    Flow::Continue => break,
-                    Flow::Reply(reply) => return Err(*reply),
-                    Flow::Wait(wait) => flow = wait.await,
+            let began = chain.is_timed().then(|| self.now_ns());
+            let reply = {
+                let (head, facts) = (session.req_header_mut(), &mut self.facts);
+                let mut request = Request { head, facts };
+                let mut flow = if phase == Phases::REWRITE {
+                    instance.handler.rewrite(&mut request)
+                } else {
+                    instance.handler.access(&mut request)
+                };
+                loop {
+                    match flow {
+                        Flow::Continue => break None,
+                        Flow::Reply(reply) => break Some(reply),
+                        Flow::Wait(wait) => flow = wait.await,
+                    }
                 }
+            };
+            self.took(phase, slot, began);
+            if let Some(reply) = reply {
+                return Err(*reply);
             }
         }
         Ok(())
+    }
+
+    /// Unix nanoseconds, as many after the request's begin as passed.
+    fn now_ns(&self) -> u64 {
+        let passed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.facts.started_ms.saturating_mul(1_000_000).saturating_add(passed)
+    }
+
+    /// Takes down how long a handler took that began at `began`, where somebody wants to know.
+    fn took(&mut self, phase: Phases, slot: &Slot, began: Option<u64>) {
+        let Some(began_ns) = began else { return };
+        let (plugin, ended_ns) = (slot.plugin().name, self.now_ns());
+        let times = &mut self.facts.notes.get_or_insert_default::<PluginTimes>().0;
+        times.push(PluginTime { phase, plugin, began_ns, ended_ns });
     }
 
     /// Finds out what a handler needs to know.
@@ -370,12 +392,14 @@ impl Exchange {
         let source = self.source;
         for slot in chain.slots(Phases::HEADER_FILTER) {
             if let Some(instance) = self.picked(slot) {
+                let began = chain.is_timed().then(|| self.now_ns());
                 instance.handler.header_filter(&mut Response {
                     head: &mut *head,
                     request,
                     facts: &mut self.facts,
                     source,
                 });
+                self.took(Phases::HEADER_FILTER, slot, began);
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Logs of the process: one subscriber, fed by us through `tracing` and by libraries through `log`.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
 use arc_swap::ArcSwap;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, reload};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::log_file::LogFiles;
 use crate::settings::Word as _;
@@ -25,11 +27,59 @@ pub(crate) fn start(logs: &Logs, files: &LogFiles) -> Result<Arc<Level>> {
     let out = writer(&logs.proxy.error, files)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(out).with_ansi(false);
     match logs.format {
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
-        LogFormat::Text => registry.with(layer.with_target(false)).try_init()?,
+        LogFormat::Json => {
+            registry.with(layer.json().flatten_event(true)).with(ToPlugins).try_init()?;
+        }
+        LogFormat::Text => registry.with(layer.with_target(false)).with(ToPlugins).try_init()?,
     }
     let (at_start, changes) = (logs.level, AtomicU64::new(0));
     Ok(Arc::new(Level { at_start, current: ArcSwap::from_pointee(logs.level), changes, handle }))
+}
+
+/// Tells lines to the plugins that send them on.
+struct ToPlugins;
+
+impl<S: tracing::Subscriber> Layer<S> for ToPlugins {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let target = event.metadata().target();
+        // What queues say of their deliveries would be delivered, and so on for ever.
+        if !plugins::are_heard() || target.starts_with("plugins::kit::") {
+            return;
+        }
+        let mut words = Words::default();
+        event.record(&mut words);
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        plugins::tell(&plugins::Line {
+            at_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+            level: *event.metadata().level(),
+            target,
+            text: words.text,
+            request: words.request,
+        });
+    }
+}
+
+/// What a line says, and of which request.
+#[derive(Default)]
+struct Words {
+    text: String,
+    request: Option<String>,
+}
+
+impl Visit for Words {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "request.id" && !value.is_empty() {
+            self.request = Some(value.to_owned());
+        } else if field.name() == "message" {
+            value.clone_into(&mut self.text);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.text = format!("{value:?}");
+        }
+    }
 }
 
 fn filter(level: LogLevel) -> EnvFilter {

@@ -109,6 +109,24 @@ pub struct Overrides {
     pub retries: Option<u16>,
     /// Whether the upstream's certificate is verified.
     pub tls_verify: Option<bool>,
+    /// Most intermediate certificates then.
+    pub tls_verify_depth: Option<u8>,
+    /// What is shown to an upstream that asks who calls.
+    pub client_pair: Option<Arc<ClientPair>>,
+}
+
+/// A certificate with those above it, and its key: PEM, each of which can be read.
+pub struct ClientPair {
+    /// The chain, its own certificate first.
+    pub chain: String,
+    /// The key.
+    pub key: gateway_model::Secret<String>,
+}
+
+impl std::fmt::Debug for ClientPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientPair")
+    }
 }
 
 /// How long an upstream may take, milliseconds.
@@ -318,3 +336,21 @@ pub struct Relayed;
 /// piece, in [`Facts::notes`]; an answer they add bytes to at that point has no trailers of its own.
 #[derive(Clone, Debug)]
 pub struct Trailers(pub http::HeaderMap);
+
+/// How long the handlers of an exchange took, in the order they ran. In [`Facts::notes`] where a
+/// handler of the chain [needs](super::Needs::TIMES) it.
+#[derive(Clone, Debug, Default)]
+pub struct PluginTimes(pub Vec<PluginTime>);
+
+/// One handler in one phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginTime {
+    /// Rewrite, access or header filter.
+    pub phase: super::Phases,
+    /// Kong's name of the plugin.
+    pub plugin: &'static str,
+    /// When it began, Unix nanoseconds.
+    pub began_ns: u64,
+    /// When it ended.
+    pub ended_ns: u64,
+}

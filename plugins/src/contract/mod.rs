@@ -26,8 +26,9 @@ use serde::de::DeserializeOwned;
 
 pub use entry::{SessionLog, WORKSPACE, session_entry};
 pub use facts::{
-    AuthenticatedGroups, BodyLimit, Captures, Client, Credential, Facts, ForwardedFor, Identity,
-    LogMembers, Overrides, Relayed, RequestBody, Scheme, Timeouts, TlsFacts, Trailers,
+    AuthenticatedGroups, BodyLimit, Captures, Client, ClientPair, Credential, Facts, ForwardedFor,
+    Identity, LogMembers, Overrides, PluginTime, PluginTimes, Relayed, RequestBody, Scheme,
+    Timeouts, TlsFacts, Trailers,
 };
 pub use page::{AdminPage, PageAnswer, PageCall};
 pub use reply::{Reply, ReplyBody};
@@ -188,6 +189,8 @@ impl Needs {
     pub const BODY: Self = Self(1);
     /// What the route's regular expression captured: [`Facts::captures`].
     pub const CAPTURES: Self = Self(2);
+    /// How long handlers take: [`PluginTimes`] in [`Facts::notes`], of all of the chain.
+    pub const TIMES: Self = Self(4);
 
     /// Both.
     #[must_use]

@@ -1,5 +1,7 @@
 //! [`AdminPage`]: a path of the Admin API that a plugin brings.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use gateway_model::Catalog;
 use http::{Method, StatusCode};
@@ -20,7 +22,7 @@ pub struct AdminPage {
 /// What was asked of a page.
 pub struct PageCall<'a> {
     /// What outlives plugin instances.
-    pub tools: &'a Tools,
+    pub tools: &'a Arc<Tools>,
     /// The catalog of the moment.
     pub catalog: &'a Catalog,
     /// One of the page's.

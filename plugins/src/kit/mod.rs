@@ -11,6 +11,7 @@ pub(crate) mod expression;
 pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod jws;
+pub(crate) mod lines;
 pub(crate) mod parameters;
 pub(crate) mod pattern;
 pub(crate) mod query;

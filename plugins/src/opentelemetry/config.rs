@@ -16,7 +16,7 @@ pub(crate) struct Config {
     /// Where spans go: `http://collector:4318/v1/traces`.
     #[record(is("url", types::url), referenceable)]
     pub(super) traces_endpoint: Option<String>,
-    /// Where log lines would go. Not available yet: must be unset.
+    /// Where lines of the node's log go: `http://collector:4318/v1/logs`.
     #[record(is("url", types::url), referenceable)]
     pub(super) logs_endpoint: Option<String>,
     /// Headers added to the requests.

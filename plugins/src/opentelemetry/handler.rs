@@ -12,8 +12,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use super::config::Config;
+use super::logs::{self, Heard, Logs};
 use super::spans::{Parts, Trace, spans, text};
-use crate::contract::{Flow, Handler, Phases, Plugin, Request, Response, Setup, Summary};
+use crate::contract::{Flow, Handler, Needs, Phases, Plugin, Request, Response, Setup, Summary};
 use crate::kit::http::{Collector, endpoint};
 use crate::kit::queue::{Deliver, Queue, Queues};
 use crate::kit::trace::{Context, Legacy, Propagation, SpanId, TraceId, propagate};
@@ -27,6 +28,7 @@ pub(crate) struct OpenTelemetry {
     rate: f64,
     told: Option<HeaderName>,
     queue: Option<Arc<Queue>>,
+    lines: Option<Heard>,
     clock: Clock,
 }
 
@@ -37,10 +39,6 @@ impl Plugin for OpenTelemetry {
     type Config = Config;
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
-        if config.logs_endpoint.is_some() {
-            let why = "logs over OTLP are not available yet; leave logs_endpoint unset";
-            return Err(Violations::one("logs_endpoint", why));
-        }
         let legacy =
             Legacy { header_type: config.header_type.as_deref(), default_header_type: None };
         let propagation = Propagation::prepare(&config.propagation, &legacy)?;
@@ -49,9 +47,24 @@ impl Plugin for OpenTelemetry {
             Violations::one("http_response_header_for_traceid", "not usable as a header")
         })?;
         let tracing = &setup.tools.node.tracing;
-        let parts = Parts { router: tracing.has("router"), balancer: tracing.has("balancer") };
+        let mut plugins = Phases::NONE;
+        for (part, phase) in [
+            ("plugin_rewrite", Phases::REWRITE),
+            ("plugin_access", Phases::ACCESS),
+            ("plugin_header_filter", Phases::HEADER_FILTER),
+        ] {
+            if tracing.has(part) {
+                plugins = plugins.and(phase);
+            }
+        }
+        let (router, balancer) = (tracing.has("router"), tracing.has("balancer"));
+        let parts = Parts { router, balancer, plugins };
         let rate = config.sampling_rate.unwrap_or(tracing.sampling_rate);
-        let queue = queue(config, setup)?;
+        let attributes = attributes(&config, setup);
+        let traces_to = config.traces_endpoint.as_deref().map(|to| ("traces_endpoint", to));
+        let queue = queue(&config, setup, traces_to, &attributes, export)?;
+        let logs_to = config.logs_endpoint.as_deref().map(|to| ("logs_endpoint", to));
+        let lines = queue_of_lines(&config, setup, logs_to, &attributes)?;
         Ok(Self {
             propagation,
             traces: !tracing.instrumentations.is_empty(),
@@ -59,14 +72,25 @@ impl Plugin for OpenTelemetry {
             rate,
             told,
             queue,
+            lines,
             clock: setup.tools.clock.clone(),
         })
     }
 }
 
-fn queue(config: Config, setup: &Setup<'_>) -> Result<Option<Arc<Queue>>, Violations> {
-    let Some(address) = &config.traces_endpoint else { return Ok(None) };
-    let url = endpoint(address).map_err(|why| Violations::one("traces_endpoint", why))?;
+/// What makes a request's body of a batch.
+type Export = fn(&[Bytes], &[KeyValue]) -> Bytes;
+
+/// The queue to an endpoint, where there is one.
+fn queue(
+    config: &Config,
+    setup: &Setup<'_>,
+    endpoint_of: Option<(&'static str, &str)>,
+    attributes: &[KeyValue],
+    export: Export,
+) -> Result<Option<Arc<Queue>>, Violations> {
+    let Some((field, address)) = endpoint_of else { return Ok(None) };
+    let url = endpoint(address).map_err(|why| Violations::one(field, why))?;
     let mut headers = HeaderMap::new();
     for (name, value) in config.headers.iter().flatten() {
         let usable = name.parse::<HeaderName>().ok().zip(value.expose().parse().ok());
@@ -91,6 +115,23 @@ fn queue(config: Config, setup: &Setup<'_>) -> Result<Option<Arc<Queue>>, Violat
     if let Some(delay) = config.batch_flush_delay.filter(|delay| *delay != 3) {
         parameters.max_coalescing_delay = Duration::from_secs(u64::try_from(delay).unwrap_or(0));
     }
+    let attributes = attributes.to_vec();
+    let deliver = || Ok(deliver(collector, attributes, export));
+    Queues::beside(setup, field, parameters, deliver).map(Some)
+}
+
+fn queue_of_lines(
+    config: &Config,
+    setup: &Setup<'_>,
+    to: Option<(&'static str, &str)>,
+    attributes: &[KeyValue],
+) -> Result<Option<Heard>, Violations> {
+    let queue = queue(config, setup, to, attributes, logs::export)?;
+    Ok(queue.map(|queue| Logs::listen(queue, &setup.tools.runtime)))
+}
+
+/// What is told of this process.
+fn attributes(config: &Config, setup: &Setup<'_>) -> Vec<KeyValue> {
     let mut attributes = vec![
         ("service.name", "kong".to_owned()),
         ("service.instance.id", setup.tools.node.id.to_string()),
@@ -100,11 +141,15 @@ fn queue(config: Config, setup: &Setup<'_>) -> Result<Option<Arc<Queue>>, Violat
         attributes.retain(|(known, _)| known != name);
         attributes.push((name, value.clone()));
     }
-    let attributes = attributes.into_iter().map(|(name, value)| text(name, value)).collect();
-    Queues::of(setup, parameters, || Ok(deliver(collector, attributes))).map(Some)
+    attributes.into_iter().map(|(name, value)| text(name, value)).collect()
 }
 
 impl Handler for OpenTelemetry {
+    fn needs(&self) -> Needs {
+        let wanted = self.traces && self.parts.plugins != Phases::NONE && self.queue.is_some();
+        if wanted { Needs::TIMES } else { Needs::NOTHING }
+    }
+
     fn access<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {
         let access = self.clock.unix_ms();
         let trace = propagate(&self.propagation, request, |_, found| {
@@ -133,6 +178,9 @@ impl Handler for OpenTelemetry {
     }
 
     fn log(&self, summary: &Summary<'_>) {
+        if let Some(lines) = &self.lines {
+            lines.finish(&summary.facts.request_id, summary.facts.notes.get::<Trace>());
+        }
         let Some(queue) = &self.queue else { return };
         let trace = summary.facts.notes.get::<Trace>().filter(|trace| trace.sampled);
         let Some(trace) = trace else { return };
@@ -172,7 +220,7 @@ fn told(trace: &Trace, found: Context) -> Context {
     }
 }
 
-fn deliver(collector: Collector, attributes: Vec<KeyValue>) -> Deliver {
+fn deliver(collector: Collector, attributes: Vec<KeyValue>, export: Export) -> Deliver {
     let shared = Arc::new((collector, attributes));
     Arc::new(move |batch| {
         let shared = Arc::clone(&shared);

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
-use crate::contract::{Summary, Try};
+use crate::contract::{Phases, PluginTime, PluginTimes, Summary, Try};
 use crate::kit::trace::{SpanId, TraceId};
 
 /// What is known of an exchange's spans, in its notes.
@@ -28,6 +28,8 @@ pub(super) struct Trace {
 pub(super) struct Parts {
     pub(super) router: bool,
     pub(super) balancer: bool,
+    /// The phases whose plugins have spans.
+    pub(super) plugins: Phases,
 }
 
 /// The spans of an exchange, the root first.
@@ -43,6 +45,9 @@ pub(super) fn spans(trace: &Trace, parts: Parts, summary: &Summary<'_>, now: u64
         };
         all.push(span);
     }
+    let times = summary.facts.notes.get::<PluginTimes>();
+    let times = times.into_iter().flat_map(|times| &times.0);
+    all.extend(times.filter(|time| parts.plugins.has(time.phase)).map(|time| plugin(trace, time)));
     if parts.balancer {
         let last = summary.tries.len().saturating_sub(1);
         let starts = summary.tries.iter().skip(1).map(|one| one.start_ms).chain([now]);
@@ -53,6 +58,23 @@ pub(super) fn spans(trace: &Trace, parts: Parts, summary: &Summary<'_>, now: u64
         }
     }
     all
+}
+
+/// The span of a plugin in a phase (kong/observability/tracing/instrumentation.lua,
+/// plugin_callback).
+fn plugin(trace: &Trace, time: &PluginTime) -> Span {
+    let phase = match time.phase {
+        Phases::REWRITE => "rewrite",
+        Phases::ACCESS => "access",
+        _ => "header_filter",
+    };
+    let name = format!("kong.{phase}.plugin.{}", time.plugin);
+    Span {
+        parent_span_id: trace.root.0.to_vec(),
+        start_time_unix_nano: time.began_ns,
+        end_time_unix_nano: time.ended_ns,
+        ..span(trace, SpanId::random(), &name, SpanKind::Internal, 0, 0)
+    }
 }
 
 fn span(trace: &Trace, id: SpanId, name: &str, kind: SpanKind, begin_ms: u64, end_ms: u64) -> Span {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::contract::{Node, Tracing, Try};
+use crate::contract::{Node, Phases, PluginTime, PluginTimes, Tracing, Try};
 use crate::test_kit::{Rig, rig, rig_on};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -84,6 +84,12 @@ async fn spans_go_to_the_collector() {
     let entry = exchange.summary(200).entry()["trace_id"].clone();
     assert_eq!(entry, json!({"w3c": "4bf92f3577b34da6a3ce929d0e0e4736"}));
     let address = "127.0.0.1:7".parse().unwrap();
+    let time =
+        |phase, plugin, began_ns| PluginTime { phase, plugin, began_ns, ended_ns: began_ns + 5 };
+    exchange.facts.notes.insert(PluginTimes(vec![
+        time(Phases::ACCESS, "key-auth", 7),
+        time(Phases::HEADER_FILTER, "cors", 9),
+    ]));
     exchange.tries.push(Try {
         address,
         start_ms: began + 3,
@@ -117,8 +123,11 @@ async fn spans_go_to_the_collector() {
     );
     let spans = &resource.scope_spans[0].spans;
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
-    assert_eq!(names, ["kong", "kong.router", "kong.balancer", "kong.balancer"]);
-    let [root, router, failed, done] = &spans[..] else { panic!("{spans:?}") };
+    let plugins = ["kong.access.plugin.key-auth", "kong.header_filter.plugin.cors"];
+    let [key_auth, cors] = plugins;
+    let all = ["kong", "kong.router", key_auth, cors, "kong.balancer", "kong.balancer"];
+    assert_eq!(names, all);
+    let [root, router, access, _, failed, done] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!(hex::encode(&root.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(hex::encode(&root.parent_span_id), "00f067aa0ba902b7");
     assert!(spans[1..].iter().all(|span| span.parent_span_id == root.span_id));
@@ -127,6 +136,7 @@ async fn spans_go_to_the_collector() {
     let times = |span: &opentelemetry_proto::tonic::trace::v1::Span| {
         (span.start_time_unix_nano, span.end_time_unix_nano)
     };
+    assert_eq!(times(access), (7, 12));
     assert_eq!(times(root), (nanos(0), nanos(10)));
     assert_eq!(times(router), (nanos(0), nanos(2)));
     assert_eq!((times(failed), times(done)), ((nanos(3), nanos(4)), (nanos(4), nanos(10))));
@@ -171,6 +181,6 @@ fn what_is_refused() {
         assert!(refused.contains(wanted), "{refused}");
     };
     check(json!({}), "at least one of these fields must be non-empty");
-    check(json!({"logs_endpoint": "http://h/"}), "logs over OTLP are not available yet");
+    check(json!({"logs_endpoint": "ftp://h/"}), "only http and https are supported");
     check(json!({"traces_endpoint": "ftp://h/"}), "only http and https are supported");
 }

@@ -89,6 +89,17 @@ impl Report {
             tag("kong.credential", credential.id.to_string());
         }
         tag("kong.node.id", self.node.clone());
+        // Routing follows at once: when the phase ends is not taken down apart from the access
+        // phase's begin.
+        let (begin, rewritten) = (facts.started_ms, trace.rewritten(facts.started_ms));
+        let mut annotations = Vec::new();
+        match self.flavor {
+            Flavor::Annotations => annotations.extend([(begin, "krs"), (rewritten, "krf")]),
+            Flavor::Tags => {
+                let took = rewritten.saturating_sub(begin).to_string();
+                tags.insert("kong.rewrite.duration_ms".to_owned(), took.into());
+            }
+        }
         Span {
             id: trace.request,
             parent: trace.parent,
@@ -98,7 +109,7 @@ impl Report {
             end: now,
             remote: Some(address(facts.client.ip.to_canonical(), facts.client.peer.port())),
             tags,
-            annotations: Vec::new(),
+            annotations,
         }
     }
 

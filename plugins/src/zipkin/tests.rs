@@ -105,6 +105,9 @@ async fn spans_tell_what_took_how_long() {
             "http.status_code": "200", "kong.node.id": rig.tools.node.id.to_string(),
         })
     );
+    let rewrite = [("krs", 0), ("krf", 2)];
+    let rewrite = rewrite.map(|(name, at)| json!({"value": name, "timestamp": micros(at)}));
+    assert_eq!(whole["annotations"], json!(rewrite));
     let upstream = span("GET /x (proxy)");
     assert_eq!((&upstream["id"], &upstream["parentId"]), (&json!(proxy), &json!(request)));
     assert_eq!(upstream["kind"], "CLIENT");

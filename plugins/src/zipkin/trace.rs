@@ -55,6 +55,11 @@ impl Trace {
         }
     }
 
+    /// When the rewrite phase ended of a request that began at `began`, Unix milliseconds.
+    pub(super) fn rewritten(&self, began: u64) -> u64 {
+        self.access.or(self.headers).unwrap_or(began)
+    }
+
     pub(super) fn id(&self) -> String {
         self.trace_id.hex(self.size)
     }

@@ -123,7 +123,42 @@ async fn spans_reach_zipkin_and_a_collector() {
     let export = collector.next().await;
     assert_eq!(export.uri, "/v1/traces");
     assert_eq!(export.all("content-type"), ["application/x-protobuf"]);
-    for part in ["kong-internal", "kong.balancer", "kong.router", "service.name"] {
+    for part in [
+        "kong-internal",
+        "kong.balancer",
+        "kong.router",
+        "kong.access.plugin.zipkin",
+        "kong.header_filter.plugin.zipkin",
+        "service.name",
+    ] {
+        assert!(export.body.contains(part), "{part} in {:?}", export.body);
+    }
+}
+
+/// Lines of the log, with the trace of the request they are about.
+#[tokio::test]
+async fn lines_reach_a_collector() {
+    let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
+    let options = Options::new().set("tracing_instrumentations", "request");
+    let gateway = options.set("tracing_sampling_rate", "1").start().await;
+    let plugins = [
+        json!({"name": "opentelemetry", "config": {
+            "logs_endpoint": format!("{}/v1/logs", collector.url()),
+            "queue": {"max_batch_size": 1},
+        }}),
+        json!({"name": "pre-function", "config": {"access": ["kong.log.err('something', ' odd')"]}}),
+    ];
+    publish(&gateway, &upstream, &plugins).await;
+    plain().get(gateway.url("proxy", "/a/x")).answer().await.expect(200);
+    let trace = upstream.only().header("traceparent").expect("a trace").to_owned();
+    assert!(trace.ends_with("-01"), "{trace}");
+    let line = async || {
+        let all = collector.take();
+        all.into_iter().find(|one| one.body.contains("something odd"))
+    };
+    let export = crate::harness::eventually("the line", line).await;
+    assert_eq!((export.method.as_str(), export.uri.as_str()), ("POST", "/v1/logs"));
+    for part in ["kong-internal", "ERROR", "request.id", "service.name"] {
         assert!(export.body.contains(part), "{part} in {:?}", export.body);
     }
 }

@@ -15,7 +15,7 @@ use crate::contract::{Setup, Tools};
 
 /// The queues of this process.
 pub(crate) struct Queues {
-    live: DashMap<Id, (Item<PluginInstance>, Weak<Queue>)>,
+    live: DashMap<(Id, &'static str), (Item<PluginInstance>, Weak<Queue>)>,
     pub(super) tasks: TaskTracker,
     pub(super) closing: CancellationToken,
     /// Entries neither delivered nor lost.
@@ -43,9 +43,23 @@ impl Queues {
         parameters: Parameters,
         deliver: impl FnOnce() -> Result<Deliver, Violations>,
     ) -> Result<Arc<Queue>, Violations> {
+        Self::beside(setup, "", parameters, deliver)
+    }
+
+    /// As [`Queues::of`], of an instance with several queues.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queues::of`].
+    pub(crate) fn beside(
+        setup: &Setup<'_>,
+        which: &'static str,
+        parameters: Parameters,
+        deliver: impl FnOnce() -> Result<Deliver, Violations>,
+    ) -> Result<Arc<Queue>, Violations> {
         let queues = setup.tools.shared(|_| Self::new());
         let instance = setup.instance;
-        let present = queues.live.get(&instance.id());
+        let present = queues.live.get(&(instance.id(), which));
         let same = present.filter(|entry| entry.0.same(instance));
         if let Some(queue) = same.and_then(|entry| entry.1.upgrade()) {
             return Ok(queue);
@@ -55,7 +69,7 @@ impl Queues {
         let runtime = setup.tools.runtime.clone();
         let queue =
             Arc::new(Queue::new(name, parameters, deliver()?, Arc::clone(&queues), runtime));
-        queues.live.insert(instance.id(), (instance.clone(), Arc::downgrade(&queue)));
+        queues.live.insert((instance.id(), which), (instance.clone(), Arc::downgrade(&queue)));
         Ok(queue)
     }
 }
