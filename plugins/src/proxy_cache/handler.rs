@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use gateway_model::{Clock, Violations};
+use gateway_model::{Clock, EntityType, Violations};
 use http::{HeaderValue, Method, StatusCode, header};
 use pingora_http::ResponseHeader;
 
@@ -9,6 +9,7 @@ use super::cache::{Answer, Answers, LONGEST, Place};
 use super::config::{Config, ResponseHeaders};
 use super::key::key;
 use super::pages::PAGES;
+use super::purge::{PURGES, Watch};
 use super::rules::{Directives, good_for};
 use crate::contract::{
     ANY, AdminPage, Chunk, Flow, HTTP, Handler, Phases, Plugin, Relayed, Reply, ReplyBody, Request,
@@ -29,6 +30,8 @@ pub(crate) struct ProxyCache {
     told: ResponseHeaders,
     memory: Arc<str>,
     answers: Arc<Answers>,
+    /// Looks for what other nodes purge.
+    _watch: Arc<Watch>,
     clock: Clock,
 }
 
@@ -78,6 +81,7 @@ impl Plugin for ProxyCache {
     const PHASES: Phases = Phases::ACCESS.and(Phases::HEADER_FILTER).and(Phases::BODY_FILTER);
     const PROTOCOLS: &'static [&'static str] = ANY;
     const DEFAULT_PROTOCOLS: &'static [&'static str] = HTTP;
+    const ENTITIES: &'static [&'static EntityType] = &[&PURGES];
     const PAGES: &'static [AdminPage] = PAGES;
     type Config = Config;
 
@@ -96,6 +100,7 @@ impl Plugin for ProxyCache {
             vary_headers: config.vary_headers.unwrap_or_default(),
             told: config.response_headers,
             memory: config.memory.dictionary_name.into(),
+            _watch: Watch::of(setup.tools),
             answers: Answers::of(setup.tools),
             clock: setup.tools.clock.clone(),
         })

@@ -9,6 +9,7 @@ mod config;
 mod handler;
 mod key;
 mod pages;
+mod purge;
 mod rules;
 
 #[cfg(test)]

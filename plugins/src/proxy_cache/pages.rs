@@ -1,11 +1,14 @@
 //! `/proxy-cache` of the Admin API: what is kept, shown and forgotten
 //! (kong/plugins/proxy-cache/api.lua).
 
+use std::sync::Arc;
+
 use gateway_model::entities::PluginInstance;
 use gateway_model::{Catalog, Id, Item};
 use http::Method;
 
 use super::cache::{Answers, Place};
+use super::purge;
 use crate::contract::{AdminPage, PageAnswer, PageCall};
 
 pub(super) const PAGES: &[AdminPage] = &[
@@ -24,7 +27,7 @@ pub(super) const PAGES: &[AdminPage] = &[
 
 fn all(call: &PageCall<'_>) -> PageAnswer {
     Answers::of(call.tools).forget_all();
-    PageAnswer::NoContent
+    told(call, None)
 }
 
 fn anywhere(call: &PageCall<'_>) -> PageAnswer {
@@ -52,11 +55,20 @@ fn at(call: &PageCall<'_>, place: &Place) -> PageAnswer {
     let now = call.tools.clock.unix_seconds();
     if *call.method == Method::DELETE {
         return match answers.forget(place, now) {
-            true => PageAnswer::NoContent,
+            true => told(call, Some(place.clone())),
             false => PageAnswer::NotFound,
         };
     }
     answers.get(place, now).map_or(PageAnswer::NotFound, |found| PageAnswer::Json(found.shown()))
+}
+
+/// Done here; other nodes are told.
+fn told(call: &PageCall<'_>, place: Option<Place>) -> PageAnswer {
+    let tools = Arc::clone(call.tools);
+    PageAnswer::Wait(Box::pin(async move {
+        purge::tell(tools, place).await;
+        PageAnswer::NoContent
+    }))
 }
 
 fn instances(catalog: &Catalog) -> impl Iterator<Item = Item<PluginInstance>> {

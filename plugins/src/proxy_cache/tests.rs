@@ -177,13 +177,17 @@ fn what_is_kept_can_be_seen_and_forgotten() {
     let call = |path: &str, method: Method, parameters: &[&str]| {
         let page = plugin.plugin.pages.iter().find(|page| page.path == path).unwrap();
         let parameters: Vec<String> = parameters.iter().map(|one| (*one).to_owned()).collect();
-        (page.serve)(&PageCall {
+        let answer = (page.serve)(&PageCall {
             tools: &rig.tools,
             catalog: &rig.catalog,
             method: &method,
             parameters: &parameters,
             member: &|_| None,
-        })
+        });
+        match answer {
+            PageAnswer::Wait(wait) => futures::executor::block_on(wait),
+            answer => answer,
+        }
     };
     let (anywhere, of_one) =
         ("/proxy-cache/{cache_key}", "/proxy-cache/{plugin_id}/caches/{cache_key}");

@@ -188,6 +188,112 @@ async fn heartbeats_at_either_node() {
     eventually("it is active", async || (state(b).await == "ACTIVE").then_some(())).await;
 }
 
+/// What plugins keep is there for both nodes, and what one forgets the other does.
+#[tokio::test]
+async fn plugins_of_two_nodes_share_what_they_keep() {
+    let Some(pair) = Pair::start().await else { return };
+    let [a, b] = &pair.nodes;
+    let upstream = Upstream::start().await;
+    made(a, "/services", json!({"name": "s", "url": upstream.url()})).await;
+    made(a, "/consumers", json!({"username": "anyone"})).await;
+    for (name, plugins) in [
+        (
+            "cached",
+            vec![json!({"name": "proxy-cache", "config": {
+                "strategy": "memory", "content_type": ["application/json"],
+            }})],
+        ),
+        (
+            "limited",
+            vec![json!({"name": "rate-limiting", "config": {
+                "year": 100, "policy": "cluster",
+            }})],
+        ),
+        (
+            "token",
+            vec![json!({"name": "oauth2", "config": {
+                "enable_client_credentials": true, "global_credentials": true,
+            }})],
+        ),
+        (
+            "login",
+            vec![
+                json!({"name": "session", "config": {"secret": "s", "storage": "kong"}}),
+                json!({"name": "key-auth", "config": {"anonymous": "anyone"}}),
+            ],
+        ),
+    ] {
+        let route = json!({"name": name, "paths": [format!("/{name}")]});
+        made(a, "/services/s/routes", route).await;
+        for plugin in plugins {
+            made(a, &format!("/routes/{name}/plugins"), plugin).await;
+        }
+    }
+    made(a, "/consumers", json!({"username": "bob"})).await;
+    made(a, "/consumers/bob/key-auth", json!({"key": "kk"})).await;
+    let application =
+        json!({"name": "app", "client_id": "cid", "redirect_uris": ["http://x.test"]});
+    made(a, "/consumers/bob/oauth2", application).await;
+    let get =
+        async |node: &Gateway, path: &str| plain().get(node.url("proxy", path)).answer().await;
+    let cached = async |node: &Gateway| {
+        let answer = get(node, "/cached/x").await;
+        answer.header("x-cache-status").map(str::to_owned)
+    };
+    for node in [a, b] {
+        eventually("an answer kept", async || (cached(node).await? == "Hit").then_some(())).await;
+    }
+    plain().delete(a.url("admin", "/proxy-cache")).answer().await.expect(204);
+    assert_eq!(cached(a).await.as_deref(), Some("Miss"));
+    eventually("forgotten by the other", async || (cached(b).await? == "Miss").then_some(())).await;
+
+    for _ in 0..95 {
+        assert_eq!(get(a, "/limited").await.status, 200);
+    }
+    // Nodes tell each other of uses from time to time, not with each.
+    let mut passed = 0;
+    eventually("the limit, at the other", async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let status = get(b, "/limited").await.status;
+        passed += u32::from(status == 200);
+        (status == 429).then_some(())
+    })
+    .await;
+    assert!(passed < 95, "the other counted for itself");
+
+    let token =
+        json!({"credential": {"client_id": "cid"}, "access_token": "shared", "expires_in": 0});
+    made(a, "/oauth2_tokens", token).await;
+    eventually("the token, at the other", async || {
+        let request = plain().get(b.url("proxy", "/token")).bearer_auth("shared");
+        (request.answer().await.status == 200).then_some(())
+    })
+    .await;
+
+    let first = get(a, "/login?apikey=kk").await.expect(200);
+    let cookie = first.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    eventually("the session, at the other", async || {
+        let request = plain().get(b.url("proxy", "/login")).header("Cookie", &cookie);
+        let answer = request.answer().await.expect(200);
+        answer.text().contains("bob").then_some(())
+    })
+    .await;
+
+    let answer = json!({"key": "tok#http-01", "value": "tok.thumb"});
+    made(a, "/acme_storage", answer).await;
+    let config = json!({
+        "account_email": "a@b.test", "api_uri": "http://127.0.0.1:1/", "domains": ["*.w.test"],
+        "storage": "kong",
+    });
+    made(a, "/plugins", json!({"name": "acme", "config": config})).await;
+    eventually("the challenge, at the other", async || {
+        let request = plain().get(b.url("proxy", "/.well-known/acme-challenge/tok"));
+        let answer = request.header("Host", "x.w.test").answer().await;
+        (answer.text() == "tok.thumb\n").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn nodes_outlive_their_database() {
     let Some(mut pair) = Pair::start().await else { return };
