@@ -43,7 +43,7 @@ use crate::held::{self, Held};
 use crate::options::Options;
 use crate::resolve::{Endpoint, Resolver};
 use crate::snapshot::Current;
-use crate::tls::UpstreamTls;
+use crate::tls::{UpstreamTls, client_pair};
 use crate::upstream::{self, Balance, Called, ConnectionUses};
 use crate::{forward, given_body, reply};
 
@@ -310,9 +310,13 @@ impl ProxyHttp for Proxy {
         let mut peer = upstream::peer(&service, destination.tls, &name, address, &self.options);
         if peer.is_tls() {
             let upstream = exchange.balance.as_ref().map(|balance| balance.upstream());
-            let wanted = exchange.facts.upstream.as_ref().and_then(|wanted| wanted.tls_verify);
+            let wanted = exchange.facts.upstream.as_deref();
+            // Read anew for each connection: nobody but Lua code asks for it.
+            let shown = wanted.and_then(|wanted| wanted.client_pair.as_ref());
+            let shown = shown.map(|pair| client_pair(&pair.chain, pair.key.expose())).transpose();
+            let shown = shown.or_err(ErrorType::InternalError, "reading a handler's key pair")?;
             UpstreamTls::of(&service, upstream, exchange.keyring(), &self.options.tls)
-                .verifying(wanted)
+                .wanted(wanted, shown.as_ref())
                 .secure(&mut peer)
                 .or_err(ErrorType::InternalError, "securing a connection")?;
         }

@@ -32,6 +32,7 @@ mod pdk;
 pub(crate) mod phase;
 mod sandbox;
 mod settings;
+mod ssl;
 mod strings;
 mod values;
 mod vm;

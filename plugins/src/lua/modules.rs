@@ -61,6 +61,7 @@ pub(super) fn install(lua: &Lua, engine: &Weak<Engine>) -> Result<()> {
         })?;
         preload.set(format!("resty.{name}"), load)?;
     }
+    preload.set("ngx.ssl", lua.create_function(|lua, _: Value| super::ssl::module(lua))?)?;
     let weak = engine.clone();
     preload
         .set("resty.http", lua.create_function(move |lua, _: Value| http::module(lua, &weak))?)?;

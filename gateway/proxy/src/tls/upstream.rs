@@ -8,6 +8,7 @@ use gateway_model::Item;
 use gateway_model::entities::{Service, Upstream};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
+use plugins::contract::Overrides;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, verify_server_name};
 use rustls::crypto::{aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -189,9 +190,18 @@ impl<'k> UpstreamTls<'k> {
         Ok(())
     }
 
-    /// As `wanted` says, where it says anything.
-    pub(crate) fn verifying(mut self, wanted: Option<bool>) -> Self {
-        self.verify = wanted.unwrap_or(self.verify);
+    /// As handlers want it, where they want anything.
+    pub(crate) fn wanted(
+        mut self,
+        wanted: Option<&Overrides>,
+        shown: Option<&'k Arc<ClientPair>>,
+    ) -> Self {
+        let Some(wanted) = wanted else { return self };
+        self.verify = wanted.tls_verify.unwrap_or(self.verify);
+        if let Some(depth) = wanted.tls_verify_depth {
+            (self.depth, self.limited) = (depth, true);
+        }
+        self.client = shown.or(self.client);
         self
     }
 

@@ -1,11 +1,13 @@
 //! `kong.service`: where the request goes (kong/pdk/service.lua).
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use mlua::{Error, Lua, Result, Table, Value};
 
+use super::super::ssl::Parsed;
 use super::{ASKING, text, within};
-use crate::contract::Timeouts;
+use crate::contract::{ClientPair, Timeouts};
 
 pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     let service = lua.create_table()?;
@@ -77,6 +79,35 @@ fn connection(lua: &Lua, service: &Table) -> Result<()> {
             };
             within(ASKING, |now| {
                 now.facts.overrides().tls_verify = Some(on);
+                Ok(Some(true))
+            })
+        })?,
+    )?;
+    service.set(
+        "set_tls_verify_depth",
+        lua.create_function(|_, depth: Value| {
+            let depth = integer(&depth, "depth", 0..=255)?;
+            let depth = u8::try_from(depth).map_err(Error::external)?;
+            within(ASKING, |now| {
+                now.facts.overrides().tls_verify_depth = Some(depth);
+                Ok(Some(true))
+            })
+        })?,
+    )?;
+    service.set(
+        "set_tls_cert_key",
+        lua.create_function(|_, (chain, key): (Value, Value)| {
+            let parsed = |value: &Value, what: &str| match value {
+                Value::UserData(parsed) => match parsed.borrow::<Parsed>() {
+                    Ok(parsed) if parsed.is_key == (what == "key") => Ok(parsed.pem.clone()),
+                    _ => Err(Error::runtime(format!("{what} must be a parsed cdata object"))),
+                },
+                _ => Err(Error::runtime(format!("{what} must be a parsed cdata object"))),
+            };
+            let (chain, key) = (parsed(&chain, "chain")?, parsed(&key, "key")?);
+            let pair = Arc::new(ClientPair { chain, key: key.into() });
+            within(ASKING, |now| {
+                now.facts.overrides().client_pair = Some(pair);
                 Ok(Some(true))
             })
         })?,

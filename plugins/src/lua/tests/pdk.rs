@@ -85,12 +85,33 @@ fn how_the_upstream_is_asked() {
     let mut rig = rig();
     let mut exchange = asked(&rig);
     let code = "kong.service.set_timeouts(1, 2, 3) kong.service.set_retries(0) \
-                kong.service.set_tls_verify(true)";
+                kong.service.set_tls_verify(true) kong.service.set_tls_verify_depth(3)";
     let plugin = function(&mut rig, code);
     assert_eq!(exchange.access(&plugin), None);
     let wanted = exchange.facts.upstream.unwrap();
     assert_eq!(wanted.timeouts, Some(Timeouts { connect: 1, write: 2, read: 3 }));
     assert_eq!((wanted.retries, wanted.tls_verify), (Some(0), Some(true)));
+    assert_eq!(wanted.tls_verify_depth, Some(3));
+}
+
+#[test]
+fn what_is_shown_to_the_upstream() {
+    let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let code = format!(
+        "local ssl = require 'ngx.ssl'
+         local chain, key = ssl.parse_pem_cert([[{cert}]]), ssl.parse_pem_priv_key([[{key}]])
+         local none, why = ssl.parse_pem_cert('x')
+         assert(none == nil and why)
+         assert(not pcall(kong.service.set_tls_cert_key, key, chain))
+         kong.service.set_tls_cert_key(chain, key)"
+    );
+    let mut rig = rig();
+    let mut exchange = asked(&rig);
+    let plugin = function(&mut rig, &code);
+    assert_eq!(exchange.access(&plugin), None);
+    let shown = exchange.facts.upstream.unwrap().client_pair.unwrap();
+    assert_eq!((&shown.chain, shown.key.expose()), (&cert, &key));
 }
 
 #[test]
