@@ -59,6 +59,12 @@ const CASES: &[Case] = &[
     case("opentelemetry", || json!({"traces_endpoint": "http://127.0.0.1:9/"})),
     case("statsd", || json!({"host": "127.0.0.1", "port": 9})),
     case("udp-log", || json!({"host": "127.0.0.1", "port": 9})),
+    case("datadog", || json!({"host": "127.0.0.1", "port": 9})),
+    case("file-log", || json!({"path": "/dev/null"})),
+    case("http-log", || json!({"http_endpoint": "http://127.0.0.1:9/"})),
+    case("session", nothing),
+    // One line of Lua, which is what a request pays for having any.
+    case("pre-function", || json!({"access": ["kong.service.request.set_header('X-A', '1')"]})),
     case("response-transformer", || json!({"remove": {"headers": ["server"]}})),
     case(
         "prometheus",

@@ -15,7 +15,11 @@ use crate::contract::{AdminPage, PageAnswer, PageCall, Tools};
 pub(super) const PAGES: &[AdminPage] = &[
     AdminPage { path: "/acme", methods: "OPTIONS, PATCH, POST", serve: work },
     AdminPage { path: "/acme/certificates", methods: "GET, HEAD, OPTIONS", serve: list },
-    AdminPage { path: "/acme/certificates/{host}", methods: "GET, HEAD, OPTIONS", serve: one },
+    AdminPage {
+        path: "/acme/certificates/{certificates}",
+        methods: "GET, HEAD, OPTIONS",
+        serve: one,
+    },
 ];
 
 /// The work of every instance, in a process. One that is checked only, or was replaced, is gone.

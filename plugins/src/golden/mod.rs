@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+mod allocations;
 mod conversations;
 mod order;
 mod refusals;

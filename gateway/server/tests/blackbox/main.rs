@@ -23,6 +23,7 @@ mod control;
 mod dns;
 mod durability;
 mod errors;
+mod every_plugin;
 mod faults;
 mod grpc;
 mod grpc_web;
