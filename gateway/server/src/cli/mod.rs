@@ -88,6 +88,11 @@ enum Command {
         /// bash, zsh, fish, elvish or powershell.
         shell: clap_complete::Shell,
     },
+    /// Print the manual page, or write one for every command to a folder.
+    Man {
+        /// The folder, which must exist: `/usr/local/share/man/man1`.
+        folder: Option<PathBuf>,
+    },
     /// Tell whether the gateway of this prefix runs.
     Health,
     /// Check a configuration file and report every fault with its place.
@@ -341,6 +346,7 @@ impl Command {
                 clap_complete::generate(shell, &mut Cli::command(), "gateway", &mut text);
                 print(&text);
             }
+            Self::Man { folder } => man(folder.as_deref())?,
             Self::Health => daemon::health(place)?,
             Self::Check { file } => check(file, place.clone())?,
             Self::Version { all: false } => println!("{}", plugins::KONG_VERSION),
@@ -361,6 +367,18 @@ impl Launch {
         }
         Ok(())
     }
+}
+
+/// Prints the manual page, or writes all of them.
+fn man(folder: Option<&Path>) -> Result<()> {
+    let Some(folder) = folder else {
+        let mut text = Vec::new();
+        clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+        print(&text);
+        return Ok(());
+    };
+    clap_mangen::generate_to(Cli::command(), folder)
+        .with_context(|| format!("writing manual pages to {}", folder.display()))
 }
 
 /// Prints the reference of the plugins.

@@ -114,6 +114,26 @@ async fn flags_stand_anywhere() {
     assert!(out.contains("migrations"), "{out}");
 }
 
+/// One page, or one for every command with what can be said to it; `man` itself reads them.
+#[tokio::test]
+async fn manual_pages() {
+    let options = Options::new();
+    let (code, page, _) = options.run(&["man"]).await;
+    assert_eq!(code, Some(0));
+    assert!(page.contains(".TH gateway 1"), "{page}");
+    assert!(page.contains("gateway\\-backup(1)"), "{page}");
+    let folder = options.prefix().join("man1");
+    std::fs::create_dir(&folder).unwrap();
+    let (code, _, error) = options.run(&["man", folder.to_str().unwrap()]).await;
+    assert_eq!(code, Some(0), "{error}");
+    let page = std::fs::read_to_string(folder.join("gateway-quit.1")).unwrap();
+    assert!(page.contains("Seconds for requests in flight"), "{page}");
+    assert!(std::fs::read_dir(&folder).unwrap().count() > 20);
+    let (code, _, error) = options.run(&["man", "/no/such/folder"]).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("/no/such/folder"), "{error}");
+}
+
 /// Unit files and containers call it `kong`.
 #[tokio::test]
 async fn as_kong_it_explains_itself() {
