@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use gateway_admin::{Declared, LoadError, Loaded, Writes};
 use gateway_control::{Control, declarative};
 use gateway_model::{Change, Key};
-use replay::{Names, Scenario, compare};
+use replay::{Names, Scenario};
 use subject::Subject;
 
 /// Serves what a text declares in place of everything else.

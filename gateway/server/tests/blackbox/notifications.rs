@@ -259,7 +259,7 @@ async fn callbacks_have_names_and_certificates() {
     assert_eq!((start.as_str(), sni.as_deref()), ("POST /cb HTTP/1.1", Some("app.test")));
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body["serviceReferences"][0]["serName"], "a");
-    assert!(server.asked("app.test").len() > 0, "the gateway's own name server was asked");
+    assert!(!server.asked("app.test").is_empty(), "the gateway's own name server was asked");
     // A name that leads inside, and one whose certificate somebody else signed, are never told.
     eventually("it is counted", async || {
         let url = gateway.url("status", "/metrics");

@@ -13,9 +13,12 @@ use tokio_util::task::TaskTracker;
 use super::{Deliver, Parameters, Queue};
 use crate::contract::{Setup, Tools};
 
+/// The instance a queue was made for, and the queue.
+type Live = (Item<PluginInstance>, Weak<Queue>);
+
 /// The queues of this process.
 pub(crate) struct Queues {
-    live: DashMap<(Id, &'static str), (Item<PluginInstance>, Weak<Queue>)>,
+    live: DashMap<(Id, &'static str), Live>,
     pub(super) tasks: TaskTracker,
     pub(super) closing: CancellationToken,
     /// Entries neither delivered nor lost.
