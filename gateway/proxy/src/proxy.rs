@@ -429,6 +429,13 @@ impl ProxyHttp for Proxy {
             exchange.held = Some(Box::new(held?));
             return Ok(());
         }
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // From here on silence is the service's to bear, not the limit of a request's body.
+            let wanted = exchange.facts.upstream.as_ref().and_then(|wanted| wanted.timeouts);
+            let service = exchange.facts.service.as_ref().and_then(|service| service.read_timeout);
+            let millis = wanted.map(|times| times.read).or(service).unwrap_or(60_000);
+            session.set_read_timeout(Some(Duration::from_millis(millis)));
+        }
         let had_length = head.headers.contains_key(header::CONTENT_LENGTH);
         exchange.header_filter(session.req_header(), head);
         // A handler that will change the body's length has taken the header off.
