@@ -20,6 +20,8 @@ mod cli;
 mod cluster;
 mod connections;
 mod control;
+mod dependencies;
+mod deployment;
 mod dns;
 mod durability;
 mod errors;

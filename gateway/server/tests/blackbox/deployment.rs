@@ -1,0 +1,218 @@
+//! What stands in `conf/` for those who install the gateway: unit, image and manifests, held to the
+//! program. Whether they work on a cluster is not seen here.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::harness::{Answered as _, Gateway, Options, plain};
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+}
+
+/// Has the program check settings that are given as variables.
+async fn checked(variables: &[(String, String)]) {
+    let options = Options::new();
+    let mut command = options.command();
+    let variables = variables.iter().filter(|(name, _)| name != "KONG_PREFIX");
+    command.arg("check").envs(variables.map(|(name, value)| (name, value)));
+    let output = command.output().await.unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(!error.contains("unknown"), "{error}");
+}
+
+/// The ports of the listeners: those of `gateway.conf`, unless a variable says otherwise.
+fn ports(variables: &[(String, String)]) -> BTreeSet<u16> {
+    let conf = read("gateway.conf");
+    let port = regex::Regex::new(r":(\d+)").unwrap();
+    let mut ports = BTreeSet::new();
+    for line in conf.lines() {
+        let Some((key, value)) = line.trim_start_matches('#').split_once(" = ") else { continue };
+        if !key.ends_with("_listen") {
+            continue;
+        }
+        let name = format!("KONG_{}", key.to_uppercase());
+        let given = variables.iter().find(|(one, _)| *one == name).map(|(_, value)| value.as_str());
+        let found = port.captures_iter(given.unwrap_or(value));
+        ports.extend(found.map(|found| found[1].parse::<u16>().unwrap()));
+    }
+    assert!(ports.contains(&8000) && ports.contains(&8443), "{ports:?}");
+    ports
+}
+
+/// systemd takes the unit as it is, and calls it little exposed.
+#[tokio::test]
+async fn the_unit_of_systemd() {
+    let unit = read("systemd/gateway.service");
+    let mut commands = Vec::new();
+    for line in unit.lines().filter(|line| line.starts_with("Exec") && line.contains("/gateway ")) {
+        let words: Vec<_> = line.split_whitespace().skip(1).collect();
+        commands.push(words[0]);
+        let [.., "-c", "/etc/gateway/gateway.conf"] = words[..] else { panic!("{line}") };
+    }
+    assert_eq!(commands, ["check", "run"]);
+    let options = Options::new();
+    let conf = options.file("gateway.conf", &read("gateway.conf"));
+    let (code, _, error) = options.run(&["check", "-c", conf.to_str().unwrap()]).await;
+    assert_eq!(code, Some(0), "{error}");
+
+    // The binary of this test stands where the installed one would.
+    let unit = unit.replace("/usr/local/bin/gateway", env!("CARGO_BIN_EXE_gateway"));
+    let file = options.file("gateway.service", &unit);
+    let analyse = async |words: &[&str]| {
+        let output = Command::new("systemd-analyze").args(words).arg(&file).output().await;
+        output.ok().map(|output| {
+            let told = [output.stdout, output.stderr].concat();
+            (output.status.success(), String::from_utf8_lossy(&told).into_owned())
+        })
+    };
+    let Some((good, told)) = analyse(&["verify", "--man=no"]).await else {
+        eprintln!("left out: systemd-analyze is not installed");
+        return;
+    };
+    assert!(good && told.trim().is_empty(), "{told}");
+    // Exposure from 0 to 100.
+    let words = ["security", "--offline=true", "--no-pager", "--threshold=20"];
+    let (good, told) = analyse(&words).await.unwrap();
+    assert!(good, "{told}");
+}
+
+/// Each line names what there is: stages, settings, ports, commands; and the user is nobody special.
+#[tokio::test]
+async fn the_image() {
+    let text = read("container/Dockerfile").replace("\\\n", " ");
+    let mut lines = Vec::new();
+    for line in
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        lines.push(line.split_once(' ').unwrap_or_else(|| panic!("{line}")));
+    }
+    let of = |wanted: &str| -> Vec<&str> {
+        lines.iter().filter(|(one, _)| *one == wanted).map(|(_, rest)| *rest).collect()
+    };
+    let known = [
+        "FROM",
+        "RUN",
+        "WORKDIR",
+        "COPY",
+        "USER",
+        "VOLUME",
+        "ENV",
+        "EXPOSE",
+        "STOPSIGNAL",
+        "HEALTHCHECK",
+        "ENTRYPOINT",
+        "CMD",
+    ];
+    for (instruction, _) in &lines {
+        assert!(known.contains(instruction), "{instruction}");
+    }
+    assert_eq!(of("FROM").len(), 2, "one stage builds, another runs");
+    assert!(of("FROM")[0].ends_with(" AS build"));
+    let copied = of("COPY").into_iter().find_map(|line| line.strip_prefix("--from=build "));
+    assert_eq!(copied, Some("/src/target/release/gateway /usr/local/bin/gateway"));
+    let user = of("USER")[0];
+    assert_ne!(user.parse::<u32>().unwrap(), 0);
+    assert!(of("RUN").iter().any(|line| line.contains(&format!("--uid {user} "))));
+    let variables: Vec<(String, String)> = of("ENV")
+        .iter()
+        .flat_map(|line| line.split_whitespace())
+        .map(|pair| pair.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    assert!(variables.contains(&("KONG_PREFIX".to_owned(), of("VOLUME")[0].to_owned())));
+    checked(&variables).await;
+    let listened = ports(&variables);
+    for port in of("EXPOSE").iter().flat_map(|line| line.split_whitespace()) {
+        assert!(listened.contains(&port.parse().unwrap()), "nobody listens on {port}");
+    }
+    let (code, help, _) = Options::new().run(&["--help"]).await;
+    assert_eq!(code, Some(0));
+    let listed = |text: &str| -> Vec<String> { serde_json::from_str(text).unwrap() };
+    assert_eq!(listed(of("ENTRYPOINT")[0]), ["gateway"]);
+    let (_, health) = of("HEALTHCHECK")[0].split_once("CMD ").unwrap();
+    for command in [&listed(of("CMD")[0])[0], &listed(health)[1]] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} in {help}");
+    }
+    // What the build needs is what the README says it needs.
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    for package in ["build-essential", "cmake"] {
+        assert!(of("RUN")[0].contains(package) && readme.contains(package), "{package}");
+    }
+}
+
+/// One container that listens where its services and probes lead, without rights it does not need.
+#[tokio::test]
+async fn the_manifests_of_kubernetes() {
+    let text = read("kubernetes/gateway.yaml");
+    let all: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let kinds: Vec<_> = all.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Namespace", "StatefulSet", "Service", "Service", "Service"]);
+    for one in &all {
+        let version = if one["kind"] == "StatefulSet" { "apps/v1" } else { "v1" };
+        assert_eq!(one["apiVersion"], version);
+        assert!(one["metadata"]["name"].is_string());
+    }
+    let set = &all[1]["spec"];
+    let pod = &set["template"]["spec"];
+    let labels = &set["template"]["metadata"]["labels"];
+    assert_eq!(&set["selector"]["matchLabels"], labels);
+    let containers = pod["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 1, "one container replaces four");
+    let container = &containers[0];
+
+    let variables: Vec<(String, String)> = container["env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| [&one["name"], &one["value"]].map(|text| text.as_str().unwrap().to_owned()))
+        .map(|[name, value]| (name, value))
+        .collect();
+    checked(&variables).await;
+    let listened = ports(&variables);
+    let mut named = BTreeSet::new();
+    for port in container["ports"].as_array().unwrap() {
+        let number = u16::try_from(port["containerPort"].as_u64().unwrap()).unwrap();
+        assert!(listened.contains(&number), "nobody listens on {number}");
+        assert!(named.insert(port["name"].as_str().unwrap()), "{port}");
+    }
+    for service in all.iter().filter(|one| one["kind"] == "Service") {
+        assert_eq!(&service["spec"]["selector"], labels);
+        for port in service["spec"]["ports"].as_array().unwrap() {
+            assert!(named.contains(port["targetPort"].as_str().unwrap()), "{port}");
+        }
+    }
+
+    // What is probed answers; the metrics are where Prometheus is told to look.
+    let gateway = Gateway::start().await;
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+        let http = &container[probe]["httpGet"];
+        assert_eq!(http["port"], "status", "{probe}");
+        let path = http["path"].as_str().unwrap();
+        plain().get(gateway.url("status", path)).answer().await.expect(200);
+    }
+    let told = &set["template"]["metadata"]["annotations"];
+    let path = told["prometheus.io/path"].as_str().unwrap();
+    let metrics = plain().get(gateway.url("status", path)).answer().await.expect(200);
+    assert!(metrics.text().contains("kong_node_info"));
+    assert_eq!(told["prometheus.io/port"], "8100");
+
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL");
+    let mounts = container["volumeMounts"].as_array().unwrap().iter();
+    let mounts: BTreeSet<_> = mounts.map(|mount| mount["mountPath"].as_str().unwrap()).collect();
+    let prefix = variables.iter().find(|(name, _)| name == "KONG_PREFIX").unwrap();
+    assert!(mounts.contains(prefix.1.as_str()), "the prefix is no volume: {mounts:?}");
+    let image_user = read("container/Dockerfile").lines().find_map(|line| {
+        line.strip_prefix("USER ").map(|user| user.trim().parse::<u64>().unwrap())
+    });
+    assert_eq!(pod["securityContext"]["runAsUser"].as_u64(), image_user);
+}
