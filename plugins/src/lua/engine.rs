@@ -72,6 +72,11 @@ impl Engine {
         tools.shared(|tools| Self::new(Settings::default(), tools))
     }
 
+    /// The dictionaries of `ngx.shared`: name, bytes used, bytes there are.
+    pub(crate) fn dictionary_sizes(&self) -> impl Iterator<Item = (&'static str, usize, usize)> {
+        self.dictionaries.sizes()
+    }
+
     /// This thread's machine.
     ///
     /// # Errors

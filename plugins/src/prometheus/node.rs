@@ -1,5 +1,7 @@
 //! [`NodeMetrics`]: what the process as a whole reports, without any instance of the plugin.
 
+use std::sync::Arc;
+
 use gateway_model::ports::Health;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -130,12 +132,16 @@ impl NodeMetrics {
     /// When a family of the same name is there already: this is done once.
     pub fn register(self, tools: &Tools) -> prometheus::Result<()> {
         Families::of(tools);
-        tools.metrics.register(Box::new(NodeCollector::new(self)?))
+        let lua = crate::lua::Engine::of(tools);
+        tools.metrics.register(Box::new(NodeCollector::new(self, lua)?))
     }
 }
 
 struct NodeCollector {
     node: NodeMetrics,
+    /// Holds the dictionaries Lua code shares.
+    lua: Arc<crate::lua::Engine>,
+    dictionaries: [IntGaugeVec; 2],
     info: IntGaugeVec,
     connections: IntGaugeVec,
     requests: IntGaugeVec,
@@ -146,7 +152,7 @@ struct NodeCollector {
 }
 
 impl NodeCollector {
-    fn new(node: NodeMetrics) -> prometheus::Result<Self> {
+    fn new(node: NodeMetrics, lua: Arc<crate::lua::Engine>) -> prometheus::Result<Self> {
         let gauges = |name: &str, help: &str, labels: &[&str]| {
             IntGaugeVec::new(Opts::new(name, help), labels)
         };
@@ -179,6 +185,19 @@ impl NodeCollector {
                 "Health of targets: 1 for the state an address is in",
                 &["upstream", "target", "address", "state", "subsystem"],
             )?,
+            dictionaries: [
+                gauges(
+                    "kong_memory_lua_shared_dict_bytes",
+                    "Bytes used in a dictionary that Lua code shares",
+                    &["node_id", "shared_dict", "kong_subsystem"],
+                )?,
+                gauges(
+                    "kong_memory_lua_shared_dict_total_bytes",
+                    "Bytes a dictionary that Lua code shares may use",
+                    &["node_id", "shared_dict", "kong_subsystem"],
+                )?,
+            ],
+            lua,
             node,
         })
     }
@@ -194,6 +213,8 @@ impl Collector for NodeCollector {
             self.datastore.desc(),
             self.memory.desc(),
             self.targets.desc(),
+            self.dictionaries[0].desc(),
+            self.dictionaries[1].desc(),
         ]
         .concat()
     }
@@ -235,6 +256,12 @@ impl Collector for NodeCollector {
             self.memory.with_label_values(&[id, &pid, "http"]).set(signed(read()));
             families.extend(self.memory.collect());
         }
+        for (name, used, most) in self.lua.dictionary_sizes() {
+            for (gauge, bytes) in self.dictionaries.iter().zip([used, most]) {
+                gauge.with_label_values(&[id, name, "http"]).set(signed(bytes as u64));
+            }
+        }
+        families.extend(self.dictionaries.iter().flat_map(Collector::collect));
         let targets = self.node.targets.as_ref().map(|read| read()).unwrap_or_default();
         // Targets come and go: what is told is what there is now.
         self.targets.reset();

@@ -80,6 +80,7 @@ async fn dashboards_and_alerts_name_metrics_there_are() {
     let admin = |path: &str| gateway.url("admin", path);
     let metrics = json!({"name": "prometheus", "config": {
         "status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true,
+        "upstream_health_metrics": true,
     }});
     plain().post(admin("/plugins")).json(&metrics).answer().await.expect(201);
     let service = json!({"url": upstream.url()});
@@ -87,6 +88,9 @@ async fn dashboards_and_alerts_name_metrics_there_are() {
     let route = json!({"paths": ["/s"]});
     plain().put(admin("/services/s/routes/r")).json(&route).answer().await.expect(200);
     plain().get(gateway.url("proxy", "/s")).answer().await.expect(200);
+    plain().put(admin("/upstreams/u")).json(&json!({})).answer().await.expect(200);
+    let target = json!({"target": upstream.addr().to_string()});
+    plain().post(admin("/upstreams/u/targets")).json(&target).answer().await.expect(201);
     upstream.take();
     let app = App::bootstrap(&gateway);
     let token = app.token(&gateway).await;
@@ -119,4 +123,29 @@ async fn dashboards_and_alerts_name_metrics_there_are() {
         missing.is_empty().then_some(())
     })
     .await;
+    let shown = plain().get(gateway.url("status", "/metrics")).answer().await.expect(200);
+    for (name, labels) in KONGS_DASHBOARD {
+        let is_told = shown.text().lines().any(|line| {
+            let Some(told) = line.strip_prefix(name) else { return false };
+            told.starts_with(['{', ' '])
+                && labels.iter().all(|label| told.contains(&format!("{label}=\"")))
+        });
+        assert!(is_told, "{name} with {labels:?} in\n{}", shown.text());
+    }
 }
+
+/// What the panels of Kong's own Grafana dashboard (number 7424 of grafana.com) ask for: metrics, and
+/// the labels they select and sum by.
+const KONGS_DASHBOARD: &[(&str, &[&str])] = &[
+    ("kong_http_requests_total", &["service", "route", "code"]),
+    ("kong_kong_latency_ms_bucket", &["service", "route", "le"]),
+    ("kong_request_latency_ms_bucket", &["service", "route", "le"]),
+    ("kong_upstream_latency_ms_bucket", &["service", "route", "le"]),
+    ("kong_bandwidth_bytes", &["service", "route", "direction"]),
+    ("kong_memory_lua_shared_dict_bytes", &["shared_dict", "kong_subsystem"]),
+    ("kong_memory_lua_shared_dict_total_bytes", &["shared_dict", "kong_subsystem"]),
+    ("kong_memory_workers_lua_vms_bytes", &["pid", "kong_subsystem"]),
+    ("kong_upstream_target_health", &["upstream", "target", "address", "state", "subsystem"]),
+    ("kong_nginx_connections_total", &["state"]),
+    ("kong_datastore_reachable", &[]),
+];

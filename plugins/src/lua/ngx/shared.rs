@@ -35,6 +35,16 @@ const NAMES: &[&str] = &[
 #[derive(Default)]
 pub(in super::super) struct Dictionaries(DashMap<&'static str, Dictionary>);
 
+impl Dictionaries {
+    /// Bytes used and bytes there are, of each.
+    pub(in super::super) fn sizes(&self) -> impl Iterator<Item = (&'static str, usize, usize)> {
+        NAMES.iter().map(|name| {
+            let used = self.0.get(name).map(|one| one.used.load(Ordering::Relaxed));
+            (*name, used.unwrap_or_default(), MOST)
+        })
+    }
+}
+
 #[derive(Default)]
 struct Dictionary {
     entries: DashMap<Vec<u8>, Held>,
