@@ -181,6 +181,9 @@ impl Watchman {
     /// share commits.
     async fn look(&mut self) {
         let now = self.clock.unix_ms();
+        if self.heartbeats.at(now) {
+            self.watch_all();
+        }
         let catalog = self.control.catalog();
         for id in std::mem::take(&mut self.revived) {
             let instance = catalog.get::<ServiceInstance>(id);
@@ -280,6 +283,35 @@ mod tests {
             assert_eq!(states(&watchman.control, State::Suspended), suspended, "at {now_ms}");
         }
         assert_eq!(watchman.metrics.suspensions.get(), 1);
+    }
+
+    /// Set back by a day, the clock keeps nobody alive for a day; set forward, it does not end who is
+    /// heard of again.
+    #[tokio::test]
+    async fn clocks_that_jump() {
+        const DAY: u64 = 86_400_000;
+        let mut watchman = watchman().await;
+        let (silent, heard) = (beating("silent", 60), beating("heard", 60));
+        for instance in [&silent, &heard] {
+            let renewed_at_ms = DAY;
+            let instance = ServiceInstance { renewed_at_ms, ..instance.clone() };
+            register(&watchman.control, &instance).await;
+        }
+        watchman.clock.set_unix_ms(DAY);
+        watchman.look().await;
+        watchman.heartbeats.beat(silent.id, DAY + 100, &watchman.control);
+        watchman.watch_all();
+        for (now_ms, suspended) in [(1_000, 0), (63_999, 0), (64_000, 1)] {
+            watchman.clock.set_unix_ms(now_ms);
+            if now_ms == 63_999 {
+                watchman.heartbeats.beat(heard.id, now_ms, &watchman.control);
+            }
+            watchman.look().await;
+            assert_eq!(states(&watchman.control, State::Suspended), suspended, "at {now_ms}");
+        }
+        watchman.clock.set_unix_ms(DAY + 63_000);
+        watchman.look().await;
+        assert_eq!(states(&watchman.control, State::Suspended), 2, "nobody was heard for a day");
     }
 
     #[tokio::test]

@@ -29,6 +29,10 @@ pub(crate) struct Heartbeats {
     shared: bool,
     /// What came before was not heard.
     listening_ms: AtomicU64,
+    /// What time it was when it was last asked.
+    now_ms: AtomicU64,
+    /// Moments after this one are from before the clock was set back, and tell nothing.
+    latest_ms: AtomicU64,
 }
 
 /// The last heartbeats of one service.
@@ -46,6 +50,9 @@ const TELL: Duration = Duration::from_millis(200);
 /// More patience for what other nodes may have heard: one such pause, and the way.
 const GRACE_MS: u64 = 500;
 
+/// The time is told more often than this.
+const ASKED_WITHIN_MS: u64 = 10_000;
+
 /// What a line about a heartbeat begins with; the id follows.
 const WORD: &str = "heartbeat ";
 
@@ -57,7 +64,22 @@ impl Heartbeats {
             untold: DashMap::new(),
             shared,
             listening_ms: AtomicU64::new(started_ms),
+            now_ms: AtomicU64::new(started_ms),
+            latest_ms: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// Tells what time it is. When the clock was set back, which is then said, everybody has a whole
+    /// interval again: by the moments noted before, a silent service would live until they come again.
+    pub(super) fn at(&self, now_ms: u64) -> bool {
+        let set_back = now_ms < self.now_ms.swap(now_ms, Relaxed);
+        if set_back {
+            self.missed(now_ms);
+        }
+        if set_back || self.latest_ms.load(Relaxed) != u64::MAX {
+            self.latest_ms.store(now_ms + ASKED_WITHIN_MS, Relaxed);
+        }
+        set_back
     }
 
     /// Notes a heartbeat.
@@ -112,8 +134,12 @@ impl Heartbeats {
     /// When an active service counts as suspended, unless it is heard of before.
     pub(super) fn deadline(&self, instance: &ServiceInstance) -> Option<u64> {
         let patience = instance.patience_ms().filter(|_| instance.state == State::Active)?;
+        let latest_ms = self.latest_ms.load(Relaxed);
+        let past = |moment: u64| if moment > latest_ms { 0 } else { moment };
         let Beat { own_ms, told_ms } = self.of(instance.id);
-        let elsewhere = told_ms.max(instance.renewed_at_ms).max(self.listening_ms.load(Relaxed));
+        let (own_ms, told_ms) = (past(own_ms), past(told_ms));
+        let elsewhere = told_ms.max(past(instance.renewed_at_ms));
+        let elsewhere = elsewhere.max(self.listening_ms.load(Relaxed));
         let grace = if self.shared { GRACE_MS } else { 0 };
         Some(own_ms.max(elsewhere + grace) + patience)
     }

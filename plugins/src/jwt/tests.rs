@@ -332,6 +332,12 @@ fn a_remembered_token_is_asked_again_what_may_have_changed() {
     issuer.rig.clock.advance_ms(60_000);
     let expired = Some((401, json!({"exp": "token expired"})));
     assert_eq!(run(&jwt, &mut issuer.rig.get("/").bearer(&token)), expired);
+    // A clock that was wrong and is set right decides anew, whatever is remembered.
+    let now = issuer.rig.clock.unix_ms();
+    issuer.rig.clock.set_unix_ms(now - 60_000);
+    assert_eq!(run(&jwt, &mut issuer.rig.get("/").bearer(&token)), None);
+    issuer.rig.clock.set_unix_ms(now);
+    assert_eq!(run(&jwt, &mut issuer.rig.get("/").bearer(&token)), expired);
 
     // The credential changes its secret, then goes, then its consumer goes.
     let token = issuer.token(json!({"iss": "k1", "exp": issuer.now() + 60}));
