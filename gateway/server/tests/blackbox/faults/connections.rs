@@ -23,7 +23,7 @@ async fn stage() -> (Gateway, Upstream) {
 }
 
 /// Connections that served a request and rest. They cost memory and nothing else; the figure is
-/// printed (`cargo run --release -p bench -- idle` does the same with 10,000).
+/// printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_cost_little() {
     let (gateway, _upstream) = stage().await;
