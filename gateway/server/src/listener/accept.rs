@@ -33,6 +33,10 @@ use super::guard::{Guard, Limits};
 use super::preamble;
 use crate::settings::tls::suite_name;
 
+/// How long clients that rest may still ask once the gateway stops: closing at once would cross the
+/// requests of those that do not rest long.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// How long the end of a connection may take to be written.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -101,7 +105,10 @@ async fn heard(connection: &mut Connection, limit: Duration, stop: &watch::Recei
     let heard = tokio::select! {
         biased;
         heard = tokio::time::timeout(limit, connection.heard()) => heard.is_ok(),
-        () = stopped(&mut stop) => false,
+        () = stopped(&mut stop) => {
+            // A request that is on its way now is answered; the answer says that it is the last.
+            tokio::time::timeout(LAST_WORD.min(limit), connection.heard()).await.is_ok()
+        }
     };
     if !heard {
         let farewell = AsyncWriteExt::shutdown(connection);
