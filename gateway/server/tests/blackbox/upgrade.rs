@@ -219,7 +219,11 @@ async fn a_failed_upgrade_changes_nothing() {
     let error = gateway.prefix().join("pids/upgrade.error");
     let told = eventually("the reason", async || std::fs::read_to_string(&error).ok()).await;
     assert!(told.contains("did not start"), "{told}");
-    assert!(gateway.log().contains("error_template_plain"), "{}", gateway.log());
+    // What the process wrote to its log takes a moment to arrive here.
+    eventually("the fault in the log", async || {
+        gateway.log().contains("error_template_plain").then_some(())
+    })
+    .await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(load.end().await > 0);
     let pid = std::fs::read_to_string(gateway.prefix().join("pids/nginx.pid")).unwrap();
