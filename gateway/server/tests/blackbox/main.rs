@@ -55,4 +55,5 @@ mod shutdown;
 mod streams;
 mod tls;
 mod tokens;
+mod traffic;
 mod upgrade;
