@@ -24,6 +24,7 @@ use crate::entities::{
 };
 use crate::face::{self, Face};
 use crate::notification::Form;
+use crate::settings::Published;
 use crate::{Platform, applications, rules, subscriptions};
 
 /// Why an application does not end.
@@ -200,7 +201,8 @@ async fn tell(
         Face::Dialect => Form::BARE,
         Face::Standard => Form::STANDARD,
     };
-    let body = notification(&subscription, action, grace).to_string();
+    let published = &platform.settings.published;
+    let body = notification(published, &subscription, action, grace).to_string();
     match platform.outbound.post(&subscription.callback_reference, form, body).await {
         Ok(status) => status.is_success(),
         Err(why) => {
@@ -211,14 +213,20 @@ async fn tell(
 }
 
 /// The notification, members in the original's order (ETSI GS MEC 011, clause 7.1.4.3).
-fn notification(subscription: &Subscription, action: OperationAction, grace: Duration) -> Value {
+fn notification(
+    published: &Published,
+    subscription: &Subscription,
+    action: OperationAction,
+    grace: Duration,
+) -> Value {
     let face = subscription.face;
     let own = format!("{}{}", face.prefix(), face::subscription(subscription));
     let confirm = face.confirm_termination(subscription.app.id);
     let links = match face {
         Face::Dialect => json!({"subscription": own, "confirmTermination": confirm}),
         Face::Standard => {
-            json!({"subscription": {"href": own}, "confirmTermination": {"href": confirm}})
+            let link = |path: &str| json!({"href": published.link(path)});
+            json!({"subscription": link(&own), "confirmTermination": link(&confirm)})
         }
     };
     json!({

@@ -110,19 +110,32 @@ pub struct Published {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// What stands before the paths of links of the standard's face: scheme, host and what else is
+    /// in front of them outside. Empty: links are paths.
+    pub links: String,
 }
 
 impl Default for Published {
     fn default() -> Self {
-        Self { scheme: "https", host: "mep-api-gw.mep".to_owned(), port: 8443 }
+        Self {
+            scheme: "https",
+            host: "mep-api-gw.mep".to_owned(),
+            port: 8443,
+            links: String::new(),
+        }
     }
 }
 
 impl Published {
     /// The URI of a name the gateway offers something under.
     pub fn uri(&self, name: &str) -> String {
-        let Self { scheme, host, port } = self;
+        let Self { scheme, host, port, .. } = self;
         format!("{scheme}://{host}:{port}/{name}")
+    }
+
+    /// A link of the standard's face to a path of ours (ETSI GS MEC 009, clause 6.10).
+    pub(crate) fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.links)
     }
 }
 

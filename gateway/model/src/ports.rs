@@ -101,6 +101,8 @@ pub struct Caller {
     pub client: IpAddr,
     /// Whether the request came in by the gateway rather than by a direct listener.
     pub by_gateway: bool,
+    /// Whether the client showed a certificate that the direct listener's authorities vouch for.
+    pub certified: bool,
 }
 
 /// Counters that outlive a process, or that nodes share. What a key means is the caller's.

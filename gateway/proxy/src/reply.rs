@@ -149,6 +149,7 @@ fn embedded_request(
         subject: exchange.facts.identity.subject.clone(),
         client: exchange.facts.client.ip,
         by_gateway: true,
+        certified: false,
     });
     request
 }

@@ -146,6 +146,8 @@ async fn serve(
         shutdown: shutdown.clone(),
     };
     doors.work(&front, &listeners)?;
+    let direct_clients =
+        settings.mep.clients.as_ref().map(crate::listener::tls::client_auth).transpose()?;
     let mep_log = access_log(&settings.logs.mep_access, logs)?;
     let routed = [
         (
@@ -153,31 +155,47 @@ async fn serve(
             gateway_admin::router_with(admin, ports),
             &certificates.admin,
             access_log(&settings.logs.admin.access, logs)?,
+            None,
         ),
         (
             &listeners.status,
             status,
             &certificates.status,
             access_log(&settings.logs.status.access, logs)?,
+            None,
         ),
         (
             &listeners.admin_gui,
             gui::router(&settings.gui, listeners.admin_ports()),
             &certificates.admin_gui,
             None,
+            None,
         ),
-        (&listeners.mep, platform.mepserver_router(), &certificates.proxy, mep_log.clone()),
-        (&listeners.mep_auth, platform.mepauth_router(), &certificates.proxy, mep_log.clone()),
+        (
+            &listeners.mep,
+            platform.mepserver_router(),
+            &certificates.proxy,
+            mep_log.clone(),
+            direct_clients.clone(),
+        ),
+        (
+            &listeners.mep_auth,
+            platform.mepauth_router(),
+            &certificates.proxy,
+            mep_log.clone(),
+            direct_clients.clone(),
+        ),
         (
             &listeners.mep_dns_admin,
             mep::dns::admin::router(control.clone(), zone),
             &certificates.proxy,
             mep_log,
+            direct_clients,
         ),
     ];
-    for (bound, router, shown, log) in routed {
+    for (bound, router, shown, log, clients) in routed {
         let shown = Arc::clone(shown) as _;
-        doors.route(Routed { bound, router, shown, log, clients: None })?;
+        doors.route(Routed { bound, router, shown, log, clients })?;
     }
 
     let summary = Summary {

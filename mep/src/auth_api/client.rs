@@ -56,7 +56,8 @@ mod tests {
             if let Some(header) = header {
                 request.headers_mut().insert("x-real-ip", header.parse().unwrap());
             }
-            let caller = Caller { subject: None, client: peer.parse().unwrap(), by_gateway };
+            let client = peer.parse().unwrap();
+            let caller = Caller { subject: None, client, by_gateway, certified: false };
             let client = of(&request.into_parts().0, &caller, &trusted).map(Client::text);
             assert_eq!(client.as_deref(), wanted, "{peer} {by_gateway} {header:?}");
         }

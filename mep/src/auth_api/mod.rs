@@ -59,10 +59,11 @@ async fn answer(State(platform): State<Arc<Platform>>, request: Request) -> Resp
 
 const CLIENT_ADDRESS: &str = "clientIp address is invalid";
 
-/// The caller of the AK/SK API, which knows no other proof than an address.
+/// The caller of the AK/SK API, which knows no other proof than an address or, directly, a
+/// certificate.
 fn admitted<'a>(platform: &Platform, parts: &'a request::Parts) -> Option<&'a Caller> {
     let caller = parts.extensions.get::<Caller>()?;
-    if contains(&platform.settings.confs_trusted, caller.client) {
+    if caller.certified || contains(&platform.settings.confs_trusted, caller.client) {
         return Some(caller);
     }
     tracing::warn!(client.address = %caller.client, "refused the AK/SK API by address");

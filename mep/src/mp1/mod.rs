@@ -88,14 +88,17 @@ async fn dress(State(platform): State<Arc<Platform>>, request: Request, next: Ne
     response
 }
 
-/// Whether the caller may be here: whoever came by the gateway, and directly who is on the list.
+/// Whether the caller may be here: whoever came by the gateway, and directly who shows
+/// a certificate or is on the list.
 /// Everybody may ask whether we are well.
 fn is_admitted(platform: &Platform, request: &Request) -> bool {
     if matches!(request.uri().path(), "/health" | "/healthcheck") {
         return true;
     }
     request.extensions().get::<Caller>().is_some_and(|caller| {
-        caller.by_gateway || contains(&platform.settings.direct_trusted, caller.client)
+        caller.by_gateway
+            || caller.certified
+            || contains(&platform.settings.direct_trusted, caller.client)
     })
 }
 

@@ -95,8 +95,12 @@ impl Event {
         let link = match (self.change, standard) {
             (Kind::Removed, true) => None,
             (Kind::Removed, false) => Some(json!({})),
-            _ => Some(json!({"href": format!("/mec_service_mgmt/v1/services/{id}")})),
+            _ => {
+                let href = format!("/mec_service_mgmt/v1/services/{id}");
+                Some(json!({"href": telling.link(subscription, &href)}))
+            }
         };
+        let own = telling.link(subscription, &face::subscription(subscription));
         let body = Body {
             notification_type: "SerAvailabilityNotification",
             service_references: [Reference {
@@ -106,7 +110,7 @@ impl Event {
                 state: self.instance.state.as_str(),
                 change_type: self.change.word(standard || telling.state_changed),
             }],
-            links: json!({"subscription": {"href": face::subscription(subscription)}}),
+            links: json!({"subscription": {"href": own}}),
         };
         // Texts and text keys only: it can be written.
         json::to_string(&body).unwrap_or_default()
@@ -144,6 +148,16 @@ pub(super) struct Telling {
     pub(super) published: Published,
 }
 
+impl Telling {
+    /// A link as the subscriber's face has it.
+    fn link(&self, subscription: &Subscription, path: &str) -> String {
+        match subscription.face {
+            Face::Dialect => path.to_owned(),
+            Face::Standard => self.published.link(path),
+        }
+    }
+}
+
 /// What a subscriber is told.
 #[derive(Clone)]
 pub(super) enum Notice {
@@ -162,7 +176,10 @@ impl Notice {
         };
         let body = match self {
             Self::Service(event) => event.body(subscription, telling),
-            Self::Test => json!({"subscription": face::subscription(subscription)}).to_string(),
+            Self::Test => {
+                let own = telling.link(subscription, &face::subscription(subscription));
+                json!({"subscription": own}).to_string()
+            }
         };
         (form, body)
     }

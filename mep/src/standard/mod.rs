@@ -92,9 +92,15 @@ fn shown<T: Serialize + ?Sized>(asked: &asked::Asked, tag: &str, body: &T) -> Re
     tagged(StatusCode::OK, tag, body)
 }
 
-/// The answer to a creating POST.
-fn created<T: Serialize + ?Sized>(location: &str, tag: &str, body: &T) -> Response {
+/// The answer to a creating POST; `path` is where what was made is.
+fn created<T: Serialize + ?Sized>(
+    platform: &Platform,
+    path: &str,
+    tag: &str,
+    body: &T,
+) -> Response {
+    let location = HeaderValue::from_str(&platform.settings.published.link(path));
     let location: (HeaderName, HeaderValue) =
-        (LOCATION, HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/")));
+        (LOCATION, location.unwrap_or(HeaderValue::from_static("/")));
     ([location], tagged(StatusCode::CREATED, tag, body)).into_response()
 }

@@ -77,7 +77,7 @@ async fn register(
     .await
     .map_err(|refused| refused.or(Refusal::not_stored()))?;
     let location = format!("/mec_app_support/v1/registrations/{app}");
-    Ok(created(&location, &tag(&registration), &registration.info))
+    Ok(created(&platform, &location, &tag(&registration), &registration.info))
 }
 
 /// The registration a body asks for.

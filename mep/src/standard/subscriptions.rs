@@ -73,10 +73,11 @@ async fn list(
     asked.no_query()?;
     let kind = store.type_name();
     let links: Vec<Value> = of_app(&catalog, store, app)
-        .map(|one| face::subscription(&one))
+        .map(|one| platform.settings.published.link(&face::subscription(&one)))
         .map(|href| json!({"href": href, "subscriptionType": kind, "rel": kind}))
         .collect();
     let own = format!("/{}/v1/applications/{app}/subscriptions", store.api());
+    let own = platform.settings.published.link(&own);
     let body = json!({"_links": {"self": {"href": own}, "subscriptions": links}});
     Ok(super::json(StatusCode::OK, &body))
 }
@@ -96,7 +97,7 @@ async fn subscribe(
     subscriptions::create(&platform, &subscription).await.map_err(refusal)?;
     let location = face::subscription(&subscription);
     let tag = etag::of_subscription(&subscription);
-    Ok(created(&location, &tag, &view(&subscription)))
+    Ok(created(&platform, &location, &tag, &view(&platform, &subscription)))
 }
 
 async fn show(
@@ -109,7 +110,7 @@ async fn show(
     let app = asked.app(&catalog, &app)?;
     asked.no_query()?;
     let found = there(&catalog, store, app, &subscription)?;
-    Ok(shown(&asked, &etag::of_subscription(&found), &view(&found)))
+    Ok(shown(&asked, &etag::of_subscription(&found), &view(&platform, &found)))
 }
 
 async fn unsubscribe(
@@ -205,7 +206,8 @@ fn criteria(body: &Reader<'_>) -> Criteria {
 }
 
 /// A subscription as clients see it.
-fn view(subscription: &Subscription) -> Value {
+fn view(platform: &Platform, subscription: &Subscription) -> Value {
+    let own = platform.settings.published.link(&face::subscription(subscription));
     let criteria = subscription.criteria.as_ref().map(|criteria| {
         super::service_mgmt::filled([
             ("serInstanceIds", json!(criteria.ser_instance_ids)),
@@ -228,7 +230,7 @@ fn view(subscription: &Subscription) -> Value {
         ("subscriptionId", json!(subscription.id.to_string())),
         ("subscriptionType", json!(subscription.store.type_name())),
         ("callbackReference", json!(subscription.callback_reference)),
-        ("_links", json!({"self": {"href": face::subscription(subscription)}})),
+        ("_links", json!({"self": {"href": own}})),
         ("filteringCriteria", json!(criteria)),
         ("appInstanceId", json!(subscription.app_instance_id)),
     ])

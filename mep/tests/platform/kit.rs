@@ -162,8 +162,8 @@ pub(crate) struct Ask {
 
 impl Ask {
     fn new(router: Router, method: Method, path: &str) -> Self {
-        let caller =
-            Caller { subject: None, client: IpAddr::from([127, 0, 0, 1]), by_gateway: false };
+        let client = IpAddr::from([127, 0, 0, 1]);
+        let caller = Caller { subject: None, client, by_gateway: false, certified: false };
         let request = Request::builder().method(method).uri(path);
         Self { router, request, caller, body: Body::empty() }
     }

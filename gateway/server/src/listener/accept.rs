@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use gateway_model::Clock;
 use gateway_model::ports::Caller;
@@ -262,6 +263,7 @@ impl Accept {
             () = stopped(&mut shutdown) => None,
         };
         let Some(Some((connection, client))) = opened else { return };
+        // What is wrong with a client's certificate is told over HTTP, request by request.
         match &self.application {
             Application::Proxy(proxied) => {
                 proxied.serve(connection, peer, &self.shutdown).await;
@@ -280,12 +282,13 @@ impl Accept {
         mut stream: TcpStream,
         peer: SocketAddr,
         local: SocketAddr,
-    ) -> Option<(Connection, IpAddr)> {
+    ) -> Option<(Connection, Client)> {
         let mut facts = ConnectionFacts::new(peer, local);
         if self.proxy_protocol {
             facts.proxied = preamble::read(&mut stream).await?.ends.map(|(client, _)| client);
         }
-        let client = self.trust.connecting(&facts);
+        let address = self.trust.connecting(&facts);
+        let mut client = Client { address, certified: false, refused: None };
         let Some(config) = &self.tls else {
             let http2 = self.http2 && speaks_http2(&stream).await?;
             let connection = Connection::new(Transport::Plain(stream), facts, http2).ok()?;
@@ -296,7 +299,7 @@ impl Accept {
             return None;
         }
         let failed = |why: &std::io::Error| {
-            tracing::debug!(client.ip = %client, "a handshake failed: {why}");
+            tracing::debug!(client.ip = %address, "a handshake failed: {why}");
         };
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
         let hello = hello.inspect_err(failed).ok()?;
@@ -311,6 +314,8 @@ impl Accept {
             let shown = session.peer_certificates();
             let judged = clients.judge(shown, now);
             facts.certificate_refused = judged.refusal;
+            client.certified = judged.verify == "SUCCESS";
+            client.refused = judged.refusal;
             agreed.client_verify = judged.verify;
             let chain = shown.unwrap_or_default().iter();
             agreed.client_chain = chain.map(|one| Bytes::copy_from_slice(one)).collect();
@@ -325,12 +330,18 @@ impl Accept {
         router: Router,
         log: Option<AccessLog>,
         transport: Transport,
-        client: IpAddr,
+        client: Client,
     ) {
         let clock = self.clock.clone();
+        let Client { address: client, certified, refused } = client;
         let service = hyper::service::service_fn(move |mut request: http::Request<_>| {
-            request.extensions_mut().insert(Caller { subject: None, client, by_gateway: false });
-            let (router, log) = (router.clone(), log.clone());
+            let caller = Caller { subject: None, client, by_gateway: false, certified };
+            request.extensions_mut().insert(caller);
+            let router = match refused {
+                Some(why) => Router::new().fallback(async move || refuse_client(why)),
+                None => router.clone(),
+            };
+            let log = log.clone();
             let began_ms = clock.unix_ms();
             async move {
                 let noted = log.map(|log| (log, Noted::of(&request, client, began_ms)));
@@ -358,6 +369,23 @@ impl Accept {
             tracing::debug!(client.ip = %client, "a connection ended early: {error}");
         }
     }
+}
+
+/// Who connects.
+#[derive(Clone, Copy)]
+struct Client {
+    address: IpAddr,
+    /// Whether it showed a certificate that our authorities vouch for.
+    certified: bool,
+    /// Why none of its requests is answered.
+    refused: Option<&'static str>,
+}
+
+/// What a client of an embedded service gets instead of an answer when its certificate will not do:
+/// nginx's status, as JSON.
+fn refuse_client(why: &'static str) -> axum::response::Response {
+    let body = axum::Json(serde_json::json!({ "message": why }));
+    (http::StatusCode::BAD_REQUEST, body).into_response()
 }
 
 /// What a handshake agreed on.

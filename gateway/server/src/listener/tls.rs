@@ -113,10 +113,10 @@ impl ProducesTickets for Shared {
 pub(crate) fn client_auth(asked: &ClientCertificates) -> Result<Arc<ClientAuth>> {
     let mut roots = RootCertStore::empty();
     for pem in &asked.authorities {
-        let authorities = gateway_proxy::tls::certificates(&files::text(pem)?)
-            .context("nginx_proxy_ssl_client_certificate")?;
+        let authorities =
+            gateway_proxy::tls::certificates(&files::text(pem)?).context(asked.named_by)?;
         for authority in authorities {
-            roots.add(authority).context("nginx_proxy_ssl_client_certificate")?;
+            roots.add(authority).context(asked.named_by)?;
         }
     }
     let demand = match asked.demand {

@@ -15,6 +15,7 @@ use super::original::{OriginalConfig, Properties, Refusal};
 use super::place::{Origin, Violation};
 use super::reader::Reader;
 use super::scalar::choice;
+use super::tls::{ClientCertificates, ClientKeys};
 use super::traffic::Traffic;
 
 #[derive(Debug)]
@@ -36,6 +37,10 @@ pub(crate) struct Mep {
     pub(crate) token_trusted: Option<Networks>,
     pub(crate) rate_limits: RateLimits,
     pub(crate) published: Published,
+    /// What stands before the paths of links; empty for nothing.
+    pub(crate) links: String,
+    /// What clients of the direct listeners have to show where these have TLS; `None`: nothing.
+    pub(crate) clients: Option<ClientCertificates>,
     /// Destinations that outgoing calls may reach although a rule forbids it.
     pub(crate) ssrf_allow: Destinations,
     /// Verify the certificate of a notified application.
@@ -130,6 +135,8 @@ impl Mep {
                 auth: NonZeroU32::new(reader.whole("mep_rate_limit_auth", 0..=u32::MAX)),
             },
             published: Published::read(reader, &listeners.proxy, port_maps),
+            links: base(reader, "mep_external_url"),
+            clients: ClientCertificates::read(reader, &DIRECT_CLIENTS),
             ssrf_allow: destinations(reader, "mep_ssrf_allow"),
             notify_verify: reader.boolean("mep_notify_verify"),
             notify_ca: pem(reader, "mep_notify_ca"),
@@ -244,6 +251,31 @@ fn original<T>(
             None
         }
     }
+}
+
+/// The keys about certificates of clients of the direct listeners.
+const DIRECT_CLIENTS: ClientKeys = ClientKeys {
+    demand: "mep_ssl_verify_client",
+    authorities: "mep_ssl_client_certificate",
+    depth: "mep_ssl_verify_depth",
+};
+
+/// The start of URIs, without a slash at the end.
+fn base(reader: &mut Reader<'_>, key: &str) -> String {
+    reader.read(key, |text| {
+        let usable = |url: url::Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        };
+        if text.is_empty() || url::Url::parse(text).is_ok_and(usable) {
+            return Ok(text.trim_end_matches('/').to_owned());
+        }
+        Err(format!("{key} is no absolute URI of http or https: '{text}'"))
+    })
 }
 
 /// A file of certificates.

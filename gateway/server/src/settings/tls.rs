@@ -60,7 +60,23 @@ pub(crate) struct ClientCertificates {
     pub(crate) authorities: Vec<Pem>,
     /// Most intermediate certificates between them.
     pub(crate) depth: u8,
+    /// The key that names the authorities.
+    pub(crate) named_by: &'static str,
 }
+
+/// The keys that say what clients of some listeners have to show.
+pub(super) struct ClientKeys {
+    pub(super) demand: &'static str,
+    pub(super) authorities: &'static str,
+    pub(super) depth: &'static str,
+}
+
+/// Those of the proxy.
+const PROXY_CLIENTS: ClientKeys = ClientKeys {
+    demand: "nginx_proxy_ssl_verify_client",
+    authorities: "nginx_proxy_ssl_client_certificate",
+    depth: "nginx_proxy_ssl_verify_depth",
+};
 
 /// PEM text, or where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +162,7 @@ impl Tls {
             session_timeout: reader.span("ssl_session_timeout"),
             sessions: sessions(reader.size("ssl_session_cache_size")),
             streams: streams(reader),
-            clients: client_certificates(reader),
+            clients: ClientCertificates::read(reader, &PROXY_CLIENTS),
             verify_upstream: reader.boolean("nginx_proxy_proxy_ssl_verify"),
             client: client(reader),
             trusted: reader.each("lua_ssl_trusted_certificate", |text| match text {
@@ -165,23 +181,24 @@ fn sessions(bytes: u64) -> usize {
     usize::try_from(bytes.saturating_mul(4_000) >> 20).unwrap_or(usize::MAX).min(1_000_000)
 }
 
-fn client_certificates(reader: &mut Reader<'_>) -> Option<ClientCertificates> {
-    const AUTHORITIES: &str = "nginx_proxy_ssl_client_certificate";
-    let demand: VerifyClient = reader.choice("nginx_proxy_ssl_verify_client");
-    let depth = reader.whole("nginx_proxy_ssl_verify_depth", 0..=u8::MAX);
-    let authorities = reader.each(AUTHORITIES, |text| {
-        Pem::parse(text).ok_or_else(|| format!("{AUTHORITIES}: no such file at {text}"))
-    });
-    if demand == VerifyClient::Off {
-        return None;
+impl ClientCertificates {
+    /// `None` when nothing is asked of clients.
+    pub(super) fn read(reader: &mut Reader<'_>, keys: &ClientKeys) -> Option<Self> {
+        let ClientKeys { authorities: named_by, .. } = *keys;
+        let demand: VerifyClient = reader.choice(keys.demand);
+        let depth = reader.whole(keys.depth, 0..=u8::MAX);
+        let authorities = reader.each(named_by, |text| {
+            Pem::parse(text).ok_or_else(|| format!("{named_by}: no such file at {text}"))
+        });
+        if demand == VerifyClient::Off {
+            return None;
+        }
+        if authorities.is_empty() && demand != VerifyClient::OptionalNoCa {
+            let text = format!("{}: {named_by} must be specified", keys.demand);
+            reader.refuse(keys.demand, text);
+        }
+        Some(Self { demand, authorities, depth, named_by })
     }
-    if authorities.is_empty() && demand != VerifyClient::OptionalNoCa {
-        reader.refuse(
-            "nginx_proxy_ssl_verify_client",
-            format!("nginx_proxy_ssl_verify_client: {AUTHORITIES} must be specified"),
-        );
-    }
-    Some(ClientCertificates { demand, authorities, depth })
 }
 
 /// OpenSSL's name of a suite, as nginx tells it.

@@ -80,6 +80,7 @@ fn platform_settings(
             scheme: if published.https { "https" } else { "http" },
             host: published.host.clone(),
             port: port.unwrap_or(default_port),
+            links: mep.links.clone(),
         },
         trusted_peers: mep.trusted_peers.0.clone(),
         confs_trusted,

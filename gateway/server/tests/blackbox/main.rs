@@ -22,6 +22,7 @@ mod connections;
 mod control;
 mod dependencies;
 mod deployment;
+mod direct;
 mod dns;
 mod durability;
 mod errors;

@@ -628,3 +628,58 @@ async fn one_store_two_faces() {
     mec.delete(found[0]["_links"]["self"]["href"].as_str().unwrap()).await.expect(204);
     mec.get(&format!("{dialect}/services/{id}")).await.expect(404);
 }
+
+/// `mep_external_url`: links and `Location` of the standard's own face are absolute then, those of
+/// notifications too; the dialect's stay as they are.
+#[tokio::test]
+async fn links_are_absolute_when_the_outside_is_known() {
+    const OUTSIDE: &str = "https://mep.example:8443/edge";
+    let options = Options::new().set("mep_ssrf_allow", "127.0.0.1");
+    let gateway = options.set("mep_external_url", format!("{OUTSIDE}/")).start().await;
+    let (mec, upstream) = (Mec::start(&gateway).await, Upstream::start().await);
+    let callback = format!("{}/cb", upstream.url());
+    let subscription = json!({
+        "subscriptionType": "SerAvailabilityNotificationSubscription",
+        "callbackReference": callback,
+    });
+    let made = mec.post(&mec.sm("/subscriptions"), &subscription).await.expect(201);
+    let own = made.header("location").unwrap().to_owned();
+    assert!(own.starts_with(&format!("{OUTSIDE}{}", mec.sm("/subscriptions/"))), "{own}");
+    assert_eq!(made.json()["_links"]["self"]["href"], own.as_str());
+    let list = mec.get(&mec.sm("/subscriptions")).await.expect(200).json();
+    let all = format!("{OUTSIDE}{}", mec.sm("/subscriptions"));
+    assert_eq!(list["_links"]["self"]["href"], all.as_str());
+    assert_eq!(list["_links"]["subscriptions"][0]["href"], own.as_str());
+
+    let events = json!({
+        "events": ["SERVICE_API_AVAILABLE"], "notificationDestination": callback,
+        "requestTestNotification": true,
+    });
+    let path = format!("/capif-events/v1/{}/subscriptions", mec.app.id);
+    let made = mec.post(&path, &events).await.expect(201);
+    let location = made.header("location").unwrap().to_owned();
+    assert!(location.starts_with(&format!("{OUTSIDE}{path}/")), "{location}");
+    assert_eq!(upstream.next().await.json(), json!({ "subscription": location }));
+
+    let made = mec.post(&mec.sm("/services"), &svc(json!({"livenessInterval": 0}))).await;
+    let made = made.expect(201);
+    let id = made.json()["serInstanceId"].as_str().unwrap().to_owned();
+    let service = format!("{OUTSIDE}{}", mec.sm(&format!("/services/{id}")));
+    assert_eq!(made.header("location"), Some(service.as_str()));
+    let links =
+        json!({"self": {"href": service}, "liveness": {"href": format!("{service}/liveness")}});
+    assert_eq!(made.json()["_links"], links);
+    let read = mec.get(&mec.sm(&format!("/services/{id}"))).await.json();
+    assert_eq!(read["_links"], links);
+    mec.put(&mec.sm(&format!("/services/{id}")), &read).await.expect(200);
+    let mut told = vec![upstream.next().await.json(), upstream.next().await.json()];
+    told.retain(|told| told["notificationType"] == "SerAvailabilityNotification");
+    assert_eq!(told[0]["_links"]["subscription"]["href"], own.as_str());
+    let href = format!("{OUTSIDE}{SM}/services/{id}");
+    assert_eq!(told[0]["serviceReferences"][0]["link"]["href"], href.as_str());
+
+    let path = format!("/mep{}", mec.sm(&format!("/services/{id}")));
+    let dialect = mec.get(&path).await.expect(200).json();
+    let liveness = dialect["_links"]["self"]["liveness"].as_str().unwrap().to_owned();
+    assert!(liveness.starts_with("/mep/mec_service_mgmt/v1/"), "{liveness}");
+}

@@ -37,7 +37,7 @@ pub(super) async fn subscribe(
         platform.notifier.test(subscription.id);
     }
     let tag = etag::of_subscription(&subscription);
-    Ok(created(&face::subscription(&subscription), &tag, &view(&subscription)))
+    Ok(created(&platform, &face::subscription(&subscription), &tag, &view(&subscription)))
 }
 
 /// `PUT …/subscriptions/{subscriptionId}`

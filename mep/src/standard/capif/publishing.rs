@@ -47,7 +47,7 @@ pub(super) async fn publish(
     let instance = services::register(&platform, app, &info).await.map_err(refusal)?;
     let location = format!("/published-apis/v1/{app}/service-apis/{}", instance.service_id());
     let body = view(&platform, &instance, extended(&members));
-    Ok(created(&location, &etag::of_service(&instance), &body))
+    Ok(created(&platform, &location, &etag::of_service(&instance), &body))
 }
 
 /// `GET …/service-apis/{serviceApiId}`

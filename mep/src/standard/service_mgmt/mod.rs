@@ -124,7 +124,7 @@ async fn register(
     let instance = services::register(&platform, app, &info).await.map_err(refusal)?;
     let location = Face::Standard.service(app, instance.id);
     let shown = view::echo(&platform.settings.published, &instance, &info);
-    Ok(created(&location, &etag::of_service(&instance), &shown))
+    Ok(created(&platform, &location, &etag::of_service(&instance), &shown))
 }
 
 /// `GET …/services/{serviceId}` of an application: clause 8.2.7.3.1.

@@ -10,7 +10,7 @@ use crate::transports;
 /// What discovery shows of a service.
 pub(crate) fn view(published: &Published, instance: &ServiceInstance) -> Value {
     let endpoint = endpoint(published, instance);
-    service(instance, &instance.info, instance.state.as_str(), endpoint)
+    service(published, instance, &instance.info, endpoint)
 }
 
 /// Where discovery says a service is: at the gateway, as far as that offers it.
@@ -37,7 +37,7 @@ pub(super) fn text<'a>(published: &Published, instance: &'a ServiceInstance) -> 
 pub(super) fn echo(published: &Published, instance: &ServiceInstance, sent: &ServiceInfo) -> Value {
     let given = &sent.transport_info.endpoint;
     let endpoint = if is_empty(given) { at_the_gateway(published) } else { as_given(given) };
-    service(instance, &instance.info, instance.state.as_str(), endpoint)
+    service(published, instance, &instance.info, endpoint)
 }
 
 /// Where the gateway is.
@@ -65,13 +65,19 @@ pub(crate) fn as_given(endpoint: &Endpoint) -> Value {
     }
 }
 
-fn service(instance: &ServiceInstance, info: &ServiceInfo, state: &str, endpoint: Value) -> Value {
+fn service(
+    published: &Published,
+    instance: &ServiceInstance,
+    info: &ServiceInfo,
+    endpoint: Value,
+) -> Value {
     let (app, id) = (instance.app.id, instance.id);
+    let link = |path: String| json!({"href": published.link(&path)});
     let mut links = Map::new();
-    links.insert("self".to_owned(), json!({"href": Face::Standard.service(app, id)}));
+    links.insert("self".to_owned(), link(Face::Standard.service(app, id)));
     let beats = info.liveness_interval > 0;
     if beats {
-        links.insert("liveness".to_owned(), json!({"href": Face::Standard.liveness(app, id)}));
+        links.insert("liveness".to_owned(), link(Face::Standard.liveness(app, id)));
     }
     let with_category = info.ser_category != Category::default();
     let members = [
@@ -79,7 +85,7 @@ fn service(instance: &ServiceInstance, info: &ServiceInfo, state: &str, endpoint
         ("serName", json!(info.ser_name)),
         ("serCategory", if with_category { category(&info.ser_category) } else { Value::Null }),
         ("version", json!(info.version)),
-        ("state", json!(state)),
+        ("state", json!(instance.state.as_str())),
         ("transportInfo", transport(&info.transport_info, endpoint)),
         ("serializer", json!(info.serializer)),
         ("scopeOfLocality", json!(info.scope_of_locality)),

@@ -3,6 +3,7 @@
 use super::{Group, boolean, choice, list, listen, number, span, stream, text};
 use crate::settings::edge_dns::Unknown;
 use crate::settings::mep::Scheme;
+use crate::settings::tls::VerifyClient;
 use crate::settings::traffic::Driver;
 
 pub(super) const LISTENERS: Group = Group {
@@ -37,6 +38,22 @@ pub(super) const LISTENERS: Group = Group {
             "mep_direct_trusted",
             "127.0.0.0/8, ::1",
             "Who may use mep_listen, where nobody proves who they are. `0.0.0.0/0, ::/0` is the original's openness.",
+        ),
+        choice(
+            "mep_ssl_verify_client",
+            "off",
+            VerifyClient::WORDS,
+            "Whether clients of those of these listeners that have `ssl` show a certificate. With `on` nobody gets in without; with `optional` a certificate stands for a place on mep_direct_trusted and mep_confs_trusted.",
+        ),
+        list(
+            "mep_ssl_client_certificate",
+            "",
+            "Authorities that vouch for such certificates: paths or PEM.",
+        ),
+        number(
+            "mep_ssl_verify_depth",
+            "1",
+            "Longest chain of intermediate certificates accepted of them.",
         ),
         boolean(
             "mep_management_by_gateway",
@@ -206,6 +223,11 @@ pub(super) const PLATFORM: Group = Group {
             "auto",
             Scheme::WORDS,
             "Scheme of those URIs; `auto` is https when the proxy has a TLS listener.",
+        ),
+        text(
+            "mep_external_url",
+            "",
+            "What stands before the paths in links and Location headers of the standard's own face, for instance `https://mep.example:8443`. Unset: links are paths.",
         ),
         list(
             "mep_ssrf_allow",
