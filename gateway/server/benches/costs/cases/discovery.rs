@@ -23,7 +23,12 @@ const APP: &str = "5abe4782-2c70-4e47-9a4e-0ee3a1a0fd1f";
 const BASE: &str = "/mep/mec_service_mgmt/v1";
 
 fn request(method: Method, path: &str, body: Body) -> Request<Body> {
-    let caller = Caller { subject: None, client: IpAddr::from([127, 0, 0, 1]), by_gateway: false };
+    let caller = Caller {
+        subject: None,
+        client: IpAddr::from([127, 0, 0, 1]),
+        by_gateway: false,
+        certified: false,
+    };
     let request = Request::builder().method(method).uri(path).header("X-AppinstanceID", APP);
     request.extension(caller).body(body).unwrap()
 }
