@@ -30,7 +30,7 @@ pub(crate) fn kind(call: &Call<'_>, name: &str) -> Result<Answer, Answer> {
             }
         }
     }
-    Ok(Answer::ok(Value::Object(shown)))
+    Ok(spelled(Value::Object(shown)))
 }
 
 /// `GET /schemas/vaults/{name}`: what the `config` of a vault may hold.
@@ -42,7 +42,7 @@ pub(crate) fn vault(call: &Call<'_>, name: &str) -> Result<Answer, Answer> {
     let mut config = vault.record().describe();
     config.insert("type".into(), "record".into());
     config.insert("required".into(), true.into());
-    Ok(Answer::ok(json!({ "entity_checks": [], "fields": [{ "config": config }] })))
+    Ok(spelled(json!({ "entity_checks": [], "fields": [{ "config": config }] })))
 }
 
 /// `GET /schemas/plugins/{name}`: the members of a plugin entity that depend on the plugin.
@@ -65,7 +65,7 @@ pub(crate) fn plugin(call: &Call<'_>, name: &str) -> Result<Answer, Answer> {
     config.insert("type".into(), "record".into());
     config.insert("required".into(), true.into());
     fields.push(json!({ "config": config }));
-    Ok(Answer::ok(json!({ "entity_checks": [], "fields": fields })))
+    Ok(spelled(json!({ "entity_checks": [], "fields": fields })))
 }
 
 fn protocols(plugin: &PluginSchema) -> Value {
@@ -90,7 +90,7 @@ pub(crate) fn plugin_config(call: &Call<'_>, name: &str) -> Result<Answer, Answe
         .ok_or_else(|| Answer::message(StatusCode::NOT_FOUND, no_plugin(name)))?;
     let mut shown = plugin.record.describe();
     shown.insert("entity_checks".into(), Value::Array(Vec::new()));
-    Ok(Answer::ok(Value::Object(shown)))
+    Ok(spelled(Value::Object(shown)))
 }
 
 /// `POST /schemas/{kind}/validate`: every rule of one document, none between documents.
@@ -123,4 +123,47 @@ fn no_plugin(name: &str) -> String {
 fn with_checks(mut described: Map<String, Value>) -> Map<String, Value> {
     described.entry("entity_checks").or_insert_with(|| Value::Array(Vec::new()));
     described
+}
+
+/// A schema with its patterns in Kong's notation, which is Lua's.
+fn spelled(mut schema: Value) -> Answer {
+    spell(&mut schema);
+    Answer::ok(schema)
+}
+
+/// Respells the attributes that hold patterns. A field that has the name of one holds a record.
+fn spell(schema: &mut Value) {
+    let respell = |value: &mut Value| {
+        if let Value::String(pattern) = value {
+            *pattern = lua(pattern);
+        }
+    };
+    match schema {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match (name.as_str(), &mut *value) {
+                    ("match" | "pattern", Value::String(_)) => respell(value),
+                    ("patterns", Value::Array(list)) => list.iter_mut().for_each(respell),
+                    _ => spell(value),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(spell),
+        _ => {}
+    }
+}
+
+/// A pattern as Kong's schema spells it, in Lua's notation. What both languages write alike stays.
+fn lua(pattern: &str) -> String {
+    let classes = pattern.replace("A-Za-z", "%a");
+    let mut spelled = String::with_capacity(classes.len());
+    let classes = classes.replace("0-9", "%d");
+    let mut letters = classes.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => spelled.extend(std::iter::once('%').chain(letters.next())),
+            other => spelled.push(other),
+        }
+    }
+    spelled
 }

@@ -32,13 +32,9 @@ const EXCEPTIONS: Exceptions = &[
         &[2..=2],
         "what is wrong with a PEM text is not told in the words of OpenSSL",
     ),
-    ("certificates, snis, ca_certificates", &[29..=29], "the digest is of another certificate"),
-    ("bodies and content types", &[2..=2], "a text as body is a client's error, not ours"),
     ("bodies and content types", &[16..=16], "acls are declared by a plugin"),
     ("information endpoints", &[3..=4], "other kinds and plugins"),
-    ("information endpoints", &[5..=5], "there is one workspace, and SNIs go with certificates"),
     ("information endpoints", &[8..=8, 10..=10], PLUGINS),
-    ("information endpoints", &[9..=9], "patterns are regular expressions, not Lua's"),
 ];
 
 fn recording() -> Vec<Scenario> {

@@ -168,11 +168,11 @@ impl Rule {
             Self::LenEq(n) => ("len_eq", (*n).into()),
             Self::LenMin(n) => ("len_min", (*n).into()),
             Self::LenMax(n) => ("len_max", (*n).into()),
-            Self::Match(pattern) => ("match", lua(pattern).into()),
+            Self::Match(pattern) => ("match", pattern.as_str().into()),
             Self::MatchNone(rows) => ("match_none", patterns(rows)),
             Self::MatchAll(rows) => ("match_all", patterns(rows)),
             Self::MatchAny(list, error) => {
-                let list: Vec<String> = list.iter().map(lua).collect();
+                let list: Vec<&str> = list.iter().map(regex::Regex::as_str).collect();
                 ("match_any", json!({"patterns": list, "err": error}))
             }
             Self::StartsWith(prefix) => ("starts_with", (*prefix).into()),
@@ -187,22 +187,7 @@ impl Rule {
 }
 
 fn patterns(rows: &[(regex::Regex, &'static str)]) -> Value {
-    rows.iter().map(|(pattern, error)| json!({"pattern": lua(pattern), "err": error})).collect()
-}
-
-/// A pattern as Kong's schema spells it, in Lua's notation. What both languages write alike stays.
-fn lua(pattern: &regex::Regex) -> String {
-    let classes = pattern.as_str().replace("A-Za-z", "%a");
-    let mut spelled = String::with_capacity(classes.len());
-    let classes = classes.replace("0-9", "%d");
-    let mut letters = classes.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => spelled.extend(std::iter::once('%').chain(letters.next())),
-            other => spelled.push(other),
-        }
-    }
-    spelled
+    rows.iter().map(|(pattern, error)| json!({"pattern": pattern.as_str(), "err": error})).collect()
 }
 
 fn number(value: f64) -> Value {
