@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Exchange, Rig, function, rig, run_on};
+use super::{Exchange, Rig, Settings, function, rig, rig_with, run_on};
 use crate::contract::{RequestBody, Scheme, Timeouts};
 
 fn asked(rig: &Rig) -> Exchange {
@@ -106,7 +106,9 @@ fn what_is_shown_to_the_upstream() {
          assert(not pcall(kong.service.set_tls_cert_key, key, chain))
          kong.service.set_tls_cert_key(chain, key)"
     );
-    let mut rig = rig();
+    // Nothing of this may be required unless an operator says so.
+    let settings = Settings { requires: vec!["ngx.ssl".into()], ..Settings::default() };
+    let mut rig = rig_with(settings, &[]).unwrap();
     let mut exchange = asked(&rig);
     let plugin = function(&mut rig, &code);
     assert_eq!(exchange.access(&plugin), None);
