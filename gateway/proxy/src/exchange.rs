@@ -8,26 +8,26 @@ use std::time::Instant;
 use bytes::Bytes;
 use gateway_model::entities::Service;
 use gateway_model::{Id, Item};
-use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
-use plugins::contract::{
-    Captures, Chunk, Client, Facts, Flow, Identity, Latencies, Needs, Phases, PluginTime,
-    PluginTimes, Reply, ReplyBody, Request, RequestBody, Response, Scheme, Source, Summary, Try,
-};
+use plugins::contract::{Client, Facts, Latencies, Reply, ReplyBody, Scheme, Source, Try};
 
 use uuid::fmt::Simple;
 
-use crate::chain::{Chain, Instance, Slot};
+use crate::chain::Chain;
 use crate::client::{connection, ip_value};
 use crate::held::Held;
 use crate::options::Options;
-use crate::proxy::InFlight;
 use crate::router::{Found, Wanted, path};
 use crate::snapshot::Snapshot;
 use crate::tls::Keyring;
+use crate::traffic::InFlight;
 use crate::upstream::{self, Balance, Called, CompiledUpstream};
+use target::{Target, target};
+
+mod phases;
+mod target;
 
 /// One request in flight. Everything it reads of the configuration comes from one snapshot.
 pub struct Exchange {
@@ -296,147 +296,6 @@ impl Exchange {
         Err(Reply { status, headers: vec![(header::LOCATION, location)], body })
     }
 
-    /// Runs the global handlers of the rewrite phase.
-    pub(crate) async fn rewrite(&mut self, session: &mut Session) -> Result<(), Reply> {
-        self.run(session, Phases::REWRITE).await
-    }
-
-    /// Runs the access handlers of the route.
-    pub(crate) async fn access(&mut self, session: &mut Session) -> Result<(), Reply> {
-        self.run(session, Phases::ACCESS).await
-    }
-
-    async fn run(&mut self, session: &mut Session, phase: Phases) -> Result<(), Reply> {
-        let chain = Arc::clone(&self.chain);
-        for slot in chain.slots(phase) {
-            let consumer = self.facts.identity.consumer.as_ref().map(Item::id);
-            if slot.asks_consumer() {
-                self.turns.push((slot.plugin().name, consumer));
-            }
-            let Some(instance) = slot.pick(consumer) else { continue };
-            if instance.needs != Needs::NOTHING {
-                let needs = instance.handler.needs_of(session.req_header());
-                self.provide(session, needs).await?;
-            }
-            let began = chain.is_timed().then(|| self.now_ns());
-            let reply = {
-                let (head, facts) = (session.req_header_mut(), &mut self.facts);
-                let mut request = Request { head, facts };
-                let mut flow = if phase == Phases::REWRITE {
-                    instance.handler.rewrite(&mut request)
-                } else {
-                    instance.handler.access(&mut request)
-                };
-                loop {
-                    match flow {
-                        Flow::Continue => break None,
-                        Flow::Reply(reply) => break Some(reply),
-                        Flow::Wait(wait) => flow = wait.await,
-                    }
-                }
-            };
-            self.took(phase, slot, began);
-            if let Some(reply) = reply {
-                return Err(*reply);
-            }
-        }
-        Ok(())
-    }
-
-    /// Unix nanoseconds, as many after the request's begin as passed.
-    fn now_ns(&self) -> u64 {
-        let passed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.facts.started_ms.saturating_mul(1_000_000).saturating_add(passed)
-    }
-
-    /// Takes down how long a handler took that began at `began`, where somebody wants to know.
-    fn took(&mut self, phase: Phases, slot: &Slot, began: Option<u64>) {
-        let Some(began_ns) = began else { return };
-        let (plugin, ended_ns) = (slot.plugin().name, self.now_ns());
-        let times = &mut self.facts.notes.get_or_insert_default::<PluginTimes>().0;
-        times.push(PluginTime { phase, plugin, began_ns, ended_ns });
-    }
-
-    /// Finds out what a handler needs to know.
-    async fn provide(&mut self, session: &mut Session, needs: Needs) -> Result<(), Reply> {
-        if needs.has(Needs::BODY) && self.facts.body == RequestBody::Unread {
-            self.read_body(session).await?;
-        }
-        if needs.has(Needs::CAPTURES) && self.facts.captures.numbered.is_empty() {
-            let found = self.found.as_ref();
-            if let Some(captures) = found.and_then(|found| found.captured(self.path())) {
-                self.facts.captures = captures;
-            }
-        }
-        Ok(())
-    }
-
-    /// The instance of a plugin for a phase after access.
-    pub(crate) fn picked<'s>(&self, slot: &'s Slot) -> Option<&'s Arc<Instance>> {
-        let name = slot.plugin().name;
-        let turn = self.turns.iter().find(|(plugin, _)| *plugin == name);
-        let consumer = match turn {
-            Some((_, consumer)) => *consumer,
-            None => self.facts.identity.consumer.as_ref().map(Item::id),
-        };
-        slot.pick(consumer)
-    }
-
-    /// Runs the header handlers on an answer.
-    pub(crate) fn header_filter(
-        &mut self,
-        request: &RequestHeader,
-        head: &mut pingora_http::ResponseHeader,
-    ) {
-        let chain = Arc::clone(&self.chain);
-        let source = self.source;
-        for slot in chain.slots(Phases::HEADER_FILTER) {
-            if let Some(instance) = self.picked(slot) {
-                let began = chain.is_timed().then(|| self.now_ns());
-                instance.handler.header_filter(&mut Response {
-                    head: &mut *head,
-                    request,
-                    facts: &mut self.facts,
-                    source,
-                });
-                self.took(Phases::HEADER_FILTER, slot, began);
-            }
-        }
-    }
-
-    /// Runs the body handlers on a piece of an answer.
-    pub(crate) fn body_filter(&mut self, data: &mut Option<Bytes>, end: bool) {
-        if !self.filters_bodies() {
-            return;
-        }
-        let chain = Arc::clone(&self.chain);
-        for slot in chain.slots(Phases::BODY_FILTER) {
-            if let Some(instance) = self.picked(slot) {
-                let mut chunk = Chunk { data: &mut *data, end, facts: &mut self.facts };
-                instance.handler.body_filter(&mut chunk);
-            }
-        }
-    }
-
-    /// Whether any handler wants to see bodies of answers.
-    pub(crate) fn filters_bodies(&self) -> bool {
-        !self.chain.slots(Phases::BODY_FILTER).is_empty()
-    }
-
-    /// Runs the log handlers.
-    pub(crate) fn log(&self, summary: &Summary<'_>) {
-        for slot in self.chain.slots(Phases::LOG) {
-            if let Some(instance) = self.picked(slot) {
-                instance.handler.log(summary);
-            }
-        }
-    }
-
-    /// Whether anybody wants to know how it went.
-    pub(crate) fn is_logged(&self) -> bool {
-        !self.chain.slots(Phases::LOG).is_empty()
-    }
-
     /// The service, or why there is none.
     pub(crate) fn service(&self) -> Result<Item<Service>, Reply> {
         self.facts.service.clone().ok_or_else(|| {
@@ -467,54 +326,6 @@ impl Exchange {
     /// Certificates and authorities.
     pub(crate) fn keyring(&self) -> &Keyring {
         &self.snapshot.keyring
-    }
-
-    /// The path as sent, without the query.
-    pub(crate) fn raw_path(&self) -> &str {
-        self.target().split('?').next().unwrap_or("/")
-    }
-
-    /// The query as sent; a lone `?` is an empty one.
-    pub(crate) fn query(&self) -> Option<&str> {
-        self.target().split_once('?').map(|(_, query)| query)
-    }
-
-    /// The query as handlers left it in the client's head. A target no URI can hold has only the
-    /// one that was sent.
-    pub(crate) fn query_now<'q>(&'q self, client: &'q RequestHeader) -> Option<&'q str> {
-        match &self.target {
-            Target::Parsed(_) => client.uri.query(),
-            Target::Text(_) => self.query(),
-        }
-    }
-
-    /// The request target as sent.
-    pub(crate) fn target(&self) -> &str {
-        match &self.target {
-            Target::Parsed(target) => target.as_str(),
-            Target::Text(target) => target,
-        }
-    }
-
-    /// The path in normal form.
-    pub(crate) fn path(&self) -> &str {
-        self.normal.as_deref().unwrap_or_else(|| self.raw_path())
-    }
-
-    /// The host asked for: lower case, without port.
-    pub(crate) fn host_name(&self) -> Cow<'_, str> {
-        bare(self.host.as_ref())
-    }
-
-    /// The host in the upstream's Host header, lower case and without port, where a handler or the
-    /// route chose another than the upstream's own.
-    pub(crate) fn chosen_host(&self) -> Option<Cow<'_, str>> {
-        let wanted = self.facts.upstream.as_deref();
-        if let Some(authority) = wanted.and_then(|wanted| wanted.authority.as_ref()) {
-            return Some(bare(Some(authority)));
-        }
-        let preserved = self.facts.route.as_ref().is_some_and(|route| route.preserve_host);
-        preserved.then(|| self.host_name())
     }
 
     /// How long things took so far.
@@ -551,38 +362,9 @@ pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) &'static str);
 const LONGEST_LINE: usize = 8 * 1024;
 const LARGEST_HEAD: usize = 4 * LONGEST_LINE;
 
-/// A Host header in lower case, without its port.
-fn bare(host: Option<&HeaderValue>) -> Cow<'_, str> {
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let end = match host.rfind(']') {
-        Some(bracket) => bracket + 1,
-        None => host.find(':').unwrap_or(host.len()),
-    };
-    let name = &host[..end];
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
-    }
-}
-
 /// The facts of something that begins now; nothing is known but who connects.
 pub(crate) fn facts(snapshot: &Snapshot, client: Client, now_ms: u64) -> Facts {
-    Facts {
-        catalog: Arc::clone(&snapshot.catalog),
-        client,
-        route: None,
-        service: None,
-        identity: Identity::default(),
-        request_id: request_id(),
-        started_ms: now_ms,
-        send_forwarded_for: true,
-        body: RequestBody::Unread,
-        captures: Captures::default(),
-        upstream: None,
-        response_headers: Vec::new(),
-        notes: http::Extensions::new(),
-    }
+    Facts::begun(Arc::clone(&snapshot.catalog), client, request_id(), now_ms)
 }
 
 pub(crate) fn declared_length(head: &RequestHeader) -> Option<u64> {
@@ -593,23 +375,6 @@ pub(crate) fn declared_length(head: &RequestHeader) -> Option<u64> {
 pub(crate) fn request_id() -> Arc<str> {
     let mut text = [0; Simple::LENGTH];
     Arc::from(&*uuid::Uuid::new_v4().simple().encode_lower(&mut text))
-}
-
-/// A request target. The parsed one is shared with the request's URI and costs nothing to keep.
-enum Target {
-    Parsed(PathAndQuery),
-    Text(Box<str>),
-}
-
-/// Path and query of the request: the raw target in origin form, else what the URI holds.
-fn target(head: &RequestHeader) -> Target {
-    let parsed = head.uri.path_and_query();
-    match (std::str::from_utf8(head.raw_path()), parsed) {
-        (Ok(raw), Some(parsed)) if raw == parsed.as_str() => Target::Parsed(parsed.clone()),
-        (Ok(raw), _) if raw.starts_with('/') => Target::Text(raw.into()),
-        (_, Some(parsed)) => Target::Parsed(parsed.clone()),
-        (_, None) => Target::Text("/".into()),
-    }
 }
 
 /// The words nginx uses in the page of a redirect.

@@ -18,7 +18,6 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -39,11 +38,13 @@ use crate::access_log::AccessLog;
 use crate::embed::EmbeddedServices;
 use crate::error_body::Origin;
 use crate::exchange::{Destination, Exchange, Refused};
+use crate::failure::{may_retry, note_failure, status_of};
 use crate::held::{self, Held};
 use crate::options::Options;
 use crate::resolve::{Endpoint, Resolver};
 use crate::snapshot::Current;
 use crate::tls::{UpstreamTls, client_pair};
+use crate::traffic::Traffic;
 use crate::upstream::{self, Balance, Called, ConnectionUses};
 use crate::{forward, given_body, reply};
 
@@ -58,41 +59,6 @@ pub struct Proxy {
     traffic: Arc<Traffic>,
     uses: ConnectionUses,
     clock: Clock,
-}
-
-/// How much the proxy has done and is doing.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    requests: AtomicU64,
-    in_flight: AtomicU64,
-}
-
-impl Traffic {
-    /// Requests since the start.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// Requests that were begun and are not answered yet.
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Counts a request until the returned value is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-}
-
-/// One request being counted.
-pub(crate) struct InFlight(Arc<Traffic>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Proxy {
@@ -577,50 +543,4 @@ fn answered(session: &Session) -> Option<&ResponseHeader> {
         !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
     };
     session.response_written().filter(is_last)
-}
-
-fn may_retry(exchange: &Exchange) -> bool {
-    let facts = &exchange.facts;
-    let wanted = facts.upstream.as_ref().and_then(|wanted| wanted.retries);
-    let of_service = || facts.service.as_ref().and_then(|service| service.retries);
-    let retries = wanted.or_else(of_service).unwrap_or(5);
-    exchange.tries.len() <= usize::from(retries)
-}
-
-fn note_failure(exchange: &mut Exchange, error: &Error, reused: bool) {
-    let status = status_of(error).map(|status| status.as_u16());
-    if let Some(last) = exchange.tries.last_mut() {
-        last.failed = status;
-    }
-    if let Some(balance) = &mut exchange.balance {
-        balance.failed(error, reused);
-    }
-    tracing::warn!(
-        target.addr = exchange.tries.last().map(|one| one.address.to_string()),
-        request.id = &*exchange.facts.request_id,
-        "a try at the upstream failed: {error}"
-    );
-}
-
-/// The status an error stands for; `None` when the client left and nobody can be told.
-fn status_of(error: &Error) -> Option<StatusCode> {
-    use ErrorType::{
-        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout,
-        TLSHandshakeTimedout, WriteError, WriteTimedout,
-    };
-    let code = match (error.etype(), error.esource()) {
-        (HTTPStatus(code), _) => *code,
-        (
-            ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout,
-            ErrorSource::Upstream,
-        ) => 504,
-        (_, ErrorSource::Upstream) => 502,
-        (ReadTimedout, ErrorSource::Downstream) => 408,
-        (ConnectionClosed | ReadError | WriteError | WriteTimedout, ErrorSource::Downstream) => {
-            return None;
-        }
-        (_, ErrorSource::Downstream) => 400,
-        _ => 500,
-    };
-    StatusCode::from_u16(code).ok()
 }

@@ -44,6 +44,30 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The facts of something that begins at `started_ms`: nothing is known but who connects.
+    pub fn begun(
+        catalog: Arc<Catalog>,
+        client: Client,
+        request_id: Arc<str>,
+        started_ms: u64,
+    ) -> Self {
+        Self {
+            catalog,
+            client,
+            route: None,
+            service: None,
+            identity: Identity::default(),
+            request_id,
+            started_ms,
+            send_forwarded_for: true,
+            body: RequestBody::Unread,
+            captures: Captures::default(),
+            upstream: None,
+            response_headers: Vec::new(),
+            notes: http::Extensions::new(),
+        }
+    }
+
     /// Where the request goes, to be changed.
     pub fn overrides(&mut self) -> &mut Overrides {
         self.upstream.get_or_insert_default()

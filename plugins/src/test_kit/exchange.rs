@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::{Instance, Rig};
 use crate::contract::{
-    Captures, Chunk, Client, Facts, Flow, Identity, Latencies, Phases, Reply, ReplyBody, Request,
-    RequestBody, Response, Scheme, Source, Summary, TlsFacts, Trailers, Try,
+    Chunk, Client, Facts, Flow, Latencies, Phases, Reply, ReplyBody, Request, RequestBody,
+    Response, Scheme, Source, Summary, TlsFacts, Trailers, Try,
 };
 
 /// One request and what became of it.
@@ -70,28 +70,16 @@ impl Exchange {
         let mut head = RequestHeader::build(Method::GET, target.as_bytes(), None).unwrap();
         head.insert_header("Host", "gw.test").unwrap();
         let here: SocketAddr = "127.0.0.1:28000".parse().unwrap();
-        let facts = Facts {
-            catalog: rig.served(),
-            client: Client {
-                ip: here.ip(),
-                peer: "127.0.0.1:40000".parse().unwrap(),
-                local: here,
-                scheme: Scheme::Http,
-                trusted: false,
-                tls: None,
-            },
-            route: None,
-            service: None,
-            identity: Identity::default(),
-            request_id: "0123456789abcdef0123456789abcdef".into(),
-            started_ms: rig.clock.unix_ms(),
-            send_forwarded_for: true,
-            body: RequestBody::Unread,
-            captures: Captures::default(),
-            upstream: None,
-            response_headers: Vec::new(),
-            notes: http::Extensions::new(),
+        let client = Client {
+            ip: here.ip(),
+            peer: "127.0.0.1:40000".parse().unwrap(),
+            local: here,
+            scheme: Scheme::Http,
+            trusted: false,
+            tls: None,
         };
+        let id = "0123456789abcdef0123456789abcdef".into();
+        let facts = Facts::begun(rig.served(), client, id, rig.clock.unix_ms());
         Self {
             head,
             facts,

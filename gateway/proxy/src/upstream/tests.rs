@@ -286,6 +286,15 @@ async fn serve(status: Arc<AtomicUsize>) -> (SocketAddr, Arc<AtomicUsize>, impl 
     (address, seen, task)
 }
 
+/// As long as it takes to probe another upstream so many times, at the pace of these tests.
+async fn others_are_probed(times: usize) {
+    let (address, seen, _task) = serve(Arc::new(AtomicUsize::new(200))).await;
+    let mut plane = Plane::new();
+    let check = json!({ "active": { "healthy": { "interval": 0.02 } } });
+    plane.write(&[upstream(check), target(11, &address.to_string())]);
+    until("probes of another", || seen.load(std::sync::atomic::Ordering::Relaxed) >= times).await;
+}
+
 #[tokio::test]
 async fn probes_find_targets_dead_and_alive() {
     use std::sync::atomic::Ordering::Relaxed;
@@ -316,7 +325,7 @@ async fn probes_find_targets_dead_and_alive() {
     // When the upstream goes, so do its probes: at most one round is under way.
     plane.write(&[delete(Upstream::KIND, UPSTREAM())]);
     let after = seen.load(Relaxed);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    others_are_probed(10).await;
     assert!(seen.load(Relaxed) <= after + 1, "probes go on");
 }
 
@@ -421,7 +430,7 @@ async fn a_plane_that_serves_nobody_leaves_targets_alone() {
     plane.plane = plane.plane.without_targets();
     let check = json!({ "active": { "healthy": { "interval": 0.01 } } });
     plane.write(&[upstream(check), target(11, &address.to_string())]);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    others_are_probed(10).await;
     assert_eq!(seen.load(Relaxed), 0);
     assert_eq!(plane.health(11), None);
 }

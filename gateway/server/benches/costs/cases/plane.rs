@@ -12,9 +12,7 @@ use gateway_proxy::snapshot::{Current, ProxyPlane, Snapshot};
 use gateway_proxy::{NameOptions, Resolver};
 use http::{HeaderMap, Method};
 use pingora_http::RequestHeader;
-use plugins::contract::{
-    Captures, Client, Facts, Flow, Identity, Phases, Request, RequestBody, Scheme, Tools,
-};
+use plugins::contract::{Client, Facts, Flow, Phases, Request, Scheme, Tools};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -74,28 +72,18 @@ impl Plane {
     /// What is known of a request to a route before its handlers run.
     fn facts(&self, route: Option<Id>) -> Facts {
         let here: SocketAddr = "127.0.0.1:8000".parse().unwrap();
-        Facts {
-            catalog: Arc::clone(&self.catalog),
-            client: Client {
-                ip: here.ip(),
-                peer: "127.0.0.1:40000".parse().unwrap(),
-                local: here,
-                scheme: Scheme::Http,
-                trusted: false,
-                tls: None,
-            },
-            route: route.and_then(|id| self.catalog.get::<Route>(id)),
-            service: None,
-            identity: Identity::default(),
-            request_id: "0123456789abcdef0123456789abcdef".into(),
-            started_ms: NOW,
-            send_forwarded_for: true,
-            body: RequestBody::Unread,
-            captures: Captures::default(),
-            upstream: None,
-            response_headers: Vec::new(),
-            notes: http::Extensions::new(),
-        }
+        let client = Client {
+            ip: here.ip(),
+            peer: "127.0.0.1:40000".parse().unwrap(),
+            local: here,
+            scheme: Scheme::Http,
+            trusted: false,
+            tls: None,
+        };
+        let id = "0123456789abcdef0123456789abcdef".into();
+        let mut facts = Facts::begun(Arc::clone(&self.catalog), client, id, NOW);
+        facts.route = route.and_then(|id| self.catalog.get::<Route>(id));
+        facts
     }
 }
 
