@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
 use crate::harness::{Answered as _, Gateway, Redis, Upstream, eventually, plain};
 
 /// A service at `/a` with one plugin; gives the plugin's id.
@@ -131,7 +134,16 @@ async fn the_store_keeps_counts_over_a_restart() {
     assert_eq!(asked(&gateway).await, (200, left("2")));
     assert_eq!(asked(&gateway).await, (200, left("1")));
     // Counts are exchanged five times a second; a kill would lose what was not.
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let file = gateway.prefix().join("gateway.db");
+    let reader = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut state = SqliteConnection::connect_with(&reader).await.unwrap();
+    eventually("both uses are in the store", async || {
+        let counts = sqlx::query_scalar("SELECT SUM(value) FROM counters");
+        let counted: Option<i64> = counts.fetch_one(&mut state).await.unwrap();
+        (counted == Some(2)).then_some(())
+    })
+    .await;
+    state.close().await.unwrap();
     gateway.kill().await;
     gateway.start_again().await;
     assert_eq!(asked(&gateway).await, (200, left("0")));

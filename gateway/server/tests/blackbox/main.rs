@@ -39,6 +39,7 @@ mod main_job;
 mod management;
 mod mec_capif;
 mod mec_services;
+mod mec_subscriptions;
 mod mec_support;
 mod migration;
 mod mp1;

@@ -3,16 +3,12 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answered as _, Gateway, Mec, Options, Upstream, svc};
+use crate::harness::{Answered as _, Gateway, Mec, Upstream, svc};
 
 const NOBODY: &str = "0f0f0f0f-0f0f-4f0f-8f0f-0f0f0f0f0f0f";
 const ALL: &str = "/service-apis/v1/allServiceAPIs";
 const SERVICE_INFO: &str = "vendorSpecific-urn:etsi:mec:capifext:service-info";
 const TRANSPORT_INFO: &str = "vendorSpecific-urn:etsi:mec:capifext:transport-info";
-
-async fn started() -> Gateway {
-    Options::new().set("mep_ssrf_allow", "127.0.0.1").start().await
-}
 
 fn description() -> Value {
     json!({
@@ -30,7 +26,7 @@ fn description() -> Value {
 /// S-62: discovery.
 #[tokio::test]
 async fn services_are_discovered() {
-    let gateway = started().await;
+    let gateway = Gateway::calling_back().await;
     let mec = Mec::start(&gateway).await;
     assert_eq!(mec.get(ALL).await.expect(200).json(), json!({}));
     let id = mec.register(&svc(json!({}))).await;
@@ -59,7 +55,7 @@ async fn services_are_discovered() {
 /// S-63, S-64: publishing, seen by the others.
 #[tokio::test]
 async fn services_are_published() {
-    let gateway = started().await;
+    let gateway = Gateway::calling_back().await;
     let mec = Mec::start(&gateway).await;
     let path = format!("/published-apis/v1/{}/service-apis", mec.app.id);
     assert_eq!(mec.get(&path).await.expect(200).json(), json!([]));
@@ -134,7 +130,7 @@ async fn services_are_published() {
 /// S-65: events, with a test notification first.
 #[tokio::test]
 async fn events_are_told() {
-    let gateway = started().await;
+    let gateway = Gateway::calling_back().await;
     let mec = Mec::start(&gateway).await;
     let upstream = Upstream::start().await;
     let path = format!("/capif-events/v1/{}/subscriptions", mec.app.id);

@@ -22,15 +22,6 @@ async fn publish(gateway: &Gateway, upstream: &Upstream) {
     plain().post(routes).json(&route).answer().await.expect(201);
 }
 
-/// Waits until so many more requests reached the upstream.
-async fn arrived(upstream: &Upstream, wanted: usize) {
-    let mut seen = 0;
-    while seen < wanted {
-        upstream.next().await;
-        seen += 1 + upstream.take().len();
-    }
-}
-
 /// A process that was not started by the test; gone when this is dropped.
 struct Successor(Pid);
 
@@ -53,7 +44,7 @@ async fn no_request_fails_while_another_process_takes_over() {
     let mut gateway = Options::new().set("nginx_worker_processes", "2").start().await;
     publish(&gateway, &upstream).await;
     let load = Load::begin(&gateway, "/a/x");
-    arrived(&upstream, 20).await;
+    upstream.more(20).await;
 
     let old = gateway.pid();
     let (code, out, error) = gateway.options().run(&["upgrade"]).await;
@@ -63,7 +54,7 @@ async fn no_request_fails_while_another_process_takes_over() {
     let status = gateway.ended().await;
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
     upstream.take();
-    arrived(&upstream, 20).await;
+    upstream.more(20).await;
     // It has the configuration, and takes more; the old one left its pid file alone.
     let services = gateway.url("admin", "/services");
     let more = json!({"name": "b", "url": upstream.url()});
@@ -191,7 +182,7 @@ async fn no_request_fails_while_files_are_read_again() {
     publish(&gateway, &upstream).await;
     let load = Load::begin(&gateway, "/a/x");
     for round in 0..10 {
-        arrived(&upstream, 10).await;
+        upstream.more(10).await;
         if round % 2 == 0 {
             gateway.signal(Signal::HUP);
         } else {
@@ -200,8 +191,10 @@ async fn no_request_fails_while_files_are_read_again() {
         }
         upstream.take();
     }
-    arrived(&upstream, 20).await;
+    upstream.more(20).await;
     assert!(load.end().await > 100);
+    let pid = std::fs::read_to_string(gateway.prefix().join("pids/nginx.pid")).unwrap();
+    assert_eq!(pid.trim(), gateway.pid().to_string(), "it is another process");
 }
 
 /// When the new process cannot start, the old one goes on.
@@ -224,8 +217,9 @@ async fn a_failed_upgrade_changes_nothing() {
         gateway.log().contains("error_template_plain").then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(load.end().await > 0);
+    upstream.take();
+    upstream.more(10).await;
+    assert!(load.end().await > 10);
     let pid = std::fs::read_to_string(gateway.prefix().join("pids/nginx.pid")).unwrap();
     assert_eq!(pid.trim(), before.to_string());
 }

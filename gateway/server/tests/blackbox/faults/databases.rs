@@ -1,8 +1,7 @@
 //! Databases that die under load and come back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
@@ -13,15 +12,18 @@ use crate::harness::{Answered as _, Gateway, Load, Redis, Upstream, eventually, 
 /// Writers that note what was acknowledged.
 struct Writers {
     stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
     tasks: Vec<tokio::task::JoinHandle<(Vec<String>, usize)>>,
 }
 
 impl Writers {
     fn begin(node: &Gateway, names: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(AtomicUsize::new(0));
         let url = node.url("admin", "/consumers");
         let tasks = (0..4).map(|writer| {
             let (stop, url) = (Arc::clone(&stop), url.clone());
+            let acknowledged = Arc::clone(&acknowledged);
             tokio::spawn(async move {
                 let (mut made, mut refused) = (Vec::new(), 0);
                 for n in 0.. {
@@ -31,7 +33,10 @@ impl Writers {
                     let name = format!("{names}-{writer}-{n}");
                     let body = json!({"username": name});
                     match plain().post(&url).json(&body).answer().await.status {
-                        201 => made.push(name),
+                        201 => {
+                            made.push(name);
+                            acknowledged.fetch_add(1, Ordering::Relaxed);
+                        }
                         503 => refused += 1,
                         other => panic!("{name}: {other}"),
                     }
@@ -39,7 +44,16 @@ impl Writers {
                 (made, refused)
             })
         });
-        Self { tasks: tasks.collect(), stop }
+        Self { tasks: tasks.collect(), stop, acknowledged }
+    }
+
+    /// Waits until so many more writes were acknowledged.
+    async fn more(&self, wanted: usize) {
+        let enough = self.acknowledged.load(Ordering::Relaxed) + wanted;
+        eventually("more writes", async || {
+            (self.acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
+        })
+        .await;
     }
 
     /// What was acknowledged, and how many writes were refused.
@@ -69,7 +83,9 @@ async fn postgresql_dies_under_load() {
     let loads = [Load::begin(a, "/a/x"), Load::begin(b, "/a/x")];
     let writers = [Writers::begin(a, "a"), Writers::begin(b, "b")];
     for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        for writers in &writers {
+            writers.more(20).await;
+        }
         pair.server.kill();
         eventually("a write is refused", async || (write(a, &uuid()).await.0 == 503).then_some(()))
             .await;

@@ -1,15 +1,12 @@
 //! Files that are damaged, and files that are traps.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::{memory, publish, status};
-use crate::harness::{
-    Answered as _, Gateway, Load, Options, Upstream, eventually, openssl, plain, shown,
-};
+use crate::harness::{Answered as _, Load, Options, Upstream, eventually, openssl, plain, shown};
 
 /// What a file may hold instead of a configuration, and a word of the refusal.
 fn poisons() -> Vec<(&'static str, Vec<u8>)> {
@@ -186,26 +183,4 @@ async fn certificate_files_damaged_while_serving() {
     eventually("the new one", async || (shown(to, "127.0.0.1").await == "other").then_some(()))
         .await;
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
-}
-
-/// Reloads without a pause, by signal and by command, under load.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_fails_while_it_reloads() {
-    let upstream = Upstream::start().await;
-    let gateway = Options::new().set("nginx_worker_processes", "2").start().await;
-    publish(&gateway, "a", &upstream.url(), json!({})).await;
-    let load = Load::begin(&gateway, "/a/x");
-    for n in 0..10 {
-        gateway.signal(Signal::HUP);
-        let (code, _, error) = gateway.options().run(&["reload"]).await;
-        assert_eq!(code, Some(0), "reload {n}: {error}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(load.end().await > 20);
-    assert_eq!(gateway.pid(), pid_file(&gateway), "the process is the same");
-}
-
-fn pid_file(gateway: &Gateway) -> i32 {
-    let text = std::fs::read_to_string(gateway.prefix().join("pids/nginx.pid")).unwrap();
-    text.trim().parse().unwrap()
 }

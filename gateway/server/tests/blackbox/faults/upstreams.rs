@@ -2,7 +2,9 @@
 //! off where the answer had begun; the gateway and every other client go on.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -167,11 +169,19 @@ async fn slow_bodies() {
         }
         hold(stream.into_inner()).await;
     });
-    let endless = scripted(|stream| async {
-        let mut stream = BufReader::new(stream);
-        let _ = http1::read_head(&mut stream).await;
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
-        while stream.write_all(&[b'x'; 64 * 1024]).await.is_ok() {}
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let endless = scripted(move |stream| {
+        let counted = Arc::clone(&counted);
+        async move {
+            let mut stream = BufReader::new(stream);
+            let _ = http1::read_head(&mut stream).await;
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+            let _ = stream.write_all(head).await;
+            while stream.write_all(&[b'x'; 64 * 1024]).await.is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     });
     let gateway = Gateway::start().await;
     let (slow, endless) = (slow.await, endless.await);
@@ -190,7 +200,15 @@ async fn slow_bodies() {
         readers.push(stream);
     }
     // They read no more; what comes from the upstream must wait there.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (mut before_that, mut since) = (0, Instant::now());
+    eventually("the upstream gets rid of nothing more", async || {
+        let now = sent.load(Ordering::Relaxed);
+        if now != before_that {
+            (before_that, since) = (now, Instant::now());
+        }
+        (since.elapsed() > Duration::from_millis(500)).then_some(())
+    })
+    .await;
     let grown = memory(&gateway).saturating_sub(before);
     assert!(grown < 30 * 1024, "{grown} KiB for 20 clients that do not read");
     assert_eq!(status(&gateway, "/slow").await, 200);
@@ -233,12 +251,15 @@ async fn uploads_nobody_reads() {
 #[tokio::test]
 async fn clients_that_close() {
     let upstream = Upstream::start().await;
-    let (told, mut gone) = tokio::sync::mpsc::unbounded_channel();
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let waiting = scripted(move |stream| {
         let told = told.clone();
         async move {
-            hold(stream).await;
-            let _ = told.send(());
+            let mut stream = BufReader::new(stream);
+            let _ = http1::read_head(&mut stream).await;
+            let _ = told.send("asked");
+            hold(stream.into_inner()).await;
+            let _ = told.send("gone");
         }
     });
     let gateway = Gateway::start().await;
@@ -247,11 +268,11 @@ async fn clients_that_close() {
     let request = b"GET /waiting HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut stream = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
     stream.write_all(request).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut hear = async || tokio::time::timeout(DEADLINE, heard.recv()).await.expect("in time");
+    assert_eq!(hear().await, Some("asked"));
     stream.set_zero_linger().unwrap();
     drop(stream);
-    let freed = tokio::time::timeout(DEADLINE, gone.recv()).await;
-    freed.expect("the upstream's connection is closed").unwrap();
+    assert_eq!(hear().await, Some("gone"), "the upstream's connection is closed");
 
     let mut stream = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
     stream.write_all(b"GET /a/delay/0.3 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

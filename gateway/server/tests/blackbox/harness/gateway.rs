@@ -109,6 +109,11 @@ impl Gateway {
         Options::new().start().await
     }
 
+    /// One that calls back what listens on loopback.
+    pub(crate) async fn calling_back() -> Self {
+        Options::new().set("mep_ssrf_allow", "127.0.0.1").start().await
+    }
+
     /// A gateway that was not started in the usual way.
     pub(crate) async fn from_command(options: Options, command: Command) -> Self {
         Self { process: Process::start(command).await, options }

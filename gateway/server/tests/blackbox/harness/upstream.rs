@@ -92,6 +92,15 @@ impl Upstream {
         seen.remove(0)
     }
 
+    /// Waits until so many more requests arrived, and takes them.
+    pub(crate) async fn more(&self, wanted: usize) {
+        let mut seen = 0;
+        while seen < wanted {
+            self.next().await;
+            seen += 1 + self.take().len();
+        }
+    }
+
     /// Waits until something arrives.
     pub(crate) async fn next(&self) -> Received {
         eventually("a request to the upstream", async || {

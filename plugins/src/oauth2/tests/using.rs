@@ -1,0 +1,91 @@
+//! Who is let in by a token.
+
+use super::*;
+
+#[test]
+fn who_is_let_in() {
+    let mut stage = stage(json!({"hide_credentials": true, "realm": "r"}));
+    let answer = stage.token(&format!("grant_type=client_credentials&{CLIENT}"));
+    let token = text(&answer, "access_token");
+    let form = "application/x-www-form-urlencoded";
+    let check = |mut exchange: Exchange, hidden: &str, wanted: Option<&str>| {
+        let answer = exchange.access(&stage.plugin);
+        let described = answer.as_ref().map(|answer| {
+            let challenge = answer.header("www-authenticate").unwrap().to_owned();
+            (answer.body["error_description"].as_str().unwrap().to_owned(), challenge)
+        });
+        assert_eq!(described.as_ref().map(|(text, _)| &**text), wanted);
+        if let Some((_, challenge)) = described {
+            assert!(challenge.starts_with("Bearer realm=\"r\""), "{challenge}");
+            return;
+        }
+        assert_eq!(exchange.sent("authorization"), [""; 0]);
+        assert_eq!(exchange.head.uri, "/a?z=1");
+        let body = exchange.facts.body.bytes();
+        assert_eq!(body.map_or(&b""[..], |body| body), hidden.as_bytes());
+    };
+    let missing = Some("The access token is missing");
+    let invalid = Some("The access token is invalid or has expired");
+    check(stage.request("/a?z=1").bearer(&token), "", None);
+    let header = |value: String| stage.request("/a?z=1").header("Authorization", &value);
+    check(header(format!("TOKEN  {token}")), "", None);
+    check(stage.request(&format!("/a?access_token={token}&z=1")), "", None);
+    let post = |body: String| stage.request("/a?z=1").method("POST").body(form, &body);
+    check(post(format!("b=1&access_token={token}")), "b=1", None);
+    check(stage.request("/a"), "", missing);
+    check(stage.request("/a?access_token="), "", missing);
+    check(stage.request("/a?access_token=1&access_token=2"), "", missing);
+    check(header("Bearer nope".into()), "", invalid);
+    check(header(format!("Basic {token}")), "", invalid);
+    check(header(format!("Bearer {token} x")), "", invalid);
+}
+
+#[test]
+fn a_token_is_good_where_it_was_given() {
+    let mut stage = stage(json!({}));
+    let other = stage.rig.insert("services", json!({"name": "o", "host": "h"})).id();
+    let elsewhere =
+        stage.rig.insert("routes", json!({"paths": ["/o"], "service": {"id": other}})).id();
+    let form = format!("grant_type=client_credentials&{CLIENT}");
+    let token = text(&stage.token(&form), "access_token");
+    assert!(stage.bring(&token).is_ok());
+    let here = std::mem::replace(&mut stage.route, elsewhere);
+    assert!(stage.bring(&token).is_err());
+    stage.route = here;
+
+    let global = json!({
+        "name": "oauth2", "service": {"id": other},
+        "config": {"enable_client_credentials": true, "global_credentials": true},
+    });
+    let global = stage.rig.try_instance(global).unwrap();
+    let bound = std::mem::replace(&mut stage.plugin, global);
+    let everywhere = text(&stage.token(&form), "access_token");
+    stage.route = elsewhere;
+    assert!(stage.bring(&everywhere).is_ok());
+    assert!(stage.bring(&token).is_err(), "bound to the other service");
+    stage.route = here;
+    assert!(stage.bring(&everywhere).is_ok() && stage.bring(&token).is_ok());
+    stage.plugin = bound;
+    let text = "The access token is global, but the current plugin is configured without \
+                'global_credentials'";
+    assert_eq!(stage.bring(&everywhere), Err(error("invalid_token", text)));
+
+    // Tokens go with what they are for.
+    for (kind, id) in [("services", stage.service)] {
+        let count = |rig: &Rig| rig.catalog.collection("oauth2_tokens").unwrap().iter().count();
+        let before = count(&stage.rig);
+        let route = stage.rig.catalog.collection("routes").unwrap().iter().map(|one| one.id());
+        for route in route.collect::<Vec<_>>() {
+            stage.rig.delete("routes", route);
+        }
+        stage.rig.delete(kind, id);
+        assert_eq!(count(&stage.rig), before - 1);
+    }
+}
+
+#[test]
+fn anonymous_requests_have_no_scope() {
+    let stage = stage(json!({"anonymous": "anyone"}));
+    let told = stage.bring("nope").unwrap();
+    assert_eq!(told, ["anyone", "", "", ""]);
+}
