@@ -3,7 +3,7 @@
 //! The macro knows no attribute names. Every item of `#[record(…)]` becomes a call on the builder
 //! it stands for, so the field language grows by adding a method to `gateway_model::schema::Field`:
 //!
-//! ```ignore
+//! ```text
 //! /// Rejects bodies larger than a limit.
 //! #[derive(Deserialize, Record)]
 //! #[record(check = Check::AtLeastOneOf(&["a", "b"]))]      // Record::check(…)
