@@ -313,10 +313,10 @@ async fn the_demo_shows_the_main_job() {
 }
 
 /// A gateway started by `start`, which is nobody's child: ended by its id whatever happens.
-struct Background(Pid);
+pub(crate) struct Background(Pid);
 
 impl Background {
-    fn of(options: &Options) -> Self {
+    pub(crate) fn of(options: &Options) -> Self {
         let text = std::fs::read_to_string(options.prefix().join("pids/nginx.pid")).unwrap();
         Self(Pid::from_raw(text.trim().parse().unwrap()).unwrap())
     }

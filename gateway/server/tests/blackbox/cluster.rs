@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use server::Server;
 
+use crate::cli::Background;
 use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually, plain};
 
 /// A write on one node is served by the other within this time.
@@ -85,6 +86,27 @@ async fn made(node: &Gateway, path: &str, body: Value) {
 /// The status a path gets at the proxy of a node.
 async fn status(node: &Gateway, path: &str) -> u16 {
     plain().get(node.url("proxy", path)).answer().await.status
+}
+
+/// `start --run-migrations` brings a database up to date; an empty one has to be bootstrapped first.
+#[tokio::test]
+async fn a_start_can_migrate() {
+    let Some(server) = Server::start().await else { return };
+    let keys = tempfile::tempdir().unwrap();
+    let options = node(&server, keys.path());
+    let start = ["start", "--run-migrations"];
+    for empty in [start.as_slice(), &["migrations", "up"]] {
+        let (code, _, error) = options.run(empty).await;
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.contains("kong migrations bootstrap"), "{error}");
+    }
+    assert_eq!(options.run(&["migrations", "bootstrap"]).await.0, Some(0));
+    let (code, out, error) = options.run(&start).await;
+    assert_eq!(code, Some(0), "{error}");
+    let _guard = Background::of(&options);
+    assert!(out.ends_with("Kong started\n"), "{out}");
+    assert_eq!(options.run(&["health"]).await.0, Some(0));
+    assert_eq!(options.run(&["stop"]).await.0, Some(0));
 }
 
 #[tokio::test]
