@@ -114,6 +114,7 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
         lateness.iter().max().copied().unwrap_or_default().as_millis(),
         IN_TIME.as_millis(),
     );
+    ensure!(missed == 0, "{missed} suspensions came too late");
     let late = heart.late.get();
     ensure!(wrong <= late, "{wrong} suspended whose heartbeats came, {late} of them late");
     println!("  {late} heartbeats were sent late by this program, {wrong} services lost by that");
