@@ -1,6 +1,7 @@
 //! The accept loop: handshake, protocol, application; and the way out at shutdown.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -256,11 +257,12 @@ impl Accept {
         // In a box that is gone once it is open: a handshake is large, and its connection may rest for
         // hours.
         let opening = Box::pin(self.open(stream, peer, local));
-        let opening = self.connections.open(opening);
+        let mut opening = pin!(self.connections.open(opening));
         let opened = tokio::select! {
-            opened = tokio::time::timeout(HANDSHAKE, opening) => opened.ok(),
-            // Nothing was asked yet that would have to be finished.
-            () = stopped(&mut shutdown) => None,
+            biased;
+            opened = tokio::time::timeout(HANDSHAKE, &mut opening) => opened.ok(),
+            // Its client cannot know of the stop: what was accepted is served.
+            () = stopped(&mut shutdown) => tokio::time::timeout(LAST_WORD, opening).await.ok(),
         };
         let Some(Some((connection, client))) = opened else { return };
         // What is wrong with a client's certificate is told over HTTP, request by request.
