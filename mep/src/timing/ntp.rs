@@ -1,12 +1,13 @@
 //! [`Ntp`]: a time server, asked as RFC 5905 says.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use gateway_model::Clock;
+use reqwest::dns::Resolve;
 use rsntp::{
     AsyncSntpClient, Config, KissCode, ProtocolError, SynchronizationError, SynchronizationResult,
 };
@@ -30,6 +31,8 @@ const FAILED: Duration = Duration::from_secs(1);
 pub struct Ntp {
     host: String,
     port: u16,
+    /// Who knows its address.
+    names: Arc<dyn Resolve>,
     /// What is told when the server does not know the time itself.
     clock: Clock,
     said: Mutex<Option<(Instant, Said)>>,
@@ -47,9 +50,9 @@ enum Said {
 }
 
 impl Ntp {
-    /// A server by host name or address; it is resolved each time it is asked.
-    pub fn new(host: &str, port: u16, clock: Clock) -> Self {
-        Self { host: host.to_owned(), port, clock, said: Mutex::new(None) }
+    /// A server by host name or address; `names` is asked for a name each time the server is.
+    pub fn new(host: &str, port: u16, names: Arc<dyn Resolve>, clock: Clock) -> Self {
+        Self { host: host.to_owned(), port, names, clock, said: Mutex::new(None) }
     }
 
     async fn ask(&self) -> Said {
@@ -64,15 +67,23 @@ impl Ntp {
     }
 
     async fn query(&self) -> Result<SynchronizationResult, SynchronizationError> {
-        let mut addresses = tokio::net::lookup_host((self.host.as_str(), self.port)).await?;
-        let nowhere = || std::io::Error::other("it has no address");
-        let server = addresses.next().ok_or_else(nowhere)?;
+        let server = SocketAddr::new(self.address().await?, self.port);
         let any: SocketAddr = match server {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let config = Config::default().bind_address(any).timeout(PATIENCE).connect_ip(true);
         AsyncSntpClient::with_config(config).synchronize(server).await
+    }
+
+    async fn address(&self) -> std::io::Result<IpAddr> {
+        if let Ok(literal) = self.host.parse() {
+            return Ok(literal);
+        }
+        let name = self.host.parse().map_err(|_| std::io::Error::other("it is no host name"))?;
+        let mut found = self.names.resolve(name).await.map_err(std::io::Error::other)?;
+        let first = found.next().ok_or_else(|| std::io::Error::other("it has no address"))?;
+        Ok(first.ip())
     }
 }
 

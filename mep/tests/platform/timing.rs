@@ -2,11 +2,34 @@
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gateway_model::Clock;
 use mep::timing::{Ntp, TimeSource as _};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tempfile::TempDir;
+
+/// Knows one name, and who asked for which.
+#[derive(Default)]
+struct Names(Mutex<Vec<String>>);
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        self.0.lock().unwrap().push(name.as_str().to_owned());
+        let found = match name.as_str() {
+            "time.test" => {
+                Ok(Box::new(std::iter::once(([127_u8, 0, 0, 1], 0_u16).into())) as Addrs)
+            }
+            other => Err(format!("{other} is unknown").into()),
+        };
+        Box::pin(std::future::ready(found))
+    }
+}
+
+fn source(host: &str, port: u16, now_ms: u64) -> Ntp {
+    Ntp::new(host, port, Arc::new(Names::default()), Clock::fixed(now_ms))
+}
 
 /// A `chronyd` of our own that leaves the system's clock alone.
 struct Chrony {
@@ -50,7 +73,7 @@ impl Chrony {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             // A source of its own each time: a failure is remembered for a moment.
-            let source = Ntp::new("127.0.0.1", self.port, Clock::fixed(7_500));
+            let source = source("127.0.0.1", self.port, 7_500);
             match source.now().await {
                 Ok(reading) => return reading,
                 Err(why) => assert!(Instant::now() < deadline, "{why}"),
@@ -88,8 +111,24 @@ async fn a_server_that_does_not() {
 #[tokio::test]
 async fn no_server() {
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let source = Ntp::new("127.0.0.1", gone, Clock::fixed(0));
+    let source = source("127.0.0.1", gone, 0);
     let why = source.now().await.unwrap_err().to_string();
     assert!(why.contains("127.0.0.1"), "{why}");
     assert_eq!(source.server().unwrap().host, "127.0.0.1");
+}
+
+/// Its name is one the platform's own resolver knows, or nobody does.
+#[tokio::test]
+async fn a_server_by_its_name() {
+    let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let names = Arc::new(Names::default());
+    for (host, wanted) in [("time.test", "Connection refused"), ("localhost", "is unknown")] {
+        let source = Ntp::new(host, gone, Arc::clone(&names) as _, Clock::fixed(0));
+        let why = source.now().await.unwrap_err().to_string();
+        assert!(why.contains(wanted), "{why}");
+    }
+    assert_eq!(*names.0.lock().unwrap(), ["time.test", "localhost"]);
+    let Some(server) = Chrony::start("local stratum 3") else { return };
+    server.reading().await;
+    assert!(source("time.test", server.port, 0).now().await.unwrap().traceable);
 }

@@ -27,10 +27,11 @@ pub(super) async fn ports(
     peers: Option<Arc<dyn Peers>>,
 ) -> Result<Ports> {
     let ntp = &settings.mep.ntp;
+    let names = options::resolving(names);
     Ok(Ports {
         traffic: driver(settings).await?,
-        time: Arc::new(Ntp::new(&ntp.host, ntp.port, clock.clone())),
-        names: options::resolving(names),
+        time: Arc::new(Ntp::new(&ntp.host, ntp.port, Arc::clone(&names), clock.clone())),
+        names,
         peers,
     })
 }
