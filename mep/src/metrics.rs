@@ -14,6 +14,10 @@ pub(crate) struct Metrics {
     pub(crate) tokens: IntCounterVec,
     /// By `result`: `delivered`, `refused`, `failed`, `dropped`.
     pub(crate) notifications: IntCounterVec,
+    /// Notifications that wait for their turn, all subscribers together.
+    pub(crate) waiting_notifications: IntGauge,
+    /// Attempts after the first.
+    pub(crate) retried_notifications: IntCounter,
     /// Commits whose notifications were lost because the platform was too slow to follow.
     pub(crate) missed_commits: IntCounter,
 }
@@ -49,6 +53,14 @@ impl Metrics {
                 "Notifications to subscribers.",
                 &["delivered", "refused", "failed", "dropped"],
             )?,
+            waiting_notifications: IntGauge::new(
+                "mep_notifications_waiting",
+                "Notifications that wait for their turn.",
+            )?,
+            retried_notifications: IntCounter::new(
+                "mep_notification_retries_total",
+                "Attempts to notify after the first.",
+            )?,
             missed_commits: IntCounter::new(
                 "mep_missed_commits_total",
                 "Commits that were too many at a time to notify anybody of.",
@@ -63,6 +75,8 @@ impl Metrics {
         registry.register(Box::new(self.suspensions.clone()))?;
         registry.register(Box::new(self.tokens.clone()))?;
         registry.register(Box::new(self.notifications.clone()))?;
+        registry.register(Box::new(self.waiting_notifications.clone()))?;
+        registry.register(Box::new(self.retried_notifications.clone()))?;
         registry.register(Box::new(self.missed_commits.clone()))
     }
 }

@@ -71,12 +71,15 @@ impl Courier {
     /// Queues a notification for a subscription. When the queue is full the oldest in it is lost
     /// and counted: a subscriber that comes back is better served by what is true now.
     pub(super) fn send(self: &Arc<Self>, id: Id, event: Notice) {
+        let waiting = &self.metrics.waiting_notifications;
+        waiting.inc();
         match self.queues.entry(id) {
             Entry::Occupied(mut queue) => {
                 let queue = queue.get_mut();
                 queue.push_back(event);
                 if queue.len() > self.settings.queue.max(1) {
                     queue.pop_front();
+                    waiting.dec();
                     self.count("dropped", 1);
                 }
             }
@@ -137,8 +140,9 @@ impl Courier {
         match self.queues.entry(id) {
             Entry::Occupied(mut queue) => {
                 let event = queue.get_mut().pop_front();
-                if event.is_none() {
-                    queue.remove();
+                match event {
+                    Some(_) => self.metrics.waiting_notifications.dec(),
+                    None => drop(queue.remove()),
                 }
                 event
             }
@@ -148,6 +152,7 @@ impl Courier {
 
     fn abandon(&self, id: Id, in_hand: usize) {
         let waiting = self.queues.remove(&id).map_or(0, |(_, queue)| queue.len());
+        self.metrics.waiting_notifications.sub(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.count("dropped", waiting + in_hand);
     }
 
@@ -163,7 +168,8 @@ impl Courier {
             .with_max_times(self.settings.retries)
             .with_factor(4.0);
         let attempt = || self.attempt(id, event);
-        attempt.retry(backoff.build()).when(Failure::may_pass).await
+        let again = |_: &Failure, _| self.metrics.retried_notifications.inc();
+        attempt.retry(backoff.build()).when(Failure::may_pass).notify(again).await
     }
 
     /// One attempt, in the lane its subscriber belongs to. One that turns out to be slow changes
