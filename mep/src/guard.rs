@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use gateway_model::ports::Caller;
 use ipnet::IpNet;
 use url::{Host, Url};
 
@@ -99,6 +100,12 @@ impl Destinations {
 pub(crate) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
+}
+
+/// Whether a caller may be at a listener where nobody proves who they are: it came by the gateway,
+/// shows a certificate, or is in one of the networks.
+pub(crate) fn lets_in(networks: &[IpNet], caller: &Caller) -> bool {
+    caller.by_gateway || caller.certified || contains(networks, caller.client)
 }
 
 /// Why a destination is refused.

@@ -187,7 +187,7 @@ async fn serve(
         ),
         (
             &listeners.mep_dns_admin,
-            mep::dns::admin::router(control.clone(), zone),
+            dns::records(settings, control.clone(), zone),
             &certificates.proxy,
             mep_log,
             direct_clients,

@@ -1,20 +1,25 @@
 //! The management API of the original's name server: records over plain HTTP, without a token.
 //!
 //! Contract, section 6.2. Answers are text; only what the original's HTTP framework said itself is
-//! JSON. Whoever reaches the listener may change every record, so it belongs on loopback.
+//! JSON. Whoever it lets in may change every record: who shows a certificate, or is on a list of
+//! addresses.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
 use gateway_control::Control;
+use gateway_model::ports::Caller;
 use gateway_model::{Change, Entity as _, Id, Rejection};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::CurrentZone;
@@ -22,12 +27,16 @@ use super::zone::{absolute, is_host};
 use crate::commit::require;
 use crate::dialect::casefold;
 use crate::entities::{Addresses, DnsClass, DnsRecord, Family, put as put_entity, remove};
+use crate::guard::lets_in;
 
 /// Larger bodies are refused, bytes.
 const READABLE: usize = 4096;
 
 /// The management API over `control`; names that DNS rules hold in `zone` are taken.
-pub fn router(control: Control, zone: CurrentZone) -> Router {
+///
+/// Requests carry a [`Caller`]. One without, and one that shows no certificate and is in none of the
+/// `trusted` networks, is told about nothing but health.
+pub fn router(control: Control, zone: CurrentZone, trusted: Vec<IpNet>) -> Router {
     let records = "/mep/dns_server_mgmt/v1/rrecord";
     Router::new()
         .route("/health", get(async || text(StatusCode::OK, "OK")))
@@ -38,7 +47,16 @@ pub fn router(control: Control, zone: CurrentZone) -> Router {
         })
         .fallback(async || framework(StatusCode::NOT_FOUND, "Not Found"))
         .layer(axum::extract::DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::<[IpNet]>::from(trusted), admitted))
         .with_state(Admin { control, zone })
+}
+
+async fn admitted(State(trusted): State<Arc<[IpNet]>>, request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    if request.uri().path() == "/health" || caller.is_some_and(|caller| lets_in(&trusted, caller)) {
+        return next.run(request).await;
+    }
+    framework(StatusCode::FORBIDDEN, "Your IP address is not allowed")
 }
 
 #[derive(Clone)]

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use gateway_control::Control;
 use gateway_control::store::memory::Memory;
+use gateway_model::ports::Caller;
 use gateway_model::ports::DataPlane;
 use gateway_model::{Catalog, Change, Clock, Document, Entity as _, Id, Ref, Registry};
 use hickory_server::proto::rr::{DNSClass, RecordType};
@@ -169,7 +170,7 @@ impl Rig {
             Control::start(registry, Arc::new(Memory::new()), vec![plane], Clock::fixed(0));
         let control = control.await.unwrap();
         control.apply(vec![put(test_kit::app().id, &test_kit::app())]).await.unwrap();
-        let router = admin::router(control.clone(), zone.clone());
+        let router = admin::router(control.clone(), zone.clone(), crate::loopback());
         Self { control, zone, router }
     }
 
@@ -186,7 +187,10 @@ impl Rig {
         if !kind.is_empty() {
             request = request.header("content-type", kind);
         }
-        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let mut request = request.body(Body::from(body.to_owned())).unwrap();
+        let client = std::net::Ipv4Addr::LOCALHOST.into();
+        let caller = Caller { subject: None, client, by_gateway: false, certified: false };
+        request.extensions_mut().insert(caller);
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let kind = response.headers()["content-type"].to_str().unwrap().to_owned();

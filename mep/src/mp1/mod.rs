@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use crate::auth::credential::AppInstanceId;
 use crate::dialect::casefold;
 use crate::entities::Store;
-use crate::guard::contains;
+use crate::guard::lets_in;
 use crate::problem::{Code, IsProblem, Problem, json_reply};
 use crate::{Platform, standard};
 
@@ -95,11 +95,8 @@ fn is_admitted(platform: &Platform, request: &Request) -> bool {
     if matches!(request.uri().path(), "/health" | "/healthcheck") {
         return true;
     }
-    request.extensions().get::<Caller>().is_some_and(|caller| {
-        caller.by_gateway
-            || caller.certified
-            || contains(&platform.settings.direct_trusted, caller.client)
-    })
+    let caller = request.extensions().get::<Caller>();
+    caller.is_some_and(|caller| lets_in(&platform.settings.direct_trusted, caller))
 }
 
 /// What the gateway's own plugin answers to an address that is not on a list.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use axum::Router;
+use gateway_control::Control;
 use mep::dns::{
     CurrentZone, Forwarder, Metrics, NameServer, Options, RateLimit, Sockets, Unknown, ZonePlane,
 };
@@ -17,6 +19,11 @@ use crate::settings::original::config::DnsAgentKind;
 pub(super) fn plane(settings: &Settings, zone: CurrentZone) -> Arc<ZonePlane> {
     let rules = settings.mep.original.dns_agent.kind != DnsAgentKind::Dataplane;
     Arc::new(ZonePlane::new(zone, rules))
+}
+
+/// The management of records, for whoever may use the direct listeners.
+pub(super) fn records(settings: &Settings, control: Control, zone: CurrentZone) -> Router {
+    mep::dns::admin::router(control, zone, settings.mep.direct_trusted.0.clone())
 }
 
 /// Serves `zone` on the bound sockets; the future ends soon after a stop is asked for.

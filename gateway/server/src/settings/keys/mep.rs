@@ -27,7 +27,7 @@ pub(super) const LISTENERS: Group = Group {
         listen(
             "mep_dns_admin_listen",
             "off",
-            "Management of the name server's records over HTTP, for instance `127.0.0.1:8080`. Whoever reaches it may change every record.",
+            "Management of the name server's records over HTTP, for instance `127.0.0.1:8080`. Whoever is let in by mep_direct_trusted may change every record.",
         ),
         list(
             "mep_trusted_peers",
@@ -37,7 +37,7 @@ pub(super) const LISTENERS: Group = Group {
         list(
             "mep_direct_trusted",
             "127.0.0.0/8, ::1",
-            "Who may use mep_listen, where nobody proves who they are. `0.0.0.0/0, ::/0` is the original's openness.",
+            "Who may use mep_listen and mep_dns_admin_listen, where nobody proves who they are. `0.0.0.0/0, ::/0` is the original's openness.",
         ),
         choice(
             "mep_ssl_verify_client",
