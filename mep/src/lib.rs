@@ -27,6 +27,7 @@ pub mod migration;
 mod mm5;
 mod mp1;
 mod notification;
+mod peers;
 mod platform;
 mod problem;
 mod rules;

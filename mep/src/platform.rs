@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::mm5::{Left, abandoned, end_overdue};
 use crate::mp1;
 use crate::notification::{Notifier, Outbound, SystemNames};
+use crate::peers::Words;
 use crate::rules::Turns;
 use crate::seed::{self, SeedError, Seeded};
 use crate::settings::PlatformSettings;
@@ -67,6 +68,8 @@ pub struct Platform {
     pub(crate) sealing: Arc<SealingKey>,
     pub(crate) issuer: Arc<TokenIssuer>,
     pub(crate) tokens: TokenService<KeyPairs>,
+    /// What other nodes are told of token requests.
+    words: Words,
     pub(crate) heartbeats: Arc<Heartbeats>,
     pub(crate) metrics: Metrics,
     pub(crate) ports: Ports,
@@ -129,6 +132,11 @@ impl Platform {
             Arc::clone(&issuer),
             settings.freshness.clone(),
         );
+        let words = Words::new();
+        let tokens = match ports.peers {
+            Some(_) => tokens.among_others(words.taker()),
+            None => tokens,
+        };
         let heartbeats = Arc::new(Heartbeats::new(clock.unix_ms(), ports.peers.is_some()));
         let statistics = Arc::new(Statistics::new(clock.clone()));
         Ok(Arc::new(Self {
@@ -139,6 +147,7 @@ impl Platform {
             sealing,
             issuer,
             tokens,
+            words,
             heartbeats,
             metrics,
             ports,
@@ -223,8 +232,12 @@ impl Platform {
             let left = if platform.settings.takes_over { Left::Overdue } else { Left::BeforeStart };
             abandoned(&platform, left).await;
             life::resume(&platform);
-            let counting = platform.statistics.run(platform.control.clone(), shutdown);
-            let working = async { tokio::join!(watching, telling, notifying, counting) };
+            let counting = platform.statistics.run(platform.control.clone(), shutdown.clone());
+            let peers = platform.ports.peers.clone();
+            let Platform { words, tokens, clock, .. } = &*platform;
+            let sharing = words.exchange(peers, tokens, clock, shutdown.clone());
+            let working =
+                async { tokio::join!(watching, telling, notifying, counting, sharing, ruling) };
             tokio::select! {
                 _ = working => {}
                 () = end_overdue(&platform) => {}

@@ -3,7 +3,7 @@
 //! The original counted per access key alone, so whoever had seen a key (it travels in clear) could
 //! lock its owner out. Here the strict count is per key *and* client address; a much looser one per
 //! key still bounds guessing from many addresses. In memory only: a restart forgets it, as it did in
-//! the original.
+//! the original. Nodes of one store tell each other what they counted ([`super::word`]).
 
 use std::net::IpAddr;
 
@@ -60,12 +60,13 @@ impl LockList {
         self.per_access_key.count(access_key.clone(), now_ms);
     }
 
-    /// Forgets what was counted for this key from this client.
+    /// Forgets what was counted for this key from this client, and tells whether there was
+    /// anything.
     ///
     /// The count over all clients stays, or one honest client would hide all the others.
-    pub fn succeeded(&self, access_key: &AccessKey, client: IpAddr) {
+    pub fn succeeded(&self, access_key: &AccessKey, client: IpAddr) -> bool {
         let pair = (access_key.clone(), client.to_canonical());
-        self.per_client.recent.remove(&pair);
+        self.per_client.recent.remove(&pair)
     }
 }
 
@@ -138,7 +139,7 @@ mod tests {
             let client: IpAddr = client.parse().unwrap();
             match event {
                 "wrong" => locks.failed(&key, client, now_ms),
-                "right" => locks.succeeded(&key, client),
+                "right" => drop(locks.succeeded(&key, client)),
                 "locked" => assert!(locks.is_locked(&key, client, now_ms), "event {at}"),
                 "free" => assert!(!locks.is_locked(&key, client, now_ms), "event {at}"),
                 other => panic!("no event {other}"),

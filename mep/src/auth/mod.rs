@@ -2,8 +2,8 @@
 //!
 //! This is the part without HTTP. [`service`] walks through the checks of a token request in their
 //! order; [`requests`] reads the bodies that configure key pairs. Below them, [`signature`] and
-//! [`sdk_date`] say what a request must carry, [`lock`] and [`replay`] remember who misused it,
-//! [`token`] issues, and [`sealing`] with [`key_material`] keeps secrets at rest. [`import`] brings
+//! [`sdk_date`] say what a request must carry, [`lock`] and [`replay`] remember who misused it and
+//! [`word`] tells other nodes, [`token`] issues, and [`sealing`] with [`key_material`] keeps secrets at rest. [`import`] brings
 //! in what an original installation left.
 //!
 //! Absent on purpose: sockets, routes and the catalog. No module reads a clock; the moment is an
@@ -23,3 +23,4 @@ pub mod sealing;
 pub mod service;
 pub mod signature;
 pub mod token;
+pub mod word;

@@ -52,8 +52,9 @@ impl<K: Eq + Hash, V> Recent<K, V> {
         entry.insert(Entry { value, lapses_ms });
     }
 
-    pub(crate) fn remove(&self, key: &K) {
-        self.entries.remove(key);
+    /// Forgets an entry; whether there was one.
+    pub(crate) fn remove(&self, key: &K) -> bool {
+        self.entries.remove(key).is_some()
     }
 
     /// Drops what has lapsed; when that is nothing, the eighth that lapses soonest. So a full map is
@@ -111,7 +112,7 @@ mod tests {
             (8, 20)
         });
         assert_eq!(map.read(&1, 20, |&value| value), Some(8));
-        map.remove(&1);
+        assert!(map.remove(&1) && !map.remove(&1));
         assert!(!holds(&map, 1, 20));
     }
 

@@ -7,15 +7,58 @@
 //!
 //! Two honest clients that share a key pair, sign the same host and start in the same second make the
 //! same signature; the later one is refused and succeeds with the next second's date.
+//!
+//! Nodes of one store tell each other ([`super::word`]). For the moment a word is on its way, a
+//! signature captured from one node could still be used at another; no request waits for that.
 
+use std::fmt;
 use std::net::IpAddr;
 
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+
 use super::recent::Recent;
+
+/// Stands for a signature without giving it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SignatureDigest([u8; SHA256_OUTPUT_LEN]);
+
+impl SignatureDigest {
+    /// The digest of a signature as the header carries it.
+    pub fn of(signature: &str) -> Self {
+        let mut bytes = [0; SHA256_OUTPUT_LEN];
+        bytes.copy_from_slice(digest(&SHA256, signature.as_bytes()).as_ref());
+        Self(bytes)
+    }
+
+    /// Reads what [`fmt::Display`] wrote: 64 hexadecimal characters.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; SHA256_OUTPUT_LEN];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for SignatureDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
 
 /// Remembers accepted signatures until they lapse by their date. Bounded: past `capacity`, those
 /// that lapse soonest are forgotten, and could then be replayed for the rest of their time.
 pub struct ReplayGuard {
-    first_used_by: Recent<Box<str>, IpAddr>,
+    first_used_by: Recent<SignatureDigest, IpAddr>,
+}
+
+/// Whether a client may use a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is its first user, and its owner now.
+    First,
+    /// It is the owner, and uses it again.
+    Again,
+    /// Somebody else is the owner.
+    Refused,
 }
 
 impl ReplayGuard {
@@ -24,25 +67,29 @@ impl ReplayGuard {
         Self { first_used_by: Recent::new(capacity) }
     }
 
-    /// Whether `client` may use `signature`, which is now known to be right: nobody else has before.
-    /// The first caller becomes its owner.
+    /// Whether `client` may use a signature, which is now known to be right: nobody else has
+    /// before. The first caller becomes its owner.
     ///
     /// `lapses_ms` is the last moment the signature's date is accepted at, `None` for never; both
     /// moments are milliseconds since the Unix epoch.
     pub fn admit(
         &self,
-        signature: &str,
+        signature: SignatureDigest,
         client: IpAddr,
         now_ms: u64,
         lapses_ms: Option<u64>,
-    ) -> bool {
+    ) -> Admission {
         let client = client.to_canonical();
-        let mut owner = client;
-        self.first_used_by.update(signature.into(), now_ms, |present| {
-            owner = present.unwrap_or(client);
-            (owner, lapses_ms.unwrap_or(u64::MAX))
+        let mut admission = Admission::First;
+        self.first_used_by.update(signature, now_ms, |present| {
+            admission = match present {
+                None => Admission::First,
+                Some(owner) if owner == client => Admission::Again,
+                Some(_) => Admission::Refused,
+            };
+            (present.unwrap_or(client), lapses_ms.unwrap_or(u64::MAX))
         });
-        owner == client
+        admission
     }
 }
 
@@ -63,8 +110,9 @@ mod tests {
         let guard = ReplayGuard::default();
         for (at, &(signature, client, now_ms, admitted)) in events.iter().enumerate() {
             let client = client.parse().unwrap();
-            let got = guard.admit(signature, client, now_ms, Some(1000));
-            assert_eq!(got, admitted, "event {at}");
+            let digest = SignatureDigest::of(signature);
+            let got = guard.admit(digest, client, now_ms, Some(1000));
+            assert_eq!(got != Admission::Refused, admitted, "event {at}");
         }
     }
 
@@ -86,8 +134,10 @@ mod tests {
     fn a_date_that_never_lapses_keeps_its_owner() {
         let guard = ReplayGuard::default();
         let (owner, other) = ("10.1.2.3".parse().unwrap(), "10.1.2.4".parse().unwrap());
-        assert!(guard.admit("a", owner, 0, None));
-        assert!(!guard.admit("a", other, u64::MAX - 1, None));
+        let digest = SignatureDigest::of("a");
+        assert_eq!(guard.admit(digest, owner, 0, None), Admission::First);
+        assert_eq!(guard.admit(digest, owner, 1, None), Admission::Again);
+        assert_eq!(guard.admit(digest, other, u64::MAX - 1, None), Admission::Refused);
     }
 
     #[test]
@@ -97,10 +147,15 @@ mod tests {
             let claims: Vec<_> = (1..=8_u8)
                 .map(|last| {
                     let guard = &guard;
-                    scope.spawn(move || guard.admit("a", [10, 0, 0, last].into(), 0, Some(1000)))
+                    let digest = SignatureDigest::of("a");
+                    scope.spawn(move || guard.admit(digest, [10, 0, 0, last].into(), 0, Some(1000)))
                 })
                 .collect();
-            claims.into_iter().map(|claim| usize::from(claim.join().unwrap())).sum()
+            claims
+                .into_iter()
+                .map(|claim| claim.join().unwrap())
+                .filter(|won| *won == Admission::First)
+                .count()
         });
         assert_eq!(winners, 1);
     }

@@ -11,11 +11,12 @@ use serde::Serialize;
 
 use super::credential::{AccessKey, AppInstanceId};
 use super::lock::LockList;
-use super::replay::ReplayGuard;
+use super::replay::{Admission, ReplayGuard, SignatureDigest};
 use super::sdk_date::{Freshness, SdkDate};
 use super::sealing::{Sealed, SealingKey};
 use super::signature::{Authorization, DATE_HEADER, SignedRequest};
 use super::token::TokenIssuer;
+use super::word::Word;
 
 /// Where key pairs are looked up.
 pub trait Credentials {
@@ -61,7 +62,11 @@ pub struct TokenService<C> {
     freshness: Freshness,
     locks: LockList,
     replays: ReplayGuard,
+    tell: Option<Box<Tell>>,
 }
+
+/// Takes a word for the other nodes, without waiting.
+type Tell = dyn Fn(Word) + Send + Sync;
 
 impl<C: Credentials> TokenService<C> {
     /// A service with the default lock rules that has seen no request yet.
@@ -80,6 +85,34 @@ impl<C: Credentials> TokenService<C> {
             freshness,
             locks: LockList::default(),
             replays: ReplayGuard::default(),
+            tell: None,
+        }
+    }
+
+    /// The same service as one of several: `tell` takes what the others must [`Self::hear`].
+    #[must_use]
+    pub fn among_others(mut self, tell: impl Fn(Word) + Send + Sync + 'static) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
+    }
+
+    /// Takes a word of another node. `now_ms` is in milliseconds since the Unix epoch.
+    pub fn hear(&self, word: &Word, now_ms: u64) {
+        match word {
+            Word::Used { signature, client, lapses_ms } => {
+                // Who was first here, at the same moment, stays so here.
+                self.replays.admit(*signature, *client, now_ms, *lapses_ms);
+            }
+            Word::Wrong { access_key, client } => self.locks.failed(access_key, *client, now_ms),
+            Word::Right { access_key, client } => {
+                self.locks.succeeded(access_key, *client);
+            }
+        }
+    }
+
+    fn tell(&self, word: impl FnOnce() -> Word) {
+        if let Some(tell) = &self.tell {
+            tell(word());
         }
     }
 
@@ -121,16 +154,22 @@ impl<C: Credentials> TokenService<C> {
             .map_err(|_| refused(TokenRefusal::SecretUnreadable))?;
         if !authorization.verify(&secret, &request.as_signed()) {
             self.locks.failed(access_key, client, now_ms);
+            self.tell(|| Word::Wrong { access_key: access_key.clone(), client });
             return Err(refused(TokenRefusal::WrongSignature));
         }
         if !self.freshness.accepts(date, now_ms) {
             return Err(refused(TokenRefusal::Stale));
         }
         let lapses_ms = self.freshness.lapses_ms(date);
-        if !self.replays.admit(&authorization.signature, client, now_ms, lapses_ms) {
-            return Err(refused(TokenRefusal::Replayed));
+        let signature = SignatureDigest::of(&authorization.signature);
+        match self.replays.admit(signature, client, now_ms, lapses_ms) {
+            Admission::First => self.tell(|| Word::Used { signature, client, lapses_ms }),
+            Admission::Again => {}
+            Admission::Refused => return Err(refused(TokenRefusal::Replayed)),
         }
-        self.locks.succeeded(access_key, client);
+        if self.locks.succeeded(access_key, client) {
+            self.tell(|| Word::Right { access_key: access_key.clone(), client });
+        }
 
         let access_token = self
             .issuer

@@ -11,10 +11,10 @@ use std::time::Duration;
 use dashmap::DashMap;
 use gateway_control::{Control, News, Peers};
 use gateway_model::{Clock, Id};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use crate::entities::{ServiceInstance, State};
+use crate::peers::listen;
 use crate::platform::over;
 
 /// When each service was heard of last, in Unix milliseconds.
@@ -168,7 +168,7 @@ impl Herald {
         tokio::select! {
             () = over(&mut shutdown) => {}
             () = self.tell(&*peers) => {}
-            () = self.listen(peers.heard()) => {}
+            () = listen(peers.heard(), |news| self.hear(news)) => {}
         }
     }
 
@@ -193,21 +193,15 @@ impl Herald {
         }
     }
 
-    async fn listen(&self, mut heard: broadcast::Receiver<News>) {
-        loop {
-            match heard.recv().await {
-                Ok(News::Line(line)) => self.hear(&line),
-                Ok(News::Missed) | Err(RecvError::Lagged(_)) => {
-                    self.heartbeats.missed(self.clock.unix_ms());
+    fn hear(&self, news: News) {
+        let now_ms = self.clock.unix_ms();
+        match news {
+            News::Line(line) => {
+                if let Some(id) = line.strip_prefix(WORD).and_then(Id::parse) {
+                    self.heartbeats.told(id, now_ms, &self.control);
                 }
-                Err(RecvError::Closed) => return,
             }
-        }
-    }
-
-    fn hear(&self, line: &str) {
-        if let Some(id) = line.strip_prefix(WORD).and_then(Id::parse) {
-            self.heartbeats.told(id, self.clock.unix_ms(), &self.control);
+            News::Missed => self.heartbeats.missed(now_ms),
         }
     }
 }

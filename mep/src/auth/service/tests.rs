@@ -352,3 +352,45 @@ fn each_reply_has_its_own_token_though_the_operator_sees_no_secret() {
     let refusal = service.token(&Call::wrong().request(), SIGNED_AT * 1000).err().unwrap();
     assert_eq!(refusal.to_string(), format!("wrong signature for access key {ACCESS_KEY}"));
 }
+
+/// Services that tell each other everything at once.
+fn nodes<const N: usize>() -> [Arc<TokenService<Keys>>; N] {
+    let all: Arc<std::sync::OnceLock<[Arc<TokenService<Keys>>; N]>> = Arc::default();
+    let nodes = std::array::from_fn(|own| {
+        let others = Arc::clone(&all);
+        Arc::new(service().among_others(move |word| {
+            for (at, other) in others.get().unwrap().iter().enumerate() {
+                if at != own {
+                    other.hear(&Word::parse(&word.to_string()).unwrap(), SIGNED_AT * 1000);
+                }
+            }
+        }))
+    });
+    all.set(nodes).ok().unwrap();
+    all.get().unwrap().clone()
+}
+
+#[test]
+fn a_captured_request_serves_no_other_client_at_any_node() {
+    let [a, b] = nodes();
+    assert_eq!(Call::good().send(&a, 0).0, 200);
+    let captured = Call::good().from("10.1.2.4");
+    assert_eq!(captured.send(&b, 1), (401, INVALID.to_owned()));
+    assert_eq!(Call::good().send(&b, 2).0, 200, "its owner may ask anywhere");
+}
+
+#[test]
+fn wrong_signatures_at_all_nodes_count_together() {
+    let [a, b, c] = nodes();
+    assert_eq!(Call::wrong().send(&a, 0).0, 401);
+    assert_eq!(Call::wrong().send(&b, 0).0, 401);
+    // A right one anywhere forgets them everywhere.
+    assert_eq!(Call::good().send(&c, 0).0, 200);
+    for node in [&a, &b, &c] {
+        assert_eq!(Call::wrong().send(node, 1).0, 401);
+    }
+    for node in [&a, &b, &c] {
+        assert_eq!(Call::good().send(node, 1), (403, LOCKED.to_owned()));
+        assert_eq!(Call::good().send(node, 899).0, 403);
+    }
+}
