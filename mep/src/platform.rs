@@ -25,7 +25,7 @@ use crate::mm5::{Left, abandoned, end_overdue};
 use crate::mp1;
 use crate::notification::{Notifier, Outbound, SystemNames};
 use crate::peers::Words;
-use crate::rules::Turns;
+use crate::rules::{self, Turns};
 use crate::seed::{self, SeedError, Seeded};
 use crate::settings::PlatformSettings;
 use crate::statistics::Statistics;
@@ -194,7 +194,8 @@ impl Platform {
     }
 
     /// Gives the data plane the rules that are active, and takes all others from it. Called before
-    /// anybody is served, so that no rule is written meanwhile.
+    /// anybody is served, so that no rule is written here meanwhile; those of other nodes of the
+    /// store are followed from [`Self::tasks`] on, which therefore comes first.
     pub async fn reconcile(&self) {
         let catalog = self.control.catalog();
         let active = catalog.all::<TrafficRule>().filter(|rule| rule.state == RuleState::Active);
@@ -226,6 +227,7 @@ impl Platform {
         };
         let telling = herald.run(shutdown.clone());
         let notifying = Arc::clone(&self.notifier).run(self.control.feed(), shutdown.clone());
+        let feed = self.control.feed();
         let platform = Arc::clone(self);
         let traffic = Arc::clone(&self.ports.traffic);
         async move {
@@ -236,6 +238,7 @@ impl Platform {
             let peers = platform.ports.peers.clone();
             let Platform { words, tokens, clock, .. } = &*platform;
             let sharing = words.exchange(peers, tokens, clock, shutdown.clone());
+            let ruling = rules::follow(&platform, feed, shutdown);
             let working =
                 async { tokio::join!(watching, telling, notifying, counting, sharing, ruling) };
             tokio::select! {

@@ -1,11 +1,19 @@
 //! Putting rules into effect: the data plane first, then the catalog, and back when either refuses.
+//!
+//! Each node of a store has a data plane of its own. The node that is asked decides whether a rule
+//! can be; the others [`follow`] what was stored.
 
-use gateway_model::{Catalog, Id, Item};
-use tokio::sync::{Mutex, MutexGuard};
+use std::sync::Arc;
+
+use gateway_control::Committed;
+use gateway_model::{Catalog, Entity, Id, Item, Write};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, MutexGuard, broadcast, watch};
 
 use crate::Platform;
 use crate::commit::{commit, require, unchanged};
 use crate::entities::{self, AppInstance, DnsRule, RuleState, TrafficRule};
+use crate::platform::over;
 use crate::traffic::{DriverError, Unsupported};
 
 /// Why a rule stays as it was.
@@ -111,6 +119,62 @@ pub(crate) async fn forget(platform: &Platform, rules: Vec<TrafficRule>) {
             tracing::error!(app.id = %rule.app.id, rule.id = rule.rule_id, %why, "rule not withdrawn");
         }
     }
+}
+
+/// Has this node's data plane do what nodes of the same store decided, until `shutdown` says so.
+/// What it refuses is told to the operator: the rule is in effect elsewhere.
+pub(crate) async fn follow(
+    platform: &Platform,
+    mut feed: broadcast::Receiver<Arc<Committed>>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    if platform.ports.peers.is_none() {
+        return;
+    }
+    loop {
+        let heard = tokio::select! {
+            () = over(&mut shutdown) => return,
+            heard = feed.recv() => heard,
+        };
+        match heard {
+            Ok(committed) => {
+                for write in committed.writes.iter() {
+                    keep_up(platform, write).await;
+                }
+            }
+            Err(RecvError::Lagged(_)) => platform.reconcile().await,
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Does to a rule what is true of it now. What this node stored itself is in effect already, and
+/// applying it again changes nothing.
+async fn keep_up(platform: &Platform, write: &Write) {
+    let rule = write.before.as_ref().or(write.after.as_ref());
+    let app = rule.and_then(|rule| {
+        let dns = || rule.entity::<DnsRule>().map(|rule| rule.app.id);
+        rule.entity::<TrafficRule>().map(|rule| rule.app.id).or_else(dns)
+    });
+    let Some(app) = app else { return };
+    let _turn = platform.turns.of(app).await;
+    let catalog = platform.control.catalog();
+    let step = if write.kind == DnsRule::KIND {
+        let (before, after) = versions(write, &catalog);
+        Step::Dns { before, after }
+    } else {
+        let (before, after) = versions(write, &catalog);
+        Step::Traffic { before, after }
+    };
+    if let Err(why) = step.apply(platform).await {
+        tracing::error!(app.id = %app, rule.id = %write.id, %why, "a rule is not in effect here");
+    }
+}
+
+/// What a rule was before a write, and is now.
+fn versions<R: Entity + Clone>(write: &Write, catalog: &Catalog) -> (Option<R>, Option<R>) {
+    let before = write.before.as_ref().and_then(|rule| rule.entity::<R>());
+    (before.cloned(), catalog.get::<R>(write.id).map(|rule| (*rule).clone()))
 }
 
 /// Keeps a change of rules from outliving their app.

@@ -117,8 +117,9 @@ async fn serve(
     let sealing = Arc::clone(&core.sealing);
     let platform = platform::build(settings, &listeners, place, ports, control, sealing, metrics)?;
     let seeded = platform.seed().await?;
+    let tasks = platform.tasks(shutdown.clone());
     platform.reconcile().await;
-    let tasks = tokio::spawn(platform.tasks(shutdown.clone()));
+    let tasks = tokio::spawn(tasks);
     let zone = core.zone.clone();
     let name_server =
         dns::serve(settings, &listeners.mep_dns, zone.clone(), metrics, shutdown.clone())?

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use gateway_control::Control;
 use gateway_control::store::memory::Memory;
+use gateway_control::{Control, Peers};
 use gateway_model::ports::Caller;
 use gateway_model::{Catalog, Clock, Registry};
 use http::{HeaderMap, Method, Request};
@@ -56,6 +56,13 @@ impl Rig {
     pub(crate) async fn connected(ports: Ports) -> Self {
         let settings = PlatformSettings::default();
         Self::built(control().await, settings, ports, Arc::clone(&ISSUER), NOW_MS)
+    }
+
+    /// One node of those that share a store.
+    pub(crate) async fn node(store: &Arc<Memory>, ports: Ports) -> Self {
+        let control = control_over(Arc::clone(store)).await;
+        let ports = Ports { peers: Some(Arc::clone(store) as Arc<dyn Peers>), ..ports };
+        Self::built(control, PlatformSettings::default(), ports, Arc::clone(&ISSUER), NOW_MS)
     }
 
     /// A platform over a control plane that may have been used before.
@@ -142,13 +149,16 @@ impl Rig {
 }
 
 pub(crate) async fn control() -> Control {
+    control_over(Arc::new(Memory::new())).await
+}
+
+async fn control_over(store: Arc<Memory>) -> Control {
     let kinds = gateway_model::entities::ALL
         .into_iter()
         .chain(plugins::entity_types())
         .chain(mep::ENTITIES);
     let mut registry = Registry::new(kinds);
     plugins::register(&mut registry);
-    let store = Arc::new(Memory::new());
     Control::start(Arc::new(registry), store, Vec::new(), Clock::fixed(NOW_MS)).await.unwrap()
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use gateway_control::store::memory::Memory;
 use gateway_model::{Change, Entity, Id, Key, Ref};
 use http::Method;
 use mep::entities::{AppInstance, AppOperation, AppTask, TaskResult, TrafficRule};
@@ -232,6 +233,35 @@ async fn rules_go_with_their_application() {
     assert_eq!(did, ["apply r1", "apply r2", "withdraw r1", "withdraw r2"]);
     rig.mp1(Method::GET, config(A)).send().await.expect(404);
     rig.mp1(Method::DELETE, &end).of(A).send().await.is(200, "\"\"\n");
+}
+
+/// Every node's data plane has what one of them was asked for.
+#[tokio::test]
+async fn rules_are_in_effect_at_every_node() {
+    let store = Arc::new(Memory::new());
+    let [here, there] = [Plane::open(), Plane::open()];
+    let node = |plane: &Arc<Plane>| {
+        let traffic = Arc::new(Driver(Arc::clone(plane)));
+        Rig::node(&store, Ports { traffic, ..Ports::default() })
+    };
+    let (asked, _other) = (node(&here).await, node(&there).await);
+    let has = async |wanted: &[&str]| {
+        eventually(&wanted.join(", "), async || *there.did.lock().await == wanted).await;
+        there.did.lock().await.clear();
+    };
+    let began = ask(&asked, Method::POST, A, &body("a", &["r1", "r2"])).await;
+    ended(&asked, &began).await;
+    has(&["apply r1", "apply r2"]).await;
+    let path = format!("{AS}/applications/{A}/traffic_rules/r1");
+    let mut asleep = rule("r1");
+    for (state, wanted) in [("INACTIVE", "withdraw r1"), ("ACTIVE", "apply r1")] {
+        asleep["state"] = json!(state);
+        asked.mp1(Method::PUT, &path).of(A).json(&asleep).send().await.expect(200);
+        has(&[wanted]).await;
+    }
+    let end = format!("{AS}/applications/{A}/AppInstanceTermination");
+    asked.mp1(Method::DELETE, &end).of(A).send().await.is(200, "\"\"\n");
+    has(&["withdraw r1", "withdraw r2"]).await;
 }
 
 fn put<T: Entity + Serialize>(id: Id, entity: &T) -> Change {

@@ -137,8 +137,10 @@ impl TrafficDriver for Nftables {
         let mut next = active.clone();
         next.retain(|place, _| place.id != rule.id);
         next.insert(Place::of(rule), lowered);
-        self.replace(&next).await?;
-        *active = next;
+        if next != *active {
+            self.replace(&next).await?;
+            *active = next;
+        }
         Ok(())
     }
 
