@@ -42,15 +42,17 @@ const MOST_DIGITS: u16 = 15;
 const LONGEST_LINE: u16 = 4096;
 
 impl Chunks {
-    /// Follows further bytes. Those beyond the end of the body are not looked at.
+    /// Follows further bytes and tells how many of them belong to the body. Those beyond its end
+    /// are not looked at.
     ///
     /// # Errors
     ///
     /// At the first byte that does not belong there; the body cannot be followed after that.
-    pub fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
+    pub fn follow(&mut self, given: &[u8]) -> Result<usize, Broken> {
+        let mut bytes = given;
         while let Some((&byte, rest)) = bytes.split_first() {
             if self.state == State::Over {
-                return Ok(());
+                break;
             }
             if self.state == State::Data {
                 let part = self.left.min(bytes.len() as u64);
@@ -65,7 +67,7 @@ impl Chunks {
             self.state = self.next(byte)?;
             bytes = rest;
         }
-        Ok(())
+        Ok(given.len() - bytes.len())
     }
 
     fn next(&mut self, byte: u8) -> Result<State, Broken> {
@@ -152,7 +154,8 @@ mod tests {
             "0\r\n\r\nGET / nonsense\0",
         ] {
             let mut chunks = Chunks::default();
-            assert_eq!(chunks.follow(body.as_bytes()), Ok(()), "{body:?}");
+            let next = body.find("GET ").unwrap_or(body.len());
+            assert_eq!(chunks.follow(body.as_bytes()), Ok(next), "{body:?}");
             assert!(chunks.is_over(), "{body:?}");
         }
         for body in [
@@ -188,7 +191,7 @@ mod tests {
             let (first, second) = bytes.split_at(cut.min(bytes.len()));
             let mut whole = Chunks::default();
             let mut cut = Chunks::default();
-            let judged = cut.follow(first).and_then(|()| cut.follow(second));
+            let judged = cut.follow(first).and_then(|one| Ok(one + cut.follow(second)?));
             prop_assert_eq!(whole.follow(bytes), judged);
         }
 
@@ -203,9 +206,9 @@ mod tests {
             }
             body.extend(b"0\r\n\r\n");
             let mut chunks = Chunks::default();
-            prop_assert_eq!(chunks.follow(&body[..body.len() - 1]), Ok(()));
+            prop_assert_eq!(chunks.follow(&body[..body.len() - 1]), Ok(body.len() - 1));
             prop_assert!(!chunks.is_over());
-            prop_assert_eq!(chunks.follow(b"\n"), Ok(()));
+            prop_assert_eq!(chunks.follow(b"\nGET"), Ok(1));
             prop_assert!(chunks.is_over());
         }
     }

@@ -93,16 +93,25 @@ pub fn check_part(part: &[u8]) -> Result<(), Fault> {
     if part.len() > LARGEST { Err(Fault::TooLarge) } else { Ok(()) }
 }
 
-/// How the body after a head is framed.
+/// What comes after a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framed {
-    /// In chunks.
-    Chunks,
-    /// By its length, or there is none.
-    Length,
+pub struct Framed {
+    /// How the body is framed.
+    pub body: Body,
+    /// Whether it asks for another protocol: what follows its body may be no request.
+    pub upgrade: bool,
 }
 
-/// Checks a whole head, its empty line included, and tells how the body is framed.
+/// How a body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// In chunks.
+    Chunks,
+    /// By its length in bytes, 0 where there is none.
+    Length(u64),
+}
+
+/// Checks a whole head, its empty line included, and tells what comes after it.
 ///
 /// # Errors
 ///
@@ -128,7 +137,8 @@ pub fn check(head: &[u8]) -> Result<Framed, Fault> {
         framing.note(name, value)?;
     }
     framing.judge(old)?;
-    Ok(if framing.codings > 0 { Framed::Chunks } else { Framed::Length })
+    let body = if framing.codings > 0 { Body::Chunks } else { Body::Length(framing.length) };
+    Ok(Framed { body, upgrade: framing.upgrade })
 }
 
 /// Lines without their CRLF.
@@ -196,7 +206,9 @@ fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
 struct Framing {
     hosts: usize,
     lengths: usize,
+    length: u64,
     codings: usize,
+    upgrade: bool,
 }
 
 impl Framing {
@@ -209,6 +221,10 @@ impl Framing {
             if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
                 return Err(Fault::Framing);
             }
+            let digits = value.iter().map(|digit| u64::from(digit - b'0'));
+            self.length = digits.fold(0, |length, digit| length * 10 + digit);
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade = true;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.codings += 1;
             if !value.eq_ignore_ascii_case(b"chunked") {
@@ -255,22 +271,27 @@ mod tests {
 
     #[test]
     fn what_clients_send_passes() {
-        for head in [
-            "GET / HTTP/1.1|Host: a",
-            "GET / HTTP/1.0",
-            "POST /a?b=c HTTP/1.1|Host:a|Content-Length: 3",
-            "POST / HTTP/1.1|Host: a|Transfer-Encoding: Chunked ",
-            "GET http://a/b HTTP/1.1|host: a|X_Under: ",
-            "OPTIONS * HTTP/1.1|Host: a",
-            "GET /\u{fc} HTTP/1.1|Host: a|X: \t\u{fc} b\tc ",
-            "GET / HTTP/1.1|Host: ",
+        for (head, body) in [
+            ("GET / HTTP/1.1|Host: a", Body::Length(0)),
+            ("GET / HTTP/1.0", Body::Length(0)),
+            ("POST /a?b=c HTTP/1.1|Host:a|Content-Length: 3", Body::Length(3)),
+            ("POST / HTTP/1.0|content-length:0123 ", Body::Length(123)),
+            (
+                "POST / HTTP/1.1|Host: a|Content-Length: 9999999999999999999",
+                Body::Length(9_999_999_999_999_999_999),
+            ),
+            ("POST / HTTP/1.1|Host: a|Transfer-Encoding: Chunked ", Body::Chunks),
+            ("GET http://a/b HTTP/1.1|host: a|X_Under: ", Body::Length(0)),
+            ("OPTIONS * HTTP/1.1|Host: a", Body::Length(0)),
+            ("GET /\u{fc} HTTP/1.1|Host: a|X: \t\u{fc} b\tc ", Body::Length(0)),
+            ("GET / HTTP/1.1|Host: ", Body::Length(0)),
         ] {
-            let chunks = head.contains("hunked");
-            let framed = if chunks { Framed::Chunks } else { Framed::Length };
-            assert_eq!(judge(head), Ok(framed), "{head}");
+            assert_eq!(judge(head), Ok(Framed { body, upgrade: false }), "{head}");
         }
+        let upgrade = judge("GET / HTTP/1.1|Host: a|upgrade: websocket");
+        assert_eq!(upgrade, Ok(Framed { body: Body::Length(0), upgrade: true }));
         let empty_lines_first = b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        assert_eq!(check(empty_lines_first), Ok(Framed::Length));
+        assert_eq!(check(empty_lines_first).unwrap().body, Body::Length(0));
     }
 
     #[test]

@@ -1,9 +1,13 @@
-//! [`Guard`]: watches over the heads of requests on an HTTP/1 connection.
+//! [`Guard`]: watches over the requests on an HTTP/1 connection.
 //!
 //! The parser behind it sees a head only when it is whole, in time, not too large, and can be read
 //! in one way ([`gateway_proxy::head`]). Any other is answered here, and the connection closed. A
 //! body goes through as it comes; when its chunks are none, the connection breaks.
+//!
+//! The parser gets one request at a time: what a client sends behind it is kept for the next
+//! (RFC 9112 9.3.2), so that every head is looked at here, whatever it came with.
 
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gateway_proxy::Refuser;
-use gateway_proxy::chunks::Chunks;
+use gateway_proxy::chunks::{Broken, Chunks};
 use gateway_proxy::head::{self, Fault, Framed};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -32,11 +36,13 @@ pub(crate) struct Guard {
     peer: SocketAddr,
     expects: Arc<AtomicBool>,
     state: State,
-    /// The bytes of a head that came in pieces.
+    /// What was read and not handed on: a head that comes in pieces, the requests behind the one
+    /// that is served, or the answer to a bad one.
     held: Vec<u8>,
+    /// How much of `held` was looked at for the end of a head.
+    seen: usize,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Follows the body, where it comes in chunks.
-    chunks: Option<Chunks>,
+    body: Body,
 }
 
 enum State {
@@ -44,8 +50,15 @@ enum State {
     Open,
     /// A head is awaited, or read.
     Head,
-    /// A whole head that came in pieces is handed on, from here.
-    Handing(usize),
+    /// So many bytes that are held are handed on, from here.
+    Handing {
+        from: usize,
+        to: usize,
+    },
+    /// The body goes through.
+    Body,
+    /// The request is handed on whole. What comes now is kept for the next.
+    Over,
     /// The answer to a bad one is sent, from here.
     Refusing(usize),
     /// What the client still sends is dropped, so that it gets to see the answer.
@@ -53,9 +66,64 @@ enum State {
     Closed,
 }
 
+/// The rest of a request's body.
+enum Body {
+    Length(u64),
+    Chunks(Chunks),
+    /// A body, and then whatever protocol its client asks for.
+    Endless(Option<Chunks>),
+}
+
+impl Body {
+    fn of(framed: Framed) -> Self {
+        match (framed.body, framed.upgrade) {
+            (head::Body::Length(_), true) => Self::Endless(None),
+            (head::Body::Chunks, true) => Self::Endless(Some(Chunks::default())),
+            (head::Body::Length(length), false) => Self::Length(length),
+            (head::Body::Chunks, false) => Self::Chunks(Chunks::default()),
+        }
+    }
+
+    /// How many of these bytes belong to it.
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        match self {
+            Self::Length(left) => {
+                let part = (*left).min(bytes.len() as u64);
+                *left -= part;
+                Ok(usize::try_from(part).unwrap_or(bytes.len()))
+            }
+            Self::Chunks(chunks) => chunks.follow(bytes),
+            Self::Endless(chunks) => {
+                if let Some(chunks) = chunks {
+                    chunks.follow(bytes)?;
+                }
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    /// What the guard does once all that was read of it is handed on.
+    fn goes_on(&self) -> State {
+        match self {
+            Self::Length(0) => State::Over,
+            Self::Chunks(chunks) if chunks.is_over() => State::Over,
+            Self::Endless(None) => State::Open,
+            Self::Endless(Some(chunks)) if chunks.is_over() => State::Open,
+            _ => State::Body,
+        }
+    }
+
+    const fn is_chunked(&self) -> bool {
+        matches!(self, Self::Chunks(_) | Self::Endless(Some(_)))
+    }
+}
+
 /// How much of a body in chunks is read at once. What reads ahead for handlers stops in time by
 /// that (`gateway/proxy/src/body.rs`): pingora replays 64 KiB and no more.
 const PIECE: usize = 24 * 1024;
+
+/// How much of further requests is read while one is served.
+const AHEAD: usize = 4 * 1024;
 
 /// How long, and how much, a client that was refused is listened to.
 const LINGER: Duration = Duration::from_secs(1);
@@ -71,7 +139,8 @@ impl Guard {
             expects: Arc::clone(&expects),
             state: State::Head,
             held: Vec::new(),
-            chunks: None,
+            seen: 0,
+            body: Body::Length(0),
         };
         (guard, expects)
     }
@@ -79,8 +148,8 @@ impl Guard {
     /// Whether it has nothing to hand on by itself: what comes next comes from the client.
     pub(crate) fn is_at_rest(&self) -> bool {
         match self.state {
-            State::Open => true,
-            State::Head => self.held.is_empty(),
+            State::Open | State::Body => true,
+            State::Head | State::Over => self.held.is_empty(),
             _ => false,
         }
     }
@@ -92,22 +161,47 @@ impl Guard {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        if matches!(self.state, State::Open) && self.expects.swap(false, Ordering::Relaxed) {
-            self.state = State::Head;
+        if self.expects.swap(false, Ordering::Relaxed) {
+            self.state = match self.state {
+                State::Open | State::Over => State::Head,
+                // Nobody knows where the next one begins.
+                _ => State::Closed,
+            };
         }
         loop {
             match self.state {
-                State::Open if self.chunks.is_some() => {
-                    let room = buf.remaining().min(PIECE);
-                    let mut piece = ReadBuf::new(buf.initialize_unfilled_to(room));
-                    ready!(inner.poll_read(cx, &mut piece))?;
-                    let followed = self.follow(piece.filled());
-                    let read = piece.filled().len();
-                    buf.advance(read);
-                    return Poll::Ready(followed);
-                }
                 State::Open => return inner.poll_read(cx, buf),
+                State::Body => {
+                    let before = buf.filled().len();
+                    if self.body.is_chunked() {
+                        let room = buf.remaining().min(PIECE);
+                        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(room));
+                        ready!(inner.poll_read(cx, &mut piece))?;
+                        let read = piece.filled().len();
+                        buf.advance(read);
+                    } else {
+                        ready!(inner.poll_read(cx, buf))?;
+                    }
+                    return Poll::Ready(self.pass(buf, before));
+                }
+                State::Over => {
+                    // The reader looks whether the client is still there.
+                    if !self.held.is_empty() {
+                        return Poll::Pending;
+                    }
+                    let mut ahead = [MaybeUninit::uninit(); AHEAD];
+                    let mut ahead = ReadBuf::uninit(&mut ahead);
+                    ready!(inner.as_mut().poll_read(cx, &mut ahead))?;
+                    if ahead.filled().is_empty() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.held.extend_from_slice(ahead.filled());
+                }
                 State::Head => {
+                    if self.seen < self.held.len() {
+                        self.look();
+                        continue;
+                    }
                     let before = buf.filled().len();
                     if inner.as_mut().poll_read(cx, buf)?.is_pending() {
                         let Some(timer) = &mut self.timer else { return Poll::Pending };
@@ -122,14 +216,15 @@ impl Guard {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                State::Handing(from) => {
-                    let rest = &self.held[from..];
+                State::Handing { from, to } => {
+                    let rest = &self.held[from..to];
                     let part = rest.len().min(buf.remaining());
                     buf.put_slice(&rest[..part]);
-                    self.state = State::Handing(from + part);
-                    if from + part == self.held.len() {
-                        self.held = Vec::new();
-                        self.state = State::Open;
+                    if from + part < to {
+                        self.state = State::Handing { from: from + part, to };
+                    } else {
+                        self.forget(to);
+                        self.state = self.body.goes_on();
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -170,66 +265,80 @@ impl Guard {
         }
     }
 
-    /// Takes what was read beyond `before`; true when the reader gets it as it is.
+    /// Takes what was read beyond `before` where a head is awaited; true when the reader has
+    /// something of it.
     fn took(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> bool {
         let piece = &buf.filled()[before..];
-        if self.held.is_empty() && head::end(piece, 0) == Some(piece.len()) {
-            // The usual request: whole, alone, at once.
-            return match head::check(piece) {
-                Ok(framed) => {
-                    self.timer = None;
-                    self.state = State::Open;
-                    self.expect_body(framed);
-                    true
-                }
-                Err(fault) => {
-                    self.held = piece.to_vec();
-                    buf.set_filled(before);
-                    self.refuse(fault);
-                    false
-                }
-            };
-        }
-        let seen = self.held.len();
-        if seen == 0 && self.timer.is_none() {
-            self.timer = Some(Box::pin(tokio::time::sleep(self.limits.head)));
+        if self.held.is_empty()
+            && let Some(end) = head::end(piece, 0)
+            && let Ok(framed) = head::check(&piece[..end])
+            && let mut body = Body::of(framed)
+            && let Ok(part) = body.take(&piece[end..])
+        {
+            // The usual request: its head came at once.
+            self.timer = None;
+            self.state = body.goes_on();
+            self.body = body;
+            self.held.extend_from_slice(&piece[end + part..]);
+            buf.set_filled(before + end + part);
+            return true;
         }
         self.held.extend_from_slice(piece);
         buf.set_filled(before);
-        let judged = match head::end(&self.held, seen) {
-            Some(end) => head::check(&self.held[..end]).map(|framed| Some((framed, end))),
-            None => head::check_part(&self.held).map(|()| None),
-        };
-        match judged {
-            Ok(Some((framed, end))) => {
-                self.timer = None;
-                self.state = State::Handing(0);
-                self.expect_body(framed);
-                let body = self.held.split_off(end);
-                let followed = self.follow(&body);
-                self.held.extend(body);
-                if followed.is_err() {
-                    self.refuse(Fault::Framing);
-                }
-            }
-            Ok(None) if self.is_late() => self.late(),
-            Ok(None) => {}
-            Err(fault) => self.refuse(fault),
-        }
         false
     }
 
-    fn expect_body(&mut self, framed: Framed) {
-        self.chunks = (framed == Framed::Chunks).then(Chunks::default);
+    /// Looks for a head in what is held.
+    fn look(&mut self) {
+        let judged = match head::end(&self.held, self.seen) {
+            Some(end) => head::check(&self.held[..end]).and_then(|framed| {
+                let mut body = Body::of(framed);
+                let part = body.take(&self.held[end..]).map_err(|_| Fault::Framing)?;
+                Ok(Some((end + part, body)))
+            }),
+            None => head::check_part(&self.held).map(|()| None),
+        };
+        self.seen = self.held.len();
+        match judged {
+            Ok(Some((to, body))) => {
+                self.timer = None;
+                self.body = body;
+                self.state = State::Handing { from: 0, to };
+            }
+            Ok(None) if self.is_late() => self.late(),
+            Ok(None) => {
+                let limit = self.limits.head;
+                self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+            }
+            Err(fault) => self.refuse(fault),
+        }
     }
 
-    /// Looks at what goes through.
-    fn follow(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let Some(chunks) = &mut self.chunks else { return Ok(()) };
-        chunks.follow(bytes).map_err(|broken| {
-            self.state = State::Closed;
-            std::io::Error::new(std::io::ErrorKind::InvalidData, broken)
-        })
+    /// Drops what is held up to here.
+    fn forget(&mut self, to: usize) {
+        self.seen = 0;
+        if to == self.held.len() {
+            self.held = Vec::new();
+        } else {
+            self.held.drain(..to);
+        }
+    }
+
+    /// Hands on what was read of a body beyond `before`, and keeps what is none of it.
+    fn pass(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> std::io::Result<()> {
+        let piece = &buf.filled()[before..];
+        match self.body.take(piece) {
+            Ok(part) => {
+                self.held.extend_from_slice(&piece[part..]);
+                buf.set_filled(before + part);
+                self.state = self.body.goes_on();
+                Ok(())
+            }
+            Err(broken) => {
+                self.state = State::Closed;
+                Err(std::io::Error::new(std::io::ErrorKind::InvalidData, broken))
+            }
+        }
     }
 
     /// Whether a client that keeps sending has used up its time.
@@ -255,6 +364,8 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::pin::pin;
 
     use gateway_model::Clock;
     use gateway_proxy::Options;
@@ -322,6 +433,57 @@ mod tests {
                 expects.store(true, Ordering::Relaxed);
             }
         }
+    }
+
+    /// However requests run into each other, the reader gets them one by one.
+    #[tokio::test]
+    async fn a_request_at_a_time() {
+        let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".as_slice();
+        let post = [HEAD, b"a\0\n"].concat();
+        let chunked = [CHUNKED, b"3\r\na\0\n\r\n0\r\nX: y\r\n\r\n"].concat();
+        let requests = [get, &post, &chunked, get, &chunked, &post, get];
+        let all = requests.concat();
+        for size in [1, 2, 7, HEAD.len(), HEAD.len() + 1, post.len() + 5, all.len()] {
+            let (mut client, mut guarded, expects) = guarded();
+            for piece in all.chunks(size) {
+                client.write_all(piece).await.unwrap();
+            }
+            for request in requests {
+                let mut got = vec![0; request.len()];
+                guarded.read_exact(&mut got).await.unwrap();
+                assert_eq!(got, request, "in pieces of {size}");
+                // Nothing else comes, before the next one is asked for.
+                let more = futures::poll!(pin!(guarded.read_u8()));
+                assert!(more.is_pending(), "in pieces of {size}");
+                expects.store(true, Ordering::Relaxed);
+            }
+            drop(client);
+            assert_eq!(guarded.read(&mut [0; 10]).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_follows_another_protocol_goes_through() {
+        let (mut client, mut guarded, _) = guarded();
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n".as_slice();
+        let sent = [head, b"\x81\0GET / HTTP/1.1\n"].concat();
+        client.write_all(&sent).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        guarded.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, sent);
+    }
+
+    /// A body that was not read to its end leaves no place where a request could begin.
+    #[tokio::test]
+    async fn no_request_begins_within_a_body() {
+        let (mut client, mut guarded, expects) = guarded();
+        client.write_all(&[HEAD, b"a"].concat()).await.unwrap();
+        let mut got = vec![0; HEAD.len() + 1];
+        guarded.read_exact(&mut got).await.unwrap();
+        expects.store(true, Ordering::Relaxed);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert_eq!(guarded.read(&mut [0; 10]).await.unwrap(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -47,6 +47,7 @@ mod names;
 mod notifications;
 mod observing;
 mod operations;
+mod pipelining;
 mod preamble;
 mod protocols;
 mod proxy;
