@@ -57,7 +57,7 @@ pub(crate) enum Application {
 pub(crate) struct Proxied {
     pub(crate) app: Arc<HttpProxy<Proxy>>,
     pub(crate) limits: Arc<Limits>,
-    /// Requests on one connection.
+    /// Most requests on one connection, at least one.
     pub(crate) requests: u32,
     /// How long a client may rest between two of them.
     pub(crate) idle: Duration,
@@ -87,7 +87,7 @@ impl Proxied {
                 Some(settings) => settings.apply_to_session(&mut session),
                 None => {
                     session.set_keepalive((!*stop.borrow()).then_some(self.limits.head.as_secs()));
-                    session.set_keepalive_reuses_remaining(Some(self.requests));
+                    session.set_keepalive_reuses_remaining(Some(self.requests.saturating_sub(1)));
                 }
             }
             let Some(reused) = self.app.process_new_http(session, stop).await else { return };

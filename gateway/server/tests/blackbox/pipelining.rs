@@ -169,3 +169,22 @@ async fn a_bad_request_behind_good_ones() {
         }
     }
 }
+
+/// The last request a connection may carry is the last that is answered.
+#[tokio::test]
+async fn a_connection_ends_in_its_time() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().set("nginx_http_keepalive_requests", "2");
+    let gateway = behind(&upstream, options).await;
+    let close = "GET /a/2 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".to_owned();
+    for (second, served) in [(get("/a/2"), 2), (close, 2)] {
+        let all = format!("{}{second}{}", get("/a/1"), get("/a/3"));
+        let mut stream = connect(&gateway).await;
+        let told = answers(&mut stream, &all, served).await;
+        assert!(told.iter().all(|(status, _)| *status == 200), "{told:?}");
+        let mut more = Vec::new();
+        let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut more)).await.unwrap();
+        assert!(more.is_empty(), "{:?}", String::from_utf8_lossy(&more));
+        assert_eq!(upstream.take().len(), served);
+    }
+}
