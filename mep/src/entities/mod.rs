@@ -26,7 +26,7 @@ pub use dns_record::{Addresses, DnsClass, DnsRecord, Family};
 pub use dns_rule::{DnsRule, IpAddressType, RuleState};
 pub use seed::Seed;
 pub use service_info::{
-    Address, Category, Endpoint, Links, OAuth2, Security, SelfLink, ServiceInfo, TransportInfo,
+    Address, Category, Endpoint, Links, OAuth2, Security, ServiceInfo, TransportInfo,
 };
 pub use service_instance::{Publication, ServiceInstance, State, service_id};
 pub use service_name::ServiceName;

@@ -214,24 +214,12 @@ pub struct OAuth2 {
     pub token_endpoint: String,
 }
 
-/// Links of a service.
+/// Links of a service, as far as a client may say something by them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Links {
-    /// Links to the service itself.
-    #[serde(rename = "self")]
-    pub own: SelfLink,
     /// Whose it is.
     pub app_instance_id: String,
-}
-
-/// Links to a service itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SelfLink {
-    /// Where heartbeats go; absent without heartbeats.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub liveness: String,
 }
 
 fn named(text: &str, most: usize) -> bool {

@@ -41,7 +41,7 @@ pub(super) async fn list(
         .all::<ServiceInstance>()
         .filter(|instance| {
             filter.name.as_ref().is_none_or(|name| *name == instance.info.ser_name)
-                && filter.matches(&instance.info, strict)
+                && filter.matches(instance, strict)
         })
         .collect();
     let all: Vec<_> = instances.iter().map(|instance| capability(&catalog, instance)).collect();

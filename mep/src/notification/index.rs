@@ -6,8 +6,7 @@ use gateway_model::{Catalog, Entity as _, Id, Item, Write};
 
 use crate::entities::{Criteria, ServiceInstance, Store, Subscription};
 
-/// Availability subscriptions by the narrowest thing they ask for. As given criteria must all hold,
-/// one of them is enough to find the few worth a full match.
+/// Availability subscriptions by the services they ask for, to find the few worth a full match.
 #[derive(Default)]
 pub(super) struct Index(HashMap<Asks, BTreeSet<Id>>);
 
@@ -46,13 +45,14 @@ impl Index {
 
     /// Subscriptions that may be about a service, each once; all others are not.
     pub(super) fn candidates(&self, instance: &ServiceInstance) -> impl Iterator<Item = Id> {
-        [
-            Asks::Instance(instance.service_id()),
-            Asks::Name(instance.info.ser_name.clone()),
-            Asks::Neither,
-        ]
-        .into_iter()
-        .flat_map(|asks| self.0.get(&asks).into_iter().flatten().copied())
+        let asking = |asks| self.0.get(&asks);
+        let by_id = asking(Asks::Instance(instance.service_id()));
+        let by_name = asking(Asks::Name(instance.info.ser_name.clone()));
+        // Only these may ask by both.
+        let once = move |id: &&Id| by_id.is_none_or(|by_id| !by_id.contains(*id));
+        let by_name = by_name.into_iter().flatten().filter(once);
+        let rest = asking(Asks::Neither).into_iter().flatten();
+        by_id.into_iter().flatten().chain(by_name).chain(rest).copied()
     }
 
     fn put(&mut self, subscription: &Subscription) {
@@ -87,17 +87,15 @@ impl Asks {
                 return ids.into_iter().map(Self::Instance).collect();
             }
         }
-        let Some(Criteria { ser_instance_ids, ser_names, .. }) = &subscription.criteria else {
-            return Vec::new();
-        };
-        let given = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
-        if let Some(ids) = given(ser_instance_ids) {
-            return ids.into_iter().map(Self::Instance).collect();
+        let Some(criteria) = &subscription.criteria else { return Vec::new() };
+        let Criteria { ser_instance_ids, ser_names, ser_categories, .. } = criteria;
+        if ser_categories.as_ref().is_some_and(|list| !list.is_empty()) {
+            return vec![Self::Neither];
         }
-        match given(ser_names) {
-            Some(names) => names.into_iter().map(Self::Name).collect(),
-            None => vec![Self::Neither],
-        }
+        let ids = ser_instance_ids.iter().flatten().cloned().map(Self::Instance);
+        let names = ser_names.iter().flatten().cloned().map(Self::Name);
+        let asks: Vec<Self> = ids.chain(names).collect();
+        if asks.is_empty() { vec![Self::Neither] } else { asks }
     }
 }
 
@@ -146,6 +144,7 @@ mod tests {
             r#"{"serNames":["x"],"states":["SUSPENDED"]}"#.to_owned(),
             format!(r#"{{"serInstanceIds":["{x}"]}}"#),
             format!(r#"{{"serInstanceIds":["{x}","{y}"],"serNames":["y","z"]}}"#),
+            format!(r#"{{"serInstanceIds":["{x}"],"serNames":["x","y"]}}"#),
             r#"{"states":["ACTIVE"]}"#.to_owned(),
             r#"{"isLocal":true}"#.to_owned(),
         ];
@@ -167,7 +166,7 @@ mod tests {
             index.follow(&committed.writes);
             check(&index, &committed.catalog);
         }
-        assert_eq!(services.each_ref().map(|one| scan(&control.catalog(), one).len()), [7, 6, 3]);
+        assert_eq!(services.each_ref().map(|one| scan(&control.catalog(), one).len()), [9, 7, 4]);
         // Each asks for something else from now on, then goes.
         for (number, criteria) in (0u16..).zip(criteria.iter().rev()) {
             let subscriber = subscription(number, "http://a.test/", criteria);

@@ -5,16 +5,19 @@ use crate::entities::{Criteria, ServiceInfo, ServiceInstance, Subscription, serv
 use crate::face::Face;
 
 /// Whether a service is what a subscription asks for: every criterion that is given holds, a list by
-/// any of its members (ETSI GS MEC 011, clause 8.1.3.2).
+/// any of its members (ETSI GS MEC 011, clause 8.1.3.2). Ids, names and categories are one criterion:
+/// the standard takes one of the three, and the dialect's clients have always had any of them for
+/// enough (MEC 011 contract 10.2).
 ///
-/// The original did not look at `isLocal`, never notified who asked by state alone, and took any
-/// one of ids, names and categories for enough.
+/// The original did not look at `isLocal`, and never notified who asked by state alone.
 pub(super) fn matches(criteria: &Criteria, instance: &ServiceInstance, face: Face) -> bool {
     let info = &instance.info;
-    any_of(&criteria.ser_instance_ids, |id| *id == service_id(instance.id))
-        && any_of(&criteria.ser_names, |name| *name == info.ser_name)
-        && any_of(&criteria.ser_categories, |category| *category == info.ser_category)
-        && any_of(&criteria.states, |state| state == instance.state.as_str())
+    let id = any_of(&criteria.ser_instance_ids, |id| *id == service_id(instance.id));
+    let name = any_of(&criteria.ser_names, |name| *name == info.ser_name);
+    let category = any_of(&criteria.ser_categories, |category| *category == info.ser_category);
+    let mut meant = [id, name, category].into_iter().flatten().peekable();
+    (meant.peek().is_none() || meant.any(|meant| meant))
+        && any_of(&criteria.states, |state| state == instance.state.as_str()).unwrap_or(true)
         && criteria.is_local.is_none_or(|wanted| wanted == is_local(info, face))
 }
 
@@ -41,12 +44,10 @@ pub(super) fn wants(subscription: &Subscription, event: &Event) -> bool {
     criteria.is_some_and(|criteria| matches(criteria, instance, subscription.face))
 }
 
-/// Whether a list asks for nothing, or one of its members holds.
-fn any_of<T>(list: &Option<Vec<T>>, holds: impl Fn(&T) -> bool) -> bool {
-    match list.as_deref() {
-        None | Some([]) => true,
-        Some(list) => list.iter().any(holds),
-    }
+/// Whether one of a list's members holds; `None` when the list asks for nothing.
+fn any_of<T>(list: &Option<Vec<T>>, holds: impl Fn(&T) -> bool) -> Option<bool> {
+    let list = list.as_deref().filter(|list| !list.is_empty())?;
+    Some(list.iter().any(holds))
 }
 
 #[cfg(test)]
@@ -89,7 +90,13 @@ mod tests {
             (r#"{"states":["ACTIVE"]}"#, false),
             (r#"{"serNames":["x"],"states":["ACTIVE"]}"#, false),
             (r#"{"serNames":["x"],"serInstanceIds":["01010101010101010101010101010101"]}"#, true),
-            (r#"{"serNames":["x"],"serInstanceIds":["02"]}"#, false),
+            (r#"{"serNames":["x"],"serInstanceIds":["02"]}"#, true),
+            (r#"{"serNames":["y"],"serInstanceIds":["02"]}"#, false),
+            (r#"{"serNames":["x"],"serInstanceIds":["02"],"states":["ACTIVE"]}"#, false),
+            (
+                r#"{"serNames":["y"],"serCategories":[{"href":"","id":"c","name":"","version":""}]}"#,
+                true,
+            ),
             (r#"{"serCategories":[{"href":"","id":"c","name":"","version":""}]}"#, true),
             (r#"{"serCategories":[{"href":"","id":"c","name":"n","version":""}]}"#, false),
             (r#"{"isLocal":true}"#, false),

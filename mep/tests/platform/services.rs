@@ -149,7 +149,8 @@ async fn a40_defaults_and_keys_in_any_case() {
     assert_eq!(info["scopeOfLocality"], "MEC_HOST");
     assert_eq!((&info["isLocal"], &info["consumedLocalOnly"]), (&json!(true), &json!(true)));
     assert_eq!(info["livenessInterval"], 0);
-    assert_eq!(info["_links"], json!({"self": {}, "appInstanceId": ""}));
+    let own = format!("{SM}/applications/{A}/services/{}", info["serInstanceId"].as_str().unwrap());
+    assert_eq!(info["_links"], json!({"self": {"href": own}, "appInstanceId": ""}));
 
     let mut body = service("y");
     (body["isLocal"], body["consumedLocalOnly"]) = (json!(false), json!(false));

@@ -38,6 +38,7 @@ mod lua;
 mod main_job;
 mod management;
 mod mec_capif;
+mod mec_faces;
 mod mec_services;
 mod mec_subscriptions;
 mod mec_support;

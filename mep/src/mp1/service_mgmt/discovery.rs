@@ -152,7 +152,7 @@ fn list(
             candidates(None)
         }
     };
-    found.retain(|instance| filter.matches(&instance.info, platform.settings.strict_original));
+    found.retain(|instance| filter.matches(instance, platform.settings.strict_original));
     Ok(json_text(StatusCode::OK, array(platform, &found)))
 }
 

@@ -10,11 +10,11 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::{service_id, view};
 use crate::Platform;
-use crate::entities::{Links, ServiceInfo, ServiceInstance};
+use crate::entities::{ServiceInfo, ServiceInstance};
 use crate::etag::{self, IfMatch};
 use crate::face::Face;
 use crate::mp1::{BROKEN_RULE, Call, ENDING, STALE, object};
-use crate::problem::{Code, Problem, json_reply};
+use crate::problem::{Code, Problem};
 use crate::services::{self, ServiceFault};
 
 const INVALID_ID: Problem = Problem::new(Code::BadRequest, "invalid service ID");
@@ -31,7 +31,7 @@ pub(super) async fn register(
     body: Body,
 ) -> Result<Response, Problem> {
     let app = call.app(&path)?;
-    let mut info = requested(&platform, body).await?;
+    let info = requested(&platform, body).await?;
     let instance =
         services::register(&platform, app, &info).await.map_err(|fault| match fault {
             ServiceFault::Ending => ENDING,
@@ -42,7 +42,7 @@ pub(super) async fn register(
             _ => Problem::new(Code::RegisterFailed, "service register failed"),
         })?;
     let location = Face::Dialect.service(app, instance.id);
-    let reply = echo(StatusCode::CREATED, &mut info, app, &instance);
+    let reply = echo(StatusCode::CREATED, &info, app, &instance);
     Ok(([(header::LOCATION, location)], reply).into_response())
 }
 
@@ -59,12 +59,12 @@ pub(super) async fn replace(
 ) -> Result<Response, Problem> {
     let app = call.app(&path)?;
     let id = service_id(&service).ok_or(INVALID_ID)?;
-    let mut info = requested(&platform, body).await?;
+    let info = requested(&platform, body).await?;
     let if_match = IfMatch::of(&headers);
     let instance = services::replace(&platform, app, id, &info, &if_match)
         .await
         .map_err(|fault| refusal(fault, Code::UpdateFailed, "service update failed"))?;
-    Ok(echo(StatusCode::OK, &mut info, app, &instance))
+    Ok(echo(StatusCode::OK, &info, app, &instance))
 }
 
 /// Removes a service and all the gateway offers of it.
@@ -94,14 +94,8 @@ fn refusal(fault: ServiceFault, code: Code, detail: &'static str) -> Problem {
 }
 
 /// The request with what was filled in.
-fn echo(
-    status: StatusCode,
-    info: &mut ServiceInfo,
-    app: Id,
-    instance: &ServiceInstance,
-) -> Response {
-    info.links.own = view::liveness_link(info, app, instance.id);
-    let reply = json_reply(status, &view::echo(info, instance.id, &info.links));
+fn echo(status: StatusCode, info: &ServiceInfo, app: Id, instance: &ServiceInstance) -> Response {
+    let reply = view::echo(status, info, app, instance.id);
     ([etag::header(&etag::of_service(instance))], reply).into_response()
 }
 
@@ -117,6 +111,5 @@ async fn requested(platform: &Platform, body: Body) -> Result<ServiceInfo, Probl
     if info.liveness_interval != 0 {
         info.liveness_interval = platform.settings.liveness_interval.get().into();
     }
-    info.links = Links { own: Default::default(), ..info.links };
     Ok(info)
 }

@@ -1,14 +1,15 @@
 //! A service as clients see it.
 
+use axum::response::Response;
 use gateway_model::Id;
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::dialect::json;
-use crate::entities::{
-    Address, Category, Links, Security, SelfLink, ServiceInfo, ServiceInstance, service_id,
-};
+use crate::entities::{Address, Category, Security, ServiceInfo, ServiceInstance, service_id};
 use crate::face::Face;
+use crate::problem::json_reply;
 use crate::settings::Published;
 
 /// What discovery shows of a service: JSON text. Its endpoints are the gateway's.
@@ -22,8 +23,7 @@ pub(crate) fn shown<'a>(instance: &'a ServiceInstance, published: &Published) ->
             addresses: None,
             alternative: &instance.info.transport_info.endpoint.alternative,
         };
-        let own = liveness_link(&instance.info, instance.app.id, instance.id);
-        let links = Links { own, app_instance_id: app };
+        let links = Links::of(&instance.info, instance.app.id, instance.id, &app);
         let state = instance.state.as_str();
         let mut view = View::of(&instance.info, instance.id, state, endpoint, &links);
         view.transport_info.impl_specific_info = &Value::Null;
@@ -33,27 +33,52 @@ pub(crate) fn shown<'a>(instance: &'a ServiceInstance, published: &Published) ->
 }
 
 /// The reply to a registration: the request with what was filled in.
-pub(super) fn echo<'a>(
-    info: &'a ServiceInfo,
-    id: Id,
-    links: &'a Links,
-) -> impl Serialize + use<'a> {
+pub(super) fn echo(status: StatusCode, info: &ServiceInfo, app: Id, id: Id) -> Response {
+    // Whose it is says who sent it, as the original had it.
+    let links = Links::of(info, app, id, &info.links.app_instance_id);
     let given = &info.transport_info.endpoint;
     let endpoint = EndpointView {
         uris: given.uris.as_ref(),
         addresses: given.addresses.as_ref(),
         alternative: &given.alternative,
     };
-    View::of(info, id, &info.state, endpoint, links)
+    json_reply(status, &View::of(info, id, &info.state, endpoint, &links))
 }
 
-/// Where the heartbeats of a service go, if it sends any.
-pub(super) fn liveness_link(info: &ServiceInfo, app: Id, id: Id) -> SelfLink {
-    let liveness = match info.liveness_interval {
-        0 => String::new(),
-        _ => Face::Dialect.liveness(app, id),
-    };
-    SelfLink { liveness }
+/// Links as the original has them, which are texts, and beside them as the standard does (MEC 011
+/// contract 10.3). Those to heartbeats are there with heartbeats only.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Links<'a> {
+    #[serde(rename = "self")]
+    own: OwnLinks,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness: Option<Link>,
+    app_instance_id: &'a str,
+}
+
+/// Links to a service itself.
+#[derive(Serialize)]
+struct OwnLinks {
+    href: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Link {
+    href: String,
+}
+
+impl<'a> Links<'a> {
+    fn of(info: &ServiceInfo, app: Id, id: Id, app_instance_id: &'a str) -> Self {
+        let liveness = (info.liveness_interval != 0).then(|| Face::Dialect.liveness(app, id));
+        Self {
+            own: OwnLinks { href: Face::Dialect.service(app, id), liveness: liveness.clone() },
+            liveness: liveness.map(|href| Link { href }),
+            app_instance_id,
+        }
+    }
 }
 
 /// Members in the original's order.
@@ -75,7 +100,7 @@ struct View<'a> {
     is_local: bool,
     liveness_interval: i64,
     #[serde(rename = "_links")]
-    links: &'a Links,
+    links: &'a Links<'a>,
 }
 
 #[derive(Serialize)]
@@ -107,7 +132,7 @@ impl<'a> View<'a> {
         id: Id,
         state: &'a str,
         endpoint: EndpointView<'a>,
-        links: &'a Links,
+        links: &'a Links<'a>,
     ) -> Self {
         let transport = &info.transport_info;
         Self {

@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 
-use crate::entities::ServiceInfo;
+use crate::entities::ServiceInstance;
 
-/// The query of a discovery. Of a parameter given twice the first counts; an empty one is not
-/// given; unknown ones mean nothing, path parameters in the query among them.
+/// The query of a discovery. Of a parameter given twice the first counts, but for the standard's
+/// list of ids; an empty one is not given; unknown ones mean nothing, path parameters in the query
+/// among them.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) name: Option<String>,
     /// A rule on the version the original's registry kept, which is the same for all.
     pub(super) version: Option<String>,
     pub(super) instance_id: Option<String>,
+    /// Ids as the standard asks for them: one of these. The original did not know the parameter.
+    instance_ids: Vec<String>,
     category_id: Option<String>,
     scope: Option<String>,
     consumed_local_only: Option<String>,
@@ -32,6 +35,11 @@ impl Filter {
                 "scope_of_locality" => &mut filter.scope,
                 "consumed_local_only" => &mut filter.consumed_local_only,
                 "is_local" => &mut filter.is_local,
+                "ser_instance_id" => {
+                    let given = value.split(',').filter(|id| !id.is_empty());
+                    filter.instance_ids.extend(given.map(str::to_owned));
+                    continue;
+                }
                 "env" | "tags" => {
                     filter.internal |= !value.is_empty();
                     continue;
@@ -45,11 +53,15 @@ impl Filter {
         filter
     }
 
-    /// Whether a service is what category, locality and flags ask for.
+    /// Whether a service is what ids, category, locality and flags ask for.
     ///
     /// All that are given must hold. `strict` has it as the original: any may hold, and one that is
     /// not given holds for services that leave it empty.
-    pub(crate) fn matches(&self, info: &ServiceInfo, strict: bool) -> bool {
+    pub(crate) fn matches(&self, instance: &ServiceInstance, strict: bool) -> bool {
+        let info = &instance.info;
+        if !self.instance_ids.is_empty() && !self.instance_ids.contains(&instance.service_id()) {
+            return false;
+        }
         let flag = |flag: bool| Cow::from(if flag { "true" } else { "false" });
         let pairs = [
             (&self.category_id, Cow::from(&info.ser_category.id)),
@@ -112,6 +124,7 @@ fn version(text: &str) -> Option<[u16; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_kit;
 
     #[test]
     fn version_rules_are_about_one_version() {
@@ -138,11 +151,11 @@ mod tests {
 
     #[test]
     fn given_parameters_must_all_hold() {
-        let mut info = ServiceInfo::default();
-        info.ser_category.id = "id1".to_owned();
-        let mut bare = info.clone();
-        bare.ser_category.id = String::new();
-        bare.is_local = false;
+        let mut whole = test_kit::instance("a");
+        whole.info.ser_category.id = "id1".to_owned();
+        let mut bare = test_kit::instance("b");
+        bare.info.is_local = false;
+        let by_id = format!("ser_instance_id=x,{}&ser_instance_id=y", whole.service_id());
         for (query, found, found_bare, strict, strict_bare) in [
             ("", true, true, true, true),
             ("x=1&:appInstanceId=y", true, true, true, true),
@@ -152,14 +165,17 @@ mod tests {
             // A service without a category has the one that is not asked for.
             ("scope_of_locality=ZONE", false, false, false, true),
             ("is_local=&ser_category_id=id2", false, false, false, false),
+            (by_id.as_str(), true, false, true, false),
+            ("ser_instance_id=x", false, false, false, false),
+            ("ser_instance_id=,", true, true, true, true),
         ] {
             let filter = Filter::parse(query);
-            let matches = |info, strict| filter.matches(info, strict);
+            let matches = |instance, strict| filter.matches(instance, strict);
             assert_eq!(
                 (
-                    matches(&info, false),
+                    matches(&whole, false),
                     matches(&bare, false),
-                    matches(&info, true),
+                    matches(&whole, true),
                     matches(&bare, true)
                 ),
                 (found, found_bare, strict, strict_bare),
