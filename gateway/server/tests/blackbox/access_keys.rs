@@ -3,7 +3,10 @@
 use mep::auth::credential::{AccessKey, SecretKey};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Answered as _, App, Gateway, Options, plain, plain_from, raw};
+use crate::cluster::Pair;
+use crate::harness::{
+    Answer, Answered as _, App, Gateway, Options, eventually, plain, plain_from, raw,
+};
 
 const SCHEME: &str = "SDK-HMAC-SHA256 Access=";
 const ACCESS: &str = "QVUJMSUMgS0VZLS0tLS0";
@@ -190,6 +193,52 @@ async fn old_and_captured_signatures_are_refused() {
     assert_eq!(replay([127, 0, 0, 1]).await, 200);
     assert_eq!(replay([127, 0, 0, 1]).await, 200, "the agent itself may ask again");
     assert_eq!(replay([127, 0, 0, 2]).await, 401, "captured on the way");
+}
+
+/// Nodes of one database know of each other's signatures: one captured from one node works at no
+/// other, and wrong ones at one lock the key at all.
+#[tokio::test]
+async fn nodes_know_of_each_others_signatures() {
+    let Some(pair) = Pair::start().await else { return };
+    let [a, b] = &pair.nodes;
+    let app = App::announced(a, &[]).await;
+    let wrong = App { secret_key: SecretKey::random().unwrap(), ..app.clone() };
+    let date = |hours: i64| {
+        let date = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+        date.strftime("%Y%m%dT%H%M%SZ").to_string()
+    };
+    // Every request is for the same authority, as it is behind a balancer.
+    let url = a.url("proxy", "/mep/token");
+    let host = a.addr("proxy").to_string();
+    let send = async |node: &Gateway, from: [u8; 4], app: &App, date: &str| {
+        let signed = app.token_request_at(&plain(), &url, date).build().unwrap();
+        let request = plain_from(from).post(node.url("proxy", "/mep/token")).header("Host", &host);
+        let request = ["x-sdk-date", "authorization", "content-type"]
+            .iter()
+            .fold(request, |request, name| request.header(*name, &signed.headers()[*name]));
+        request.answer().await.status
+    };
+    eventually("the other node knows the key", async || {
+        (send(b, [127, 0, 0, 8], &app, &date(2)).await == 200).then_some(())
+    })
+    .await;
+
+    let captured = date(1);
+    assert_eq!(send(a, [127, 0, 0, 1], &app, &captured).await, 200);
+    for _ in 0..3 {
+        assert_eq!(send(a, [127, 0, 0, 9], &wrong, &date(0)).await, 401);
+    }
+    // An old date counts for nothing and tells of a lock. Words come in their order: once this one
+    // is there, so is the one before.
+    eventually("the lock, at the other", async || {
+        let status = send(b, [127, 0, 0, 9], &app, &date(16)).await;
+        assert!(matches!(status, 401 | 403), "{status}");
+        (status == 403).then_some(())
+    })
+    .await;
+    assert_eq!(send(b, [127, 0, 0, 2], &app, &captured).await, 401, "captured on the way");
+    assert_eq!(send(b, [127, 0, 0, 1], &app, &captured).await, 200, "its owner may ask again");
+    assert_eq!(send(b, [127, 0, 0, 10], &app, &date(3)).await, 200, "another client");
 }
 
 ///

@@ -32,7 +32,7 @@ pub(crate) use load::Load;
 pub(crate) use mec::{AS, Mec, SM, svc};
 pub(crate) use nginx::Nginx;
 pub(crate) use openssl::{openssl, s_client};
-pub(crate) use pki::{Authority, Issued, any_certificate, handshake, shown};
+pub(crate) use pki::{Authority, Issued, any_certificate, go_client, handshake, shown};
 pub(crate) use redis::Redis;
 pub(crate) use upstream::{Received, Upstream};
 

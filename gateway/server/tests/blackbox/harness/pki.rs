@@ -125,6 +125,22 @@ pub(crate) fn any_certificate(own: Option<&Issued>) -> ClientConfig {
     }
 }
 
+/// As the original's clients in Go are set up: TLS 1.2, two suites, any certificate.
+pub(crate) fn go_client() -> ClientConfig {
+    use rustls::crypto::aws_lc_rs::cipher_suite::{
+        TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    };
+    let suites = vec![TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384];
+    let provider =
+        rustls::crypto::CryptoProvider { cipher_suites: suites, ..(*provider()).clone() };
+    ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .expect("a version")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_no_client_auth()
+}
+
 /// Shakes hands over a connection, asking for `name`; an address asks for nothing.
 pub(crate) async fn handshake(
     stream: TcpStream,
