@@ -27,6 +27,7 @@ pub mod migration;
 mod mm5;
 mod mp1;
 mod notification;
+mod openapi;
 mod peers;
 mod platform;
 mod problem;
@@ -44,6 +45,7 @@ pub mod traffic;
 mod transports;
 
 pub use entities::ALL as ENTITIES;
+pub use openapi::{Documents, Served, Servers};
 pub use platform::{Platform, PlatformError, Ports};
 pub use problem::{Code, Problem};
 pub use seed::{SeedError, Seeded};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::dialect::json;
 
@@ -123,14 +124,18 @@ impl Code {
 #[derive(Clone, Copy)]
 pub(crate) struct IsProblem;
 
+/// Why a request failed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = edgegallery::Problem)]
+pub(crate) struct Body<'a> {
+    title: &'static str,
+    /// The kind of failure by EdgeGallery's number; not the HTTP status.
+    status: u8,
+    detail: &'a str,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            title: &'static str,
-            status: u8,
-            detail: &'a str,
-        }
         let Self { code, detail } = self;
         let body = Body { title: code.title(), status: code as u8, detail: &detail };
         let mut response = json_reply(code.status(), &body);

@@ -6,6 +6,7 @@ mod backup;
 mod cli;
 mod daemon;
 mod demo;
+mod docs;
 mod embed;
 mod files;
 mod gui;

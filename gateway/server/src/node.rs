@@ -27,6 +27,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
+use crate::docs::Docs;
 use crate::listener::Connections;
 use crate::settings::Settings;
 use crate::settings::proxying::ResponseHeader;
@@ -275,17 +276,26 @@ fn extra_answer(answer: PageAnswer) -> ExtraAnswer {
 }
 
 /// The status API: `/status`, `/status/ready` and `/metrics`, GET only
-/// (kong/status/init.lua). The first and the last are the Admin API's.
-pub(crate) fn status_router(admin: Admin, shutdown: watch::Receiver<bool>) -> Router {
+/// (kong/status/init.lua). The first and the last are the Admin API's. Ours are the documents.
+pub(crate) fn status_router(
+    admin: Admin,
+    docs: Arc<Docs>,
+    shutdown: watch::Receiver<bool>,
+) -> Router {
     let inner = gateway_admin::router(admin);
     let serve = move |request: Request| {
-        let (inner, shutdown) = (inner.clone(), shutdown.clone());
-        async move { status(inner, &shutdown, request).await }
+        let (inner, docs, shutdown) = (inner.clone(), Arc::clone(&docs), shutdown.clone());
+        async move { status(inner, &docs, &shutdown, request).await }
     };
     Router::new().fallback(serve).layer(middleware::map_response(plain_head))
 }
 
-async fn status(inner: Router, shutdown: &watch::Receiver<bool>, request: Request) -> Response {
+async fn status(
+    inner: Router,
+    docs: &Docs,
+    shutdown: &watch::Receiver<bool>,
+    request: Request,
+) -> Response {
     let told = |status: StatusCode, text: &str| {
         let kind = [(CONTENT_TYPE, "application/json; charset=utf-8")];
         (status, kind, json!({ "message": text }).to_string()).into_response()
@@ -300,7 +310,9 @@ async fn status(inner: Router, shutdown: &watch::Receiver<bool>, request: Reques
         },
         "/status/ready" if *shutdown.borrow() => told(StatusCode::SERVICE_UNAVAILABLE, "draining"),
         "/status/ready" => told(StatusCode::OK, "ready"),
-        _ => told(StatusCode::NOT_FOUND, "Not found"),
+        _ => docs
+            .answer(request.uri().path())
+            .unwrap_or_else(|| told(StatusCode::NOT_FOUND, "Not found")),
     }
 }
 

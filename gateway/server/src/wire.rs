@@ -15,6 +15,7 @@ use self::doors::{Doors, Routed};
 use self::front::Front;
 use self::listeners::Listeners;
 use self::signals::{End, Signals};
+use crate::docs::Docs;
 use crate::handover::{self, Inherited, Legacy};
 use crate::listener::Connections;
 use crate::log_file::LogFiles;
@@ -23,7 +24,7 @@ use crate::settings::Settings;
 use crate::settings::logs::LogTarget;
 use crate::settings::store::Database;
 use crate::startup::{self, Summary};
-use crate::{daemon, gui, telemetry};
+use crate::{daemon, docs, gui, telemetry};
 
 mod certificates;
 mod core;
@@ -137,7 +138,10 @@ async fn serve(
         log_level: Some(Arc::new(telemetry::Steered(level))),
         pages: node::pages(tools),
     };
-    let status = node::status_router(admin.clone(), shutdown.clone());
+    let docs = Docs::new(&platform, listeners.served());
+    let status = node::status_router(admin.clone(), docs, shutdown.clone());
+    let pages = listeners.pages();
+    let tried = |router| docs::tried(router, &pages);
 
     let doors = Doors {
         settings,
@@ -174,21 +178,21 @@ async fn serve(
         ),
         (
             &listeners.mep,
-            platform.mepserver_router(),
+            tried(platform.mepserver_router()),
             &certificates.proxy,
             mep_log.clone(),
             direct_clients.clone(),
         ),
         (
             &listeners.mep_auth,
-            platform.mepauth_router(),
+            tried(platform.mepauth_router()),
             &certificates.proxy,
             mep_log.clone(),
             direct_clients.clone(),
         ),
         (
             &listeners.mep_dns_admin,
-            dns::records(settings, control.clone(), zone),
+            tried(dns::records(settings, control.clone(), zone)),
             &certificates.proxy,
             mep_log,
             direct_clients,

@@ -4,6 +4,7 @@
 //! Who may call it, and where key pairs are kept, is decided elsewhere.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::credential::{AccessKey, AppInstanceId, SecretKey};
 use crate::dialect::casefold;
@@ -69,9 +70,12 @@ impl KeyConfiguration {
 ///
 /// The members `sk` and `nonce` are there for old readers and always empty; the original showed what
 /// was stored in them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = edgegallery::KeyConfigurationView)]
 pub struct ConfigurationView<'a> {
+    #[schema(value_type = String)]
     app_ins_id: &'a AppInstanceId,
+    #[schema(value_type = String)]
     ak: &'a AccessKey,
     sk: &'static str,
     nonce: &'static str,
@@ -134,28 +138,32 @@ impl ConfigurationRefusal {
 }
 
 /// Serialized in this order too, which is the original's.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
-struct Body {
+#[schema(as = edgegallery::KeyConfiguration)]
+pub(crate) struct Body {
     auth_info: AuthInfo,
     app_info: AppInfo,
 }
 
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
 #[serde(default)]
+#[schema(as = edgegallery::AuthInfo)]
 struct AuthInfo {
     credentials: Credentials,
 }
 
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::Credentials)]
 struct Credentials {
     access_key_id: String,
     secret_key: String,
 }
 
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::AppInfo)]
 struct AppInfo {
     app_name: String,
     required_services: Option<Vec<String>>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::credential::{AccessKey, AppInstanceId};
 use super::lock::LockList;
@@ -194,7 +195,7 @@ fn header<'a>(request: &TokenRequest<'a>, name: &str) -> Option<&'a str> {
 }
 
 /// The body of a successful reply. It has no `Debug`: the token is a secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct TokenReply {
     /// The token.
     pub access_token: String,

@@ -3,6 +3,7 @@
 //! Errors are JSON strings, whatever their content type says, and everything unknown is one small
 //! page: that is what clients of the original know. [`crate::auth`] decides; here is who is asking.
 
+mod asked;
 mod client;
 mod confs;
 
@@ -13,9 +14,11 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use gateway_control::Control;
 use gateway_model::ports::Caller;
-use http::{HeaderValue, Method, StatusCode, header, request};
+use http::{HeaderValue, StatusCode, header, request};
 use serde::Serialize;
 
+use self::asked::Asked;
+pub(crate) use self::asked::described;
 use self::client::Client;
 use crate::Platform;
 use crate::auth::credential::{AccessKey, AppInstanceId};
@@ -35,25 +38,19 @@ async fn answer(State(platform): State<Arc<Platform>>, request: Request) -> Resp
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let path = path.strip_suffix('/').unwrap_or(path);
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    match (&parts.method, segments.as_slice()) {
-        (&Method::GET, ["health"]) => "ok".into_response(),
-        (&Method::POST, ["mep", "token"]) => issue(&platform, &parts),
-        (
-            &Method::PUT | &Method::GET | &Method::DELETE,
-            ["mep", "appMng", "v1", "applications", app, "confs"],
-        ) => {
-            let Some(caller) = admitted(&platform, &parts) else { return not_allowed() };
-            if client::of(&parts, caller, &platform.settings.trusted_peers).is_none() {
-                return error(StatusCode::BAD_REQUEST, CLIENT_ADDRESS);
-            }
-            match parts.method {
-                Method::PUT => confs::put(&platform, app, body).await,
-                Method::GET => confs::show(&platform, app),
-                _ => confs::delete(&platform, app).await,
-            }
+    let Some((asked, app)) = Asked::of(&parts.method, path) else { return not_found() };
+    if asked.of_confs() {
+        let Some(caller) = admitted(&platform, &parts) else { return not_allowed() };
+        if client::of(&parts, caller, &platform.settings.trusted_peers).is_none() {
+            return error(StatusCode::BAD_REQUEST, CLIENT_ADDRESS);
         }
-        _ => not_found(),
+    }
+    match asked {
+        Asked::Health => "ok".into_response(),
+        Asked::Token => issue(&platform, &parts),
+        Asked::PutConfs => confs::put(&platform, app, body).await,
+        Asked::ShowConfs => confs::show(&platform, app),
+        Asked::DeleteConfs => confs::delete(&platform, app).await,
     }
 }
 

@@ -12,7 +12,6 @@ use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use bytes::Bytes;
 use gateway_control::Control;
 use gateway_model::ports::Caller;
@@ -21,6 +20,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use ipnet::IpNet;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::CurrentZone;
 use super::zone::{absolute, is_host};
@@ -28,6 +28,7 @@ use crate::commit::require;
 use crate::dialect::casefold;
 use crate::entities::{Addresses, DnsClass, DnsRecord, Family, put as put_entity, remove};
 use crate::guard::lets_in;
+use crate::openapi::{self, Api, Described, Operation, Routes};
 
 /// Larger bodies are refused, bytes.
 const READABLE: usize = 4096;
@@ -37,11 +38,8 @@ const READABLE: usize = 4096;
 /// Requests carry a [`Caller`]. One without, and one that shows no certificate and is in none of the
 /// `trusted` networks, is told about nothing but health.
 pub fn router(control: Control, zone: CurrentZone, trusted: Vec<IpNet>) -> Router {
-    let records = "/mep/dns_server_mgmt/v1/rrecord";
-    Router::new()
-        .route("/health", get(async || text(StatusCode::OK, "OK")))
-        .route(records, post(add))
-        .route(&format!("{records}/{{fqdn}}/{{rrtype}}"), put(update).delete(delete))
+    routes()
+        .into_router()
         .method_not_allowed_fallback(async || {
             framework(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
         })
@@ -59,6 +57,42 @@ async fn admitted(State(trusted): State<Arc<[IpNet]>>, request: Request, next: N
     framework(StatusCode::FORBIDDEN, "Your IP address is not allowed")
 }
 
+/// What the documents tell of it.
+pub(crate) fn described() -> Described {
+    routes().into_described()
+}
+
+fn routes() -> Routes<Admin> {
+    const RECORDS: &str = "/mep/dns_server_mgmt/v1/rrecord";
+    let well = || Operation::new("Whether the name server is well").answers_text("It is: `OK`.");
+    let records = |summary: &str, says: &str| {
+        let statuses = [StatusCode::BAD_REQUEST, StatusCode::INTERNAL_SERVER_ERROR];
+        let told = Operation::new(summary).answers_text(says);
+        statuses.into_iter().fold(told, |told, status| {
+            told.responds(status, "What is wrong.", Some(("text/plain", openapi::text())))
+        })
+    };
+    let written = |summary: &str, says: &str| {
+        let example = serde_json::json!({
+            "name": "www.example.com.", "type": "A", "class": "IN", "ttl": 30,
+            "rData": ["192.0.2.10"],
+        });
+        records(summary, says)
+            .query("zone", "The zone it is in; `.` when left out.")
+            .takes::<Sent>(example)
+            .is_empty(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
+    };
+    let health = Routes::of(Api::Health)
+        .at("/health", |on| on.get(async || text(StatusCode::OK, "OK"), well()));
+    let records = Routes::of(Api::Records)
+        .at(RECORDS, |on| on.post(add, written("Adds a record", "It is there.")))
+        .at(&format!("{RECORDS}/{{fqdn}}/{{rrtype}}"), |on| {
+            on.put(update, written("Replaces a record", "It is replaced."))
+                .delete(delete, records("Removes a record", "It is gone."))
+        });
+    health.merge(records)
+}
+
 #[derive(Clone)]
 struct Admin {
     control: Control,
@@ -71,8 +105,9 @@ struct InZone {
 }
 
 /// A record as it is sent. Absent members are empty, which breaks a rule.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, ToSchema)]
 #[serde(default)]
+#[schema(as = edgegallery::DnsRecord)]
 struct Sent {
     name: String,
     #[serde(rename = "type")]

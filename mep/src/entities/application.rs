@@ -5,6 +5,7 @@ use gateway_model::schema::Record;
 use gateway_model::{Entity, Id, Ref};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::AppInstance;
 
@@ -79,7 +80,7 @@ impl Entity for AppTask {
 }
 
 /// How a task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Record)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Record, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TaskResult {
     /// It is under way.
@@ -121,7 +122,7 @@ impl Entity for AppTermination {
 }
 
 /// What an application is told to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Record)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Record, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OperationAction {
     /// It may come back.

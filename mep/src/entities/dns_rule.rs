@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use gateway_model::schema::Record;
 use gateway_model::{Entity, Id, Ref};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::AppInstance;
 
@@ -74,7 +75,7 @@ impl DnsRule {
 const DEFAULT_TTL: u32 = 30;
 
 /// The kind of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record, ToSchema)]
 pub enum IpAddressType {
     /// IPv4: an `A` record.
     #[serde(rename = "IP_V4")]
@@ -105,7 +106,7 @@ impl IpAddressType {
 }
 
 /// Whether a rule has an effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RuleState {
     /// It has.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::dialect::rules::{is_id, is_name, is_protocol, is_uri, length};
 
@@ -10,8 +11,9 @@ use crate::dialect::rules::{is_id, is_name, is_protocol, is_uri, length};
 ///
 /// Read with [`crate::dialect::casefold`] from clients, plainly from the store. Every member has a
 /// default, so that what is missing is found by [`ServiceInfo::is_valid`] and not by the parser.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::ServiceInfoPost)]
 pub struct ServiceInfo {
     /// The name it is discovered by.
     pub ser_name: String,
@@ -105,8 +107,9 @@ const GRANTS: &[&str] = &[
 const MAX_INTERVAL: i64 = 2_147_483_647;
 
 /// What sort of service it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = edgegallery::CategoryRef)]
 pub struct Category {
     /// Where the category is described.
     pub href: String,
@@ -128,8 +131,9 @@ impl Category {
 }
 
 /// How a service is reached.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::TransportInfo)]
 pub struct TransportInfo {
     /// The client's id of it.
     pub id: String,
@@ -150,6 +154,7 @@ pub struct TransportInfo {
     pub security: Security,
     /// Anything. The dialect echoes it and does not show it afterwards.
     #[serde(skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Object)]
     pub impl_specific_info: Value,
 }
 
@@ -174,8 +179,9 @@ impl TransportInfo {
 }
 
 /// Where a service is; the first of the three that is given counts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = edgegallery::EndPointInfo)]
 pub struct Endpoint {
     /// URIs.
     pub uris: Option<Vec<String>>,
@@ -186,18 +192,22 @@ pub struct Endpoint {
 }
 
 /// A host with a port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = EndPointInfoAddress)]
 pub struct Address {
     /// Host name or IP address.
+    #[schema(required = true)]
     pub host: String,
     /// The port, as given.
+    #[schema(required = true)]
     pub port: u64,
 }
 
 /// How callers of a service prove who they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = edgegallery::SecurityInfo)]
 pub struct Security {
     /// By OAuth 2.0.
     #[serde(rename = "oAuth2Info")]
@@ -205,8 +215,9 @@ pub struct Security {
 }
 
 /// OAuth 2.0 as a service uses it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::OAuth2Info)]
 pub struct OAuth2 {
     /// Ways to get a token.
     pub grant_types: Option<Vec<String>>,
@@ -215,8 +226,9 @@ pub struct OAuth2 {
 }
 
 /// Links of a service, as far as a client may say something by them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::ServiceLinks)]
 pub struct Links {
     /// Whose it is.
     pub app_instance_id: String,

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use gateway_model::schema::Record;
 use gateway_model::{Entity, Id, Ref};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{AppInstance, ServiceInfo, ServiceName};
 
@@ -66,8 +67,9 @@ pub fn service_id(id: Id) -> String {
 }
 
 /// Whether a service instance can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schema(as = ServiceState)]
 pub enum State {
     /// It can.
     Active,

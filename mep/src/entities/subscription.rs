@@ -3,6 +3,7 @@
 use gateway_model::schema::Record;
 use gateway_model::{Entity, Id, Ref};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{AppInstance, Category};
 use crate::face::Face;
@@ -71,8 +72,9 @@ impl Store {
 /// Which services a subscription is about. A list that is absent or empty asks for nothing in
 /// particular; lists that are given must all hold, each by any of its members (ETSI GS MEC 011,
 /// clause 8.1.3.2).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::FilteringCriteria)]
 pub struct Criteria {
     /// Ids of service instances.
     pub ser_instance_ids: Option<Vec<String>>,

@@ -3,6 +3,7 @@
 use gateway_model::schema::Record;
 use gateway_model::{Entity, Id, Ref};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{AppInstance, RuleState};
 
@@ -50,7 +51,7 @@ impl TrafficRule {
 }
 
 /// What a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum FilterType {
     /// Both directions of what the filters match upstream.
@@ -75,7 +76,7 @@ impl FilterType {
 }
 
 /// What is done with packets. The dialect says `AS_IS` where the standard says `ENCAPSULATED`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Action {
     /// They are dropped.
@@ -189,7 +190,7 @@ pub struct DestinationInterface {
 }
 
 /// The kind of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum InterfaceType {
     /// Into a tunnel.
@@ -229,7 +230,7 @@ pub struct TunnelInfo {
 }
 
 /// The kind of a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TunnelType {
     /// GTP, user plane.

@@ -7,6 +7,7 @@ use axum::response::Response;
 use gateway_model::{Catalog, Item};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::Platform;
 use crate::entities::{ServiceInstance, ServiceName, Store, Subscription};
@@ -14,9 +15,11 @@ use crate::mp1::service_mgmt::discovery::filter::Filter;
 use crate::mp1::service_mgmt::service_id;
 use crate::problem::{Code, Problem, json_reply};
 
-#[derive(Serialize)]
+/// A service and who waits for it.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Capability<'a> {
+#[schema(as = edgegallery::Capability)]
+pub(super) struct Capability<'a> {
     capability_id: String,
     capability_name: &'a str,
     status: &'static str,
@@ -24,8 +27,9 @@ struct Capability<'a> {
     consumers: Vec<Consumer>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = edgegallery::Consumer)]
 struct Consumer {
     application_instance_id: String,
 }

@@ -9,6 +9,7 @@ use axum::response::Response;
 use gateway_model::{Catalog, Id, Ref};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::worker::{self, Job};
 use super::{BUSY, app};
@@ -36,9 +37,10 @@ const fn duplicate(detail: &'static str) -> Problem {
 }
 
 /// A configuration on the wire, members in the original's order.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
-struct AppdBody {
+#[schema(as = edgegallery::AppdConfiguration)]
+pub(super) struct AppdBody {
     app_traffic_rule: Option<Vec<TrafficRuleBody>>,
     #[serde(rename = "appDNSRule")]
     app_dns_rule: Option<Vec<DnsRuleBody>>,
@@ -47,12 +49,14 @@ struct AppdBody {
 }
 
 /// How a task stands, on the wire; with the original's capital letter.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Progress<'a> {
+#[schema(as = edgegallery::TaskProgress)]
+pub(super) struct Progress<'a> {
     task_id: String,
     app_instance_id: String,
-    config_result: &'static str,
+    config_result: TaskResult,
+    /// Percent.
     config_phase: String,
     #[serde(rename = "Detailed")]
     detailed: &'a str,
@@ -64,6 +68,22 @@ struct Wanted {
     traffic: Vec<TrafficRule>,
     supports_mp1: bool,
     app_name: String,
+}
+
+/// A configuration as a client may send it.
+pub(super) fn example() -> serde_json::Value {
+    serde_json::json!({
+        "appTrafficRule": [{
+            "trafficRuleId": "rule-1", "filterType": "FLOW", "priority": 1,
+            "trafficFilter": [{"srcAddress": ["192.0.2.0/24"], "protocol": ["TCP"]}],
+            "action": "DROP", "state": "INACTIVE",
+        }],
+        "appDNSRule": [{
+            "dnsRuleId": "rule-1", "domainName": "www.example.com", "ipAddressType": "IP_V4",
+            "ipAddress": "192.0.2.10", "ttl": 30, "state": "INACTIVE",
+        }],
+        "appSupportMp1": true, "appName": "camera",
+    })
 }
 
 async fn read(platform: &Platform, app: Id, body: Body) -> Result<Wanted, Problem> {
@@ -221,7 +241,7 @@ fn progress(task: &AppTask, phase: u32, detailed: &str) -> Response {
     let body = Progress {
         task_id: task.id.to_string(),
         app_instance_id: task.app_instance.to_string(),
-        config_result: task.result.as_str(),
+        config_result: task.result,
         config_phase: phase.to_string(),
         detailed,
     };

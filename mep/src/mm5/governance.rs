@@ -10,6 +10,7 @@ use gateway_model::Item;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
+use utoipa::ToSchema;
 
 use crate::Platform;
 use crate::entities::{ServiceInstance, Store, Subscription};
@@ -18,9 +19,12 @@ use crate::mp1::service_mgmt::discovery::array;
 use crate::problem::{Code, Problem, json_reply};
 use crate::statistics::{DISCOVERY, REGISTRATION};
 
-#[derive(Serialize)]
+/// What portals get.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<T> {
+#[schema(as = edgegallery::Envelope, bound = "")]
+pub(super) struct Envelope<T> {
+    #[schema(value_type = Value)]
     data: T,
     ret_code: u8,
     message: &'static str,

@@ -3,17 +3,19 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use gateway_model::{Id, Item};
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::rule_bodies::{DnsRuleBody, TrafficRuleBody};
+use super::support_bodies::{
+    AppReadyConfirmation, AppTerminationConfirmation, CurrentTime, NtpServerView, TimeStamp,
+    TimingCaps,
+};
+use super::told::of_app;
 use super::{Call, STALE, bytes, bytes_up_to};
 use crate::auth::credential::AppInstanceId;
 use crate::dialect::casefold;
@@ -24,24 +26,86 @@ use crate::entities::{
 use crate::etag::{self, IfMatch};
 use crate::life::{self, ConfirmFault};
 use crate::notification::Form;
+use crate::openapi::{Api, Operation, Routes};
 use crate::problem::{Code, Problem, json_reply};
 use crate::rules::{self, RuleFault};
 use crate::timing::Reading;
 use crate::{Platform, subscriptions};
 
-pub(super) fn router() -> Router<Arc<Platform>> {
-    const APP: &str = "/mep/mec_app_support/v1/applications/{app}";
-    let at = |rest: &str| format!("{APP}{rest}");
-    Router::new()
-        .route(&at("/dns_rules"), get(dns_rules))
-        .route(&at("/dns_rules/{rule}"), get(dns_rule).put(replace_dns_rule))
-        .route(&at("/traffic_rules"), get(traffic_rules))
-        .route(&at("/traffic_rules/{rule}"), get(traffic_rule).put(replace_traffic_rule))
-        .route(&at("/confirm_ready"), post(confirm_ready))
-        .route(&at("/confirm_termination"), post(confirm_termination))
-        .route(&at("/callback"), post(relay))
-        .route("/mep/mec_app_support/v1/timing/current_time", get(current_time))
-        .route("/mep/mec_app_support/v1/timing/timing_caps", get(timing_caps))
+pub(super) fn routes() -> Routes<Arc<Platform>> {
+    const ROOT: &str = "/mep/mec_app_support/v1";
+    const OK: StatusCode = StatusCode::OK;
+    let at = |rest: &str| format!("{ROOT}/applications/{{appInstanceId}}{rest}");
+    Routes::of(Api::DialectSupport)
+        .at(&at("/dns_rules"), |on| {
+            let told = of_app("The DNS rules of an application");
+            on.get(dns_rules, told.lists::<DnsRuleBody>("The rules."))
+        })
+        .at(&at("/dns_rules/{dnsRuleId}"), |on| {
+            let shown = of_app("A DNS rule").may_miss().answers::<DnsRuleBody>(OK, "The rule.");
+            let replaced = of_app("Switches a DNS rule on or off")
+                .takes::<DnsRuleBody>(json!({
+                    "dnsRuleId": "rule-1", "domainName": "www.example.com",
+                    "ipAddressType": "IP_V4", "ipAddress": "192.0.2.10", "ttl": 30,
+                    "state": "ACTIVE",
+                }))
+                .answers::<DnsRuleBody>(OK, "The rule, which is in effect.")
+                .may_miss()
+                .matching()
+                .problems(&[StatusCode::SERVICE_UNAVAILABLE]);
+            on.get(dns_rule, shown).put(replace_dns_rule, replaced)
+        })
+        .at(&at("/traffic_rules"), |on| {
+            let told = of_app("The traffic rules of an application");
+            on.get(traffic_rules, told.lists::<TrafficRuleBody>("The rules."))
+        })
+        .at(&at("/traffic_rules/{trafficRuleId}"), |on| {
+            let shown =
+                of_app("A traffic rule").may_miss().answers::<TrafficRuleBody>(OK, "The rule.");
+            let replaced = of_app("Changes a traffic rule, or switches it")
+                .takes::<TrafficRuleBody>(json!({
+                    "trafficRuleId": "rule-1", "filterType": "FLOW", "priority": 1,
+                    "trafficFilter": [{"srcAddress": ["192.0.2.0/24"], "protocol": ["TCP"]}],
+                    "action": "DROP", "state": "ACTIVE",
+                }))
+                .answers::<TrafficRuleBody>(OK, "The rule, which is in effect.")
+                .may_miss()
+                .matching()
+                .problems(&[StatusCode::SERVICE_UNAVAILABLE]);
+            on.get(traffic_rule, shown).put(replace_traffic_rule, replaced)
+        })
+        .at(&at("/confirm_ready"), |on| {
+            let told = of_app("The application is up")
+                .takes::<AppReadyConfirmation>(json!({"indication": "READY"}))
+                .is_empty(StatusCode::NO_CONTENT, "Noted.")
+                .problems(&[StatusCode::CONFLICT]);
+            on.post(confirm_ready, told)
+        })
+        .at(&at("/confirm_termination"), |on| {
+            let told = of_app("The application is done")
+                .takes::<AppTerminationConfirmation>(json!({"operationAction": "TERMINATING"}))
+                .is_empty(StatusCode::NO_CONTENT, "Its end goes on.")
+                .problems(&[StatusCode::CONFLICT]);
+            on.post(confirm_termination, told)
+        })
+        .at(&at("/callback"), |on| {
+            let told = Operation::new("Passes a message on to another application")
+                .by_app()
+                .header("callbackReference", "Where the message goes.")
+                .is_empty(StatusCode::NO_CONTENT, "It was passed on.")
+                .problems(&[StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE]);
+            on.post(relay, told)
+        })
+        .at(&format!("{ROOT}/timing/current_time"), |on| {
+            let told = Operation::new("What time it is").by_app();
+            let told = told.problems(&[StatusCode::BAD_REQUEST]);
+            on.get(current_time, told.answers::<CurrentTime>(OK, "The time."))
+        })
+        .at(&format!("{ROOT}/timing/timing_caps"), |on| {
+            let told = Operation::new("Where to ask for the time").by_app();
+            let told = told.problems(&[StatusCode::BAD_REQUEST]);
+            on.get(timing_caps, told.answers::<TimingCaps>(OK, "The servers."))
+        })
 }
 
 const fn not_found(detail: &'static str) -> Problem {
@@ -227,14 +291,10 @@ async fn confirm_ready(
     call: Call,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Ready {
-        indication: String,
-    }
     by_itself(&call, &path)?;
     let invalid = Problem::new(Code::Unreadable, "validate param failed");
-    let ready: Ready = casefold::from_slice(&bytes(body).await?).map_err(|_| invalid.clone())?;
+    let ready: AppReadyConfirmation =
+        casefold::from_slice(&bytes(body).await?).map_err(|_| invalid.clone())?;
     if ready.indication != "READY" {
         return Err(invalid);
     }
@@ -256,14 +316,10 @@ async fn confirm_termination(
     call: Call,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Done {
-        operation_action: String,
-    }
     by_itself(&call, &path)?;
     let invalid = Problem::new(Code::Unreadable, "validate param failed");
-    let done: Done = casefold::from_slice(&bytes(body).await?).map_err(|_| invalid)?;
+    let done: AppTerminationConfirmation =
+        casefold::from_slice(&bytes(body).await?).map_err(|_| invalid)?;
     let nothing = Problem::new(Code::Inactive, "no termination is going on");
     let other = Problem::new(Code::Parameter, "operation action is not matching");
     let app = id(&path).ok_or(nothing.clone())?;
@@ -315,12 +371,7 @@ async fn relay(
 /// `GET …/timing/current_time`; ETSI GS MEC 011, clause 7.2.6.3.1.
 async fn current_time(State(platform): State<Arc<Platform>>) -> Result<Response, Problem> {
     let now = now(&platform, "Current time get failed").await?;
-    let body = json!({
-        "seconds": now.seconds(),
-        "nanoSeconds": now.nanoseconds(),
-        "timeSourceStatus": if now.traceable { "TRACEABLE" } else { "NONTRACEABLE" },
-    });
-    Ok(json_reply(StatusCode::OK, &body))
+    Ok(json_reply(StatusCode::OK, &CurrentTime::of(now)))
 }
 
 /// Where an application may ask for the time itself.
@@ -328,26 +379,10 @@ async fn current_time(State(platform): State<Arc<Platform>>) -> Result<Response,
 /// `GET …/timing/timing_caps`; ETSI GS MEC 011, clause 7.2.5.3.1.
 async fn timing_caps(State(platform): State<Arc<Platform>>) -> Result<Response, Problem> {
     let now = now(&platform, "Timing caps get failed").await?;
-    let servers: Vec<_> = platform.ports.time.server().iter().map(server).collect();
-    let body = json!({
-        "timeStamp": {"seconds": now.seconds(), "nanoSeconds": now.nanoseconds()},
-        "ntpServers": servers,
-    });
+    let servers = platform.ports.time.server();
+    let ntp_servers = servers.as_ref().map(NtpServerView::of).into_iter().collect();
+    let body = TimingCaps { time_stamp: TimeStamp::of(now), ntp_servers: Some(ntp_servers) };
     Ok(json_reply(StatusCode::OK, &body))
-}
-
-/// A time server as both faces tell of it.
-pub(crate) fn server(server: &crate::timing::NtpServer) -> serde_json::Value {
-    let by_address = server.host.parse::<std::net::IpAddr>().is_ok();
-    json!({
-        "ntpServerAddrType": if by_address { "IP_ADDRESS" } else { "DNS_NAME" },
-        "ntpServerAddr": server.host,
-        "minPollingInterval": server.min_polling_interval,
-        "maxPollingInterval": server.max_polling_interval,
-        "localPriority": server.local_priority,
-        "authenticationOption": "NONE",
-        "authenticationKeyNum": 0,
-    })
 }
 
 async fn now(platform: &Platform, failed: &'static str) -> Result<Reading, Problem> {

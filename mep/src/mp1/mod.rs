@@ -7,6 +7,8 @@ pub(crate) mod app_support;
 pub(crate) mod rule_bodies;
 pub(crate) mod service_mgmt;
 mod subscriptions;
+pub(crate) mod support_bodies;
+pub(crate) mod told;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,7 +18,6 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use bytes::Bytes;
 use gateway_model::Id;
 use gateway_model::ports::Caller;
@@ -28,23 +29,14 @@ use crate::auth::credential::AppInstanceId;
 use crate::dialect::casefold;
 use crate::entities::Store;
 use crate::guard::lets_in;
+use crate::openapi::{Api, Operation, Routes};
 use crate::problem::{Code, IsProblem, Problem, json_reply};
 use crate::{Platform, standard};
 
 /// Everything that answers at the platform's own address.
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
-    Router::new()
-        .merge(service_mgmt::router())
-        .merge(subscriptions::router(Store::Availability))
-        .merge(subscriptions::router(Store::Termination))
-        .merge(app_support::router())
-        .merge(crate::mm5::router(&platform))
-        .route("/health", get(async || "ok"))
-        .route("/healthcheck", get(async || "ok"))
-        .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
-        })
-        .merge(standard::router())
+    routes(&platform)
+        .into_router()
         .fallback(async |uri: Uri| {
             if standard::owns(uri.path()) {
                 return standard::unknown();
@@ -53,6 +45,25 @@ pub(crate) fn router(platform: Arc<Platform>) -> Router {
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&platform), dress))
         .with_state(platform)
+}
+
+/// All resources, of both faces.
+pub(crate) fn routes(platform: &Arc<Platform>) -> Routes<Arc<Platform>> {
+    let well = || Operation::new("Whether the platform is well").answers_text("It is: `ok`.");
+    Routes::of(Api::Health)
+        .at("/health", |on| on.get(async || "ok", well()))
+        .at("/healthcheck", |on| on.get(async || "ok", well()))
+        .merge(service_mgmt::routes())
+        .merge(subscriptions::routes(Store::Availability))
+        .merge(subscriptions::routes(Store::Termination))
+        .merge(app_support::routes())
+        .merge(crate::mm5::routes(platform))
+        .around(|router| {
+            router.method_not_allowed_fallback(async || {
+                (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+            })
+        })
+        .merge(standard::routes())
 }
 
 /// Puts around every reply what the original's server put there.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use gateway_model::{Id, Ref};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::dialect::rules::length;
 use crate::entities::{
@@ -12,8 +13,9 @@ use crate::entities::{
 };
 
 /// A DNS rule on the wire, members in the original's order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::DnsRule)]
 pub(crate) struct DnsRuleBody {
     pub(crate) dns_rule_id: String,
     pub(crate) domain_name: String,
@@ -80,8 +82,9 @@ fn state(text: &str) -> Option<RuleState> {
 }
 
 /// A traffic rule on the wire, members in the original's order.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::TrafficRule)]
 pub(crate) struct TrafficRuleBody {
     pub(crate) traffic_rule_id: String,
     filter_type: String,
@@ -92,8 +95,9 @@ pub(crate) struct TrafficRuleBody {
     state: String,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::TrafficFilter)]
 struct FilterBody {
     src_address: Option<Vec<String>>,
     dst_address: Option<Vec<String>>,
@@ -116,8 +120,9 @@ struct FilterBody {
     token: Option<Vec<String>>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::DestinationInterface)]
 struct InterfaceBody {
     interface_type: String,
     tunnel_info: TunnelBody,
@@ -126,8 +131,9 @@ struct InterfaceBody {
     dst_ip_address: String,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::TunnelInfo)]
 struct TunnelBody {
     tunnel_type: String,
     tunnel_dst_address: String,

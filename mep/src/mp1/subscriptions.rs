@@ -5,44 +5,82 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
-use axum::routing::get;
 use gateway_model::{Id, Ref};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::told::of_app;
 use super::{BROKEN_RULE, Call, ENDING, object};
 use crate::auth::credential::AppInstanceId;
 use crate::dialect::rules::{is_id, is_name, is_uri, length};
 use crate::entities::{Criteria, Store, Subscription};
 use crate::face::{self, Face};
+use crate::openapi::{Api, Routes};
 use crate::problem::{Code, Problem, json_reply};
-use crate::subscriptions::{self, SubscriptionFault, find, of_app};
+use crate::subscriptions::{self, SubscriptionFault, find};
 use crate::{Platform, etag};
 
 const UNKNOWN: Problem = Problem::new(Code::NotFound, "subscription not exist");
 
-pub(super) fn router(store: Store) -> Router<Arc<Platform>> {
-    let all = format!("/mep/{}/v1/applications/{{app}}/subscriptions", store.api());
-    let one = format!("{all}/{{subscription}}");
-    Router::new()
-        .route(
-            &all,
-            get(async move |platform, path, call| list(store, platform, path, call).await).post(
+pub(super) fn routes(store: Store) -> Routes<Arc<Platform>> {
+    const CREATED: StatusCode = StatusCode::CREATED;
+    let all = format!("/mep/{}/v1/applications/{{appInstanceId}}/subscriptions", store.api());
+    let (api, example) = match store {
+        Store::Termination => {
+            let own = "5abe4782-2c70-4e47-9a4e-0ee3a1a0fd1f";
+            (Api::DialectSupport, ("appInstanceId", serde_json::json!(own)))
+        }
+        _ => {
+            let criteria = serde_json::json!({"serNames": ["rni"], "states": ["ACTIVE"]});
+            (Api::DialectServices, ("filteringCriteria", criteria))
+        }
+    };
+    let mut body = serde_json::json!({
+        "subscriptionType": store.type_name(),
+        "callbackReference": "http://192.0.2.7:8080/notifications",
+    });
+    body[example.0] = example.1;
+    Routes::of(api)
+        .at(&all, |on| {
+            let listed = of_app("The subscriptions of an application")
+                .answers::<LinkList>(StatusCode::OK, "Links to them.")
+                .may_miss();
+            let made = of_app("Subscribes")
+                .takes::<Request>(body)
+                .answers::<View<'_>>(CREATED, "The subscription.")
+                .with_header(CREATED, "Location", "Where it is, without `/mep`.")
+                .with_header(CREATED, "ETag", "The entity-tag of its state.")
+                .problems(&[StatusCode::CONFLICT]);
+            on.get(
+                async move |platform, path, call| list(store, platform, path, call).await,
+                listed,
+            )
+            .post(
                 async move |platform, path, call, body| {
                     subscribe(store, platform, path, call, body).await
                 },
-            ),
-        )
-        .route(
-            &one,
-            get(async move |platform, path, call| show(store, platform, path, call).await).delete(
-                async move |platform, path, call| unsubscribe(store, platform, path, call).await,
-            ),
-        )
+                made,
+            )
+        })
+        .at(&format!("{all}/{{subscriptionId}}"), |on| {
+            let shown = of_app("A subscription")
+                .answers::<View<'_>>(StatusCode::OK, "The subscription.")
+                .may_miss();
+            let removed = of_app("Unsubscribes")
+                .is_empty(StatusCode::NO_CONTENT, "Nothing is told any more.")
+                .may_miss();
+            on.get(async move |platform, path, call| show(store, platform, path, call).await, shown)
+                .delete(
+                    async move |platform, path, call| {
+                        unsubscribe(store, platform, path, call).await
+                    },
+                    removed,
+                )
+        })
 }
 
 async fn subscribe(
@@ -107,21 +145,16 @@ async fn list(
     let app = call.app(&path)?;
     let catalog = platform.control.catalog();
     let hrefs: Vec<String> =
-        of_app(&catalog, store, app).map(|one| face::subscription(&one)).collect();
+        subscriptions::of_app(&catalog, store, app).map(|one| face::subscription(&one)).collect();
     if hrefs.is_empty() {
         let none = "get subscription failed, subscription not exist";
         return Err(Problem::new(Code::NotFound, none));
     }
     let rel = store.type_name();
-    let link = |href| serde_json::json!({"href": href, "rel": rel, "subscriptionType": rel});
-    let subscriptions = hrefs.iter().map(link);
-    let own = format!("/{}/v1/applications/{path}/subscriptions", store.api());
-    let body = serde_json::json!({
-        "_links": {
-            "self": {"href": own},
-            "subscriptions": subscriptions.collect::<Vec<_>>(),
-        }
-    });
+    let link = |href| Link { href, rel, subscription_type: rel };
+    let subscriptions = hrefs.into_iter().map(link).collect();
+    let href = format!("/{}/v1/applications/{path}/subscriptions", store.api());
+    let body = LinkList { links: ListLinks { own: Href { href }, subscriptions } };
     Ok(json_reply(StatusCode::OK, &body))
 }
 
@@ -152,9 +185,35 @@ fn may_be_called(platform: &Platform, callback: &str) -> bool {
     callback.starts_with('/') || subscriptions::may_be_called(platform, callback)
 }
 
+/// The subscriptions of an application.
+#[derive(Serialize, ToSchema)]
+#[schema(as = edgegallery::SubscriptionLinkList)]
+struct LinkList {
+    #[serde(rename = "_links")]
+    links: ListLinks,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = edgegallery::SubscriptionLinks)]
+struct ListLinks {
+    #[serde(rename = "self")]
+    own: Href,
+    subscriptions: Vec<Link>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = edgegallery::SubscriptionLink)]
+struct Link {
+    href: String,
+    rel: &'static str,
+    subscription_type: &'static str,
+}
+
 /// A subscription as a client asks for it, for either store. `_links` is not looked at.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = edgegallery::SubscriptionPost)]
 struct Request {
     subscription_type: String,
     callback_reference: String,
@@ -185,14 +244,16 @@ fn is_valid(criteria: &Criteria) -> bool {
 }
 
 /// A subscription as clients see it, members in the original's order.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = edgegallery::Subscription)]
 struct View<'a> {
+    #[schema(value_type = String)]
     subscription_id: Id,
     subscription_type: &'static str,
     callback_reference: &'a str,
     #[serde(rename = "_links")]
-    links: serde_json::Value,
+    links: OwnLink,
     #[serde(skip_serializing_if = "Option::is_none")]
     filtering_criteria: Option<&'a Criteria>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,9 +266,23 @@ impl<'a> View<'a> {
             subscription_id: subscription.id,
             subscription_type: subscription.store.type_name(),
             callback_reference: &subscription.callback_reference,
-            links: serde_json::json!({"self": {"href": face::subscription(subscription)}}),
+            links: OwnLink { own: Href { href: face::subscription(subscription) } },
             filtering_criteria: subscription.criteria.as_ref(),
             app_instance_id: subscription.app_instance_id.as_deref(),
         }
     }
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = edgegallery::SelfLink)]
+struct OwnLink {
+    #[serde(rename = "self")]
+    own: Href,
+}
+
+/// A link as the standard has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = edgegallery::Link)]
+pub(super) struct Href {
+    pub(super) href: String,
 }

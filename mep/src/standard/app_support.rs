@@ -2,38 +2,91 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use gateway_model::{Catalog, Id, Item};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::asked::Asked;
 use super::reading::{Broken, Reader};
 use super::refusal::Refusal;
+use super::rule_bodies::{DnsRuleView, TrafficRuleView};
+use super::told::{anybody, of_app};
 use super::{rule_bodies, shown, tagged};
 use crate::entities::{AppOperation, DnsRule, OperationAction, TrafficRule};
 use crate::life::{self, ConfirmFault};
-use crate::mp1::app_support::server;
 use crate::mp1::rule_bodies::{DnsRuleBody, TrafficRuleBody};
+use crate::mp1::support_bodies::{
+    AppReadyConfirmation, AppTerminationConfirmation, CurrentTime, NtpServerView, TimeStamp,
+    TimingCaps,
+};
+use crate::openapi::{Api, Routes};
 use crate::rules::{self, RuleFault};
 use crate::timing::Reading;
 use crate::{Platform, etag};
 
-pub(super) fn router() -> Router<Arc<Platform>> {
+pub(super) fn routes() -> Routes<Arc<Platform>> {
     const ROOT: &str = "/mec_app_support/v1";
-    let app = |rest: &str| format!("{ROOT}/applications/{{app}}{rest}");
-    Router::new()
-        .route(&app("/dns_rules"), get(dns_rules))
-        .route(&app("/dns_rules/{rule}"), get(dns_rule).put(replace_dns_rule))
-        .route(&app("/traffic_rules"), get(traffic_rules))
-        .route(&app("/traffic_rules/{rule}"), get(traffic_rule).put(replace_traffic_rule))
-        .route(&app("/confirm_ready"), post(confirm_ready))
-        .route(&app("/confirm_termination"), post(confirm_termination))
-        .route(&format!("{ROOT}/timing/current_time"), get(current_time))
-        .route(&format!("{ROOT}/timing/timing_caps"), get(timing_caps))
+    let app = |rest: &str| format!("{ROOT}/applications/{{appInstanceId}}{rest}");
+    Routes::of(Api::ApplicationSupport)
+        .at(&app("/dns_rules"), |on| {
+            let told = of_app("The DNS rules of an application", "7.2.9.3.1");
+            on.get(dns_rules, told.lists::<DnsRuleView<'_>>("The rules."))
+        })
+        .at(&app("/dns_rules/{dnsRuleId}"), |on| {
+            let show = of_app("A DNS rule", "7.2.10.3.1").shows::<DnsRuleView<'_>>("The rule.");
+            let replace = of_app("Changes a DNS rule, or switches it", "7.2.10.3.2")
+                .reads::<DnsRuleView<'_>>(json!({
+                    "dnsRuleId": "rule-1", "domainName": "www.example.com",
+                    "ipAddressType": "IP_V4", "ipAddress": "192.0.2.10", "ttl": 30,
+                    "state": "ACTIVE",
+                }))
+                .conditional()
+                .stores()
+                .replaces::<DnsRuleView<'_>>("The rule, which is in effect.");
+            on.get(dns_rule, show).put(replace_dns_rule, replace)
+        })
+        .at(&app("/traffic_rules"), |on| {
+            let told = of_app("The traffic rules of an application", "7.2.7.3.1");
+            on.get(traffic_rules, told.lists::<TrafficRuleView<'_>>("The rules."))
+        })
+        .at(&app("/traffic_rules/{trafficRuleId}"), |on| {
+            let show =
+                of_app("A traffic rule", "7.2.8.3.1").shows::<TrafficRuleView<'_>>("The rule.");
+            let replace = of_app("Changes a traffic rule, or switches it", "7.2.8.3.2")
+                .reads::<TrafficRuleView<'_>>(json!({
+                    "trafficRuleId": "rule-1", "filterType": "FLOW", "priority": 1,
+                    "trafficFilter": [{"srcAddress": ["192.0.2.0/24"], "protocol": ["TCP"]}],
+                    "action": "DROP", "state": "ACTIVE",
+                }))
+                .conditional()
+                .stores()
+                .replaces::<TrafficRuleView<'_>>("The rule, which is in effect.");
+            on.get(traffic_rule, show).put(replace_traffic_rule, replace)
+        })
+        .at(&app("/confirm_ready"), |on| {
+            let told = of_app("The application is up", "7.2.12.3.4")
+                .reads::<AppReadyConfirmation>(json!({"indication": "READY"}))
+                .refuses(&[StatusCode::CONFLICT])
+                .does("Noted.");
+            on.post(confirm_ready, told)
+        })
+        .at(&app("/confirm_termination"), |on| {
+            let told = of_app("The application is done", "7.2.11.3.4")
+                .reads::<AppTerminationConfirmation>(json!({"operationAction": "TERMINATING"}))
+                .stores()
+                .does("Its end goes on.");
+            on.post(confirm_termination, told)
+        })
+        .at(&format!("{ROOT}/timing/current_time"), |on| {
+            let told = anybody("What time it is", "7.2.6.3.1");
+            on.get(current_time, told.answers::<CurrentTime>(StatusCode::OK, "The time."))
+        })
+        .at(&format!("{ROOT}/timing/timing_caps"), |on| {
+            let told = anybody("Where to ask for the time", "7.2.5.3.1");
+            on.get(timing_caps, told.answers::<TimingCaps>(StatusCode::OK, "The servers."))
+        })
 }
 
 /// The tag of a rule: both faces tell the same.
@@ -65,7 +118,7 @@ async fn dns_rules(
     let app = asked.app(&catalog, &app)?;
     asked.no_query()?;
     let rules = rules::dns(&catalog, app);
-    let rules: Vec<Value> = rules.iter().map(|rule| rule_bodies::dns_view(rule)).collect();
+    let rules: Vec<_> = rules.iter().map(|rule| rule_bodies::dns_view(rule)).collect();
     Ok(super::json(StatusCode::OK, &rules))
 }
 
@@ -129,7 +182,7 @@ async fn traffic_rules(
     let app = asked.app(&catalog, &app)?;
     asked.no_query()?;
     let rules = rules::traffic(&catalog, app);
-    let rules: Vec<Value> = rules.iter().map(|rule| rule_bodies::traffic_view(rule)).collect();
+    let rules: Vec<_> = rules.iter().map(|rule| rule_bodies::traffic_view(rule)).collect();
     Ok(super::json(StatusCode::OK, &rules))
 }
 
@@ -216,12 +269,7 @@ async fn current_time(
     asked.anybody()?;
     asked.no_query()?;
     let now = now(&platform).await;
-    let body = json!({
-        "seconds": now.seconds(),
-        "nanoSeconds": now.nanoseconds(),
-        "timeSourceStatus": if now.traceable { "TRACEABLE" } else { "NONTRACEABLE" },
-    });
-    Ok(super::json(StatusCode::OK, &body))
+    Ok(super::json(StatusCode::OK, &CurrentTime::of(now)))
 }
 
 /// `GET /timing/timing_caps`: clause 7.2.5.3.1.
@@ -232,13 +280,9 @@ async fn timing_caps(
     asked.anybody()?;
     asked.no_query()?;
     let now = now(&platform).await;
-    let servers: Vec<Value> = platform.ports.time.server().iter().map(server).collect();
-    let mut body = json!({
-        "timeStamp": {"seconds": now.seconds(), "nanoSeconds": now.nanoseconds()},
-    });
-    if !servers.is_empty() {
-        body["ntpServers"] = servers.into();
-    }
+    let server = platform.ports.time.server();
+    let ntp_servers = server.map(|server| vec![NtpServerView::of(&server)]);
+    let body = TimingCaps { time_stamp: TimeStamp::of(now), ntp_servers };
     Ok(super::json(StatusCode::OK, &body))
 }
 

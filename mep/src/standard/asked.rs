@@ -13,6 +13,8 @@ use gateway_model::{Catalog, Id};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 
 use super::reading;
 use super::refusal::Refusal;
@@ -20,6 +22,7 @@ use crate::applications;
 use crate::auth::credential::AppInstanceId;
 use crate::entities::AppRegistration;
 use crate::etag::IfMatch;
+use crate::openapi::{Operation, one_of, optional, text};
 
 /// The largest body, bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -58,11 +61,81 @@ pub(crate) fn app_id(text: &str) -> Option<Id> {
 
 /// A parameter of a query.
 #[derive(Clone, Copy)]
-pub(crate) enum Parameter {
-    /// May be given once.
-    Single(&'static str),
+pub(crate) struct Parameter {
+    name: &'static str,
+    kind: Kind,
+    /// What it asks for, as the documents tell it.
+    says: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Text, given once.
+    Single,
     /// May be repeated, or hold commas; any of the values will do.
-    List(&'static str),
+    List,
+    /// `true` or `false`.
+    Flag,
+    /// One of these.
+    OneOf(&'static [&'static str]),
+}
+
+impl Parameter {
+    pub(crate) const fn single(name: &'static str, says: &'static str) -> Self {
+        Self { name, kind: Kind::Single, says }
+    }
+
+    pub(crate) const fn list(name: &'static str, says: &'static str) -> Self {
+        Self { name, kind: Kind::List, says }
+    }
+
+    pub(crate) const fn flag(name: &'static str, says: &'static str) -> Self {
+        Self { name, kind: Kind::Flag, says }
+    }
+
+    pub(crate) const fn one_of(
+        name: &'static str,
+        words: &'static [&'static str],
+        says: &'static str,
+    ) -> Self {
+        Self { name, kind: Kind::OneOf(words), says }
+    }
+
+    /// Whether a value is one of its.
+    fn admit(&self, value: &str) -> Result<(), Refusal> {
+        let name = self.name;
+        match self.kind {
+            _ if value.is_empty() => Err(Refusal::bad(format!("{name} is empty"))),
+            Kind::Flag if !matches!(value, "true" | "false") => {
+                Err(Refusal::bad(format!("{name} must be true or false")))
+            }
+            Kind::OneOf(words) if !words.contains(&value) => {
+                Err(Refusal::bad(format!("{name} is not one of its values")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As the documents tell it.
+    fn told(&self) -> ParameterBuilder {
+        let schema = match self.kind {
+            Kind::Single => text(),
+            Kind::List => ArrayBuilder::new().items(text()).into(),
+            Kind::Flag => ObjectBuilder::new().schema_type(Type::Boolean).into(),
+            Kind::OneOf(words) => one_of(words),
+        };
+        optional(self.name, ParameterIn::Query, self.says).schema(Some(schema))
+    }
+}
+
+impl Operation {
+    /// Its query may have these.
+    pub(super) fn queried(mut self, known: &[Parameter]) -> Self {
+        for parameter in known {
+            self = self.parameter(parameter.told());
+        }
+        self
+    }
 }
 
 /// Parameters a resource knows, with what was given of them.
@@ -79,13 +152,9 @@ impl Query {
         self.list(name)?.first().map(String::as_str)
     }
 
-    pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, Refusal> {
-        match self.single(name) {
-            None => Ok(None),
-            Some("true") => Ok(Some(true)),
-            Some("false") => Ok(Some(false)),
-            Some(_) => Err(Refusal::bad(format!("{name} must be true or false"))),
-        }
+    /// A flag.
+    pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
+        self.single(name).map(|value| value == "true")
     }
 }
 
@@ -147,25 +216,19 @@ impl Asked {
     pub(crate) fn query(&self, known: &[Parameter]) -> Result<Query, Refusal> {
         let mut query = Query::default();
         for (name, value) in url::form_urlencoded::parse(self.query.as_bytes()) {
-            let parameter = known.iter().find(|known| {
-                let (Parameter::Single(known) | Parameter::List(known)) = known;
-                *known == name
-            });
-            let Some(parameter) = parameter else {
+            let Some(parameter) = known.iter().find(|known| known.name == name) else {
                 return Err(Refusal::bad("the query has a parameter that is not known"));
             };
-            let (name, values) = match *parameter {
-                Parameter::Single(name) => (name, vec![value.into_owned()]),
-                Parameter::List(name) => (name, value.split(',').map(str::to_owned).collect()),
+            let (name, values) = match parameter.kind {
+                Kind::List => (parameter.name, value.split(',').map(str::to_owned).collect()),
+                _ => (parameter.name, vec![value.into_owned()]),
             };
-            if values.iter().any(String::is_empty) {
-                return Err(Refusal::bad(format!("{name} is empty")));
+            for value in &values {
+                parameter.admit(value)?;
             }
-            match (query.0.iter_mut().find(|(given, _)| *given == name), parameter) {
-                (Some(_), Parameter::Single(_)) => {
-                    return Err(Refusal::bad(format!("{name} is given twice")));
-                }
-                (Some((_, given)), Parameter::List(_)) => given.extend(values),
+            match (query.0.iter_mut().find(|(given, _)| *given == name), parameter.kind) {
+                (Some((_, given)), Kind::List) => given.extend(values),
+                (Some(_), _) => return Err(Refusal::bad(format!("{name} is given twice"))),
                 (None, _) => query.0.push((name, values)),
             }
         }

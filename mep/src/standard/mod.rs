@@ -12,17 +12,19 @@ mod registrations;
 mod rule_bodies;
 mod service_mgmt;
 mod subscriptions;
+mod told;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderName, LOCATION};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub(crate) use self::capif::describe;
 pub(crate) use self::refusal::Refusal;
+use crate::openapi::Routes;
 use crate::{Platform, etag};
 
 /// Where the standard's APIs begin.
@@ -40,15 +42,16 @@ pub(crate) fn owns(path: &str) -> bool {
 }
 
 /// Everything at the standard's roots.
-pub(crate) fn router() -> Router<Arc<Platform>> {
-    Router::new()
-        .merge(service_mgmt::router())
-        .merge(app_support::router())
-        .merge(registrations::router())
-        .merge(capif::router())
-        .merge(subscriptions::router())
-        .method_not_allowed_fallback(async || {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the resource has no such method")
+pub(crate) fn routes() -> Routes<Arc<Platform>> {
+    service_mgmt::routes()
+        .merge(app_support::routes())
+        .merge(registrations::routes())
+        .merge(capif::routes())
+        .merge(subscriptions::routes())
+        .around(|router| {
+            router.method_not_allowed_fallback(async || {
+                Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the resource has no such method")
+            })
         })
 }
 
@@ -61,6 +64,13 @@ pub(crate) fn unknown() -> Response {
 pub(crate) fn too_long() -> Response {
     let detail = format!("the request target is longer than {LONGEST_TARGET} bytes");
     Refusal::new(StatusCode::URI_TOO_LONG, detail).into_response()
+}
+
+/// A link (ETSI GS MEC 011, clause 7.1.5.2).
+#[derive(Serialize, ToSchema)]
+#[schema(as = LinkType)]
+struct Link {
+    href: String,
 }
 
 /// An answer in JSON.

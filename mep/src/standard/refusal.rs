@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Why a request failed. Its `status` member is the HTTP status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,8 @@ pub(crate) struct Refusal {
 }
 
 /// One member or parameter that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = InvalidParam)]
 pub(crate) struct Invalid {
     pub(crate) param: String,
     pub(crate) reason: String,
@@ -67,18 +69,26 @@ impl Refusal {
     }
 }
 
+/// Why a request failed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ProblemDetails)]
+pub(crate) struct ProblemDetails<'a> {
+    /// The reason phrase of the status.
+    #[schema(required = false)]
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request.
+    detail: &'a str,
+    /// Every member or parameter that is wrong.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    invalid_params: &'a [Invalid],
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            title: &'a str,
-            status: u16,
-            detail: &'a str,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            invalid_params: &'a [Invalid],
-        }
-        let body = Body {
+        let body = ProblemDetails {
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: &self.detail,

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use gateway_model::{Catalog, Id, Item, Ref};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::asked::{Asked, app_id};
 use super::reading::{Broken, Reader};
 use super::refusal::Refusal;
-use super::service_mgmt::{category_body, endpoint_body};
+use super::service_mgmt::{CategoryView, EndpointView, category_body, endpoint_body};
+use super::told::anybody;
 use super::{created, shown};
 use crate::commit::{absent, commit, require, unchanged};
 use crate::entities::{self, AppRegistration};
+use crate::openapi::{Api, Routes};
 use crate::{Platform, applications, etag, life};
 
 /// Registrations one caller may have made.
@@ -25,11 +26,98 @@ const MOST: usize = 50;
 const DEPENDENCIES: [&str; 4] =
     ["appServiceRequired", "appServiceOptional", "appFeatureRequired", "appFeatureOptional"];
 
-pub(super) fn router() -> Router<Arc<Platform>> {
+pub(super) fn routes() -> Routes<Arc<Platform>> {
     const ALL: &str = "/mec_app_support/v1/registrations";
-    Router::new()
-        .route(ALL, post(register))
-        .route(&format!("{ALL}/{{app}}"), get(show).put(replace).delete(remove))
+    let example = || {
+        json!({
+            "appName": "camera", "appProvider": "example",
+            "endpoint": {"uris": ["http://192.0.2.7:8080/"]},
+            "appServiceOptional": [{"serName": "rni", "version": "1.4"}],
+        })
+    };
+    let one = |summary| {
+        anybody(summary, "7.2.14").refuses(&[StatusCode::FORBIDDEN, StatusCode::NOT_FOUND])
+    };
+    Routes::of(Api::Registrations)
+        .at(ALL, |on| {
+            let made = anybody("Registers an application instance", "7.2.13")
+                .refuses(&[StatusCode::FORBIDDEN, StatusCode::NOT_FOUND])
+                .reads::<AppInfo>(example())
+                .stores()
+                .creates::<AppInfo>("What is kept of it.");
+            on.post(register, made)
+        })
+        .at(&format!("{ALL}/{{appInstanceId}}"), |on| {
+            let shown = one("A registration").shows::<AppInfo>("The registration.");
+            let replaced = one("Replaces a registration")
+                .reads::<AppInfo>(example())
+                .conditional()
+                .stores()
+                .does("It is replaced.")
+                .with_header(StatusCode::NO_CONTENT, "ETag", "The entity-tag of its state.");
+            let removed = one("Takes a registration back")
+                .conditional()
+                .stores()
+                .does("The registration is gone, and with it all that only it made known.");
+            on.get(show, shown).put(replace, replaced).delete(remove, removed)
+        })
+}
+
+/// What an application says about itself (ETSI GS MEC 011 v3, clause 7.1.2.6), which [`check`]
+/// reads.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what is read member by member")]
+struct AppInfo {
+    #[schema(min_length = 1)]
+    app_name: String,
+    #[schema(nullable = false)]
+    app_provider: Option<String>,
+    #[schema(nullable = false)]
+    app_category: Option<CategoryView<'static>>,
+    /// The id of its descriptor; of an application that management started.
+    #[schema(nullable = false)]
+    app_d_id: Option<String>,
+    /// Given by the platform to who registers itself.
+    #[schema(nullable = false)]
+    app_instance_id: Option<String>,
+    /// Where it is; of an application that management did not start.
+    #[schema(nullable = false)]
+    endpoint: Option<EndpointView<'static>>,
+    #[schema(nullable = false)]
+    app_service_required: Option<Vec<ServiceDependency>>,
+    #[schema(nullable = false)]
+    app_service_optional: Option<Vec<ServiceDependency>>,
+    #[schema(nullable = false)]
+    app_feature_required: Option<Vec<FeatureDependency>>,
+    #[schema(nullable = false)]
+    app_feature_optional: Option<Vec<FeatureDependency>>,
+    /// Whether management started it; false when left out.
+    #[schema(nullable = false)]
+    is_ins_by_mec: Option<bool>,
+    /// Anything.
+    #[schema(nullable = false, value_type = Option<Object>)]
+    app_profile: Option<Value>,
+}
+
+/// A service an application needs or can use.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what is read member by member")]
+struct ServiceDependency {
+    ser_name: String,
+    version: String,
+    #[schema(nullable = false)]
+    ser_category: Option<CategoryView<'static>>,
+}
+
+/// A feature an application needs or can use.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what is read member by member")]
+struct FeatureDependency {
+    feature_name: String,
+    version: String,
 }
 
 fn unknown() -> Refusal {

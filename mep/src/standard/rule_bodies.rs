@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::reading::Reader;
-use super::service_mgmt::filled;
 use crate::entities::{
     Action, DestinationInterface, DnsRule, FilterType, InterfaceType, IpAddressType, RuleState,
     TrafficFilter, TrafficRule, TunnelInfo, TunnelType,
@@ -14,15 +15,35 @@ use crate::mp1::rule_bodies::is_mac;
 
 const ANY: usize = usize::MAX;
 
-pub(super) fn dns_view(rule: &DnsRule) -> Value {
-    filled([
-        ("dnsRuleId", json!(rule.rule_id)),
-        ("domainName", json!(rule.domain_name)),
-        ("ipAddressType", json!(rule.ip_address_type.as_str())),
-        ("ipAddress", json!(rule.ip_address)),
-        ("ttl", if rule.ttl_seconds == 0 { Value::Null } else { json!(rule.ttl_seconds) }),
-        ("state", json!(rule.state.as_str())),
-    ])
+/// A DNS rule on the wire (clause 7.1.2.3).
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DnsRule)]
+pub(super) struct DnsRuleView<'a> {
+    /// The id of the rule; in a request the one of the path.
+    dns_rule_id: &'a str,
+    /// The name that is answered. It is management's and cannot change.
+    #[schema(max_length = 255)]
+    domain_name: &'a str,
+    ip_address_type: IpAddressType,
+    /// An address of that type.
+    ip_address: &'a str,
+    /// Seconds an answer may be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    ttl: Option<u32>,
+    state: RuleState,
+}
+
+pub(super) fn dns_view(rule: &DnsRule) -> DnsRuleView<'_> {
+    DnsRuleView {
+        dns_rule_id: &rule.rule_id,
+        domain_name: &rule.domain_name,
+        ip_address_type: rule.ip_address_type,
+        ip_address: &rule.ip_address,
+        ttl: Some(rule.ttl_seconds).filter(|seconds| *seconds != 0),
+        state: rule.state,
+    }
 }
 
 /// What is to take the place of `present`; its name may differ, which the caller looks at.
@@ -51,54 +72,165 @@ pub(super) fn dns(body: &Reader<'_>, present: &DnsRule) -> DnsRule {
     }
 }
 
-pub(super) fn traffic_view(rule: &TrafficRule) -> Value {
-    let filters: Vec<Value> = rule.filters.iter().map(filter_view).collect();
-    let interfaces: Vec<Value> = rule.interfaces.iter().map(interface_view).collect();
-    filled([
-        ("trafficRuleId", json!(rule.rule_id)),
-        ("filterType", json!(rule.filter_type.as_str())),
-        ("priority", json!(rule.priority)),
-        ("trafficFilter", json!(filters)),
-        ("action", json!(rule.action.as_str())),
-        ("dstInterface", if interfaces.is_empty() { Value::Null } else { json!(interfaces) }),
-        ("state", json!(rule.state.as_str())),
-    ])
+/// A traffic rule on the wire (clause 7.1.2.2).
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TrafficRule)]
+pub(super) struct TrafficRuleView<'a> {
+    /// The id of the rule; in a request the one of the path.
+    traffic_rule_id: &'a str,
+    filter_type: FilterType,
+    /// Of two rules the one with the lower number counts.
+    priority: u8,
+    /// Which packets it is about: those that any of these fits.
+    #[schema(min_items = 1)]
+    traffic_filter: Vec<FilterView<'a>>,
+    action: Action,
+    /// Where packets go: none with DROP, two with DUPLICATE, one with the others. A single object
+    /// is taken as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 2)]
+    dst_interface: Vec<InterfaceView<'a>>,
+    state: RuleState,
 }
 
-fn filter_view(filter: &TrafficFilter) -> Value {
-    let list = |list: &[String]| if list.is_empty() { Value::Null } else { json!(list) };
-    filled([
-        ("srcAddress", list(&filter.src_address)),
-        ("dstAddress", list(&filter.dst_address)),
-        ("srcPort", list(&filter.src_port)),
-        ("dstPort", list(&filter.dst_port)),
-        ("protocol", list(&filter.protocol)),
-        ("token", list(&filter.tags)),
-        ("srcTunnelAddress", list(&filter.src_tunnel_address)),
-        ("tgtTunnelAddress", list(&filter.tgt_tunnel_address)),
-        ("srcTunnelPort", list(&filter.src_tunnel_port)),
-        ("dstTunnelPort", list(&filter.dst_tunnel_port)),
-        ("qCI", json!(filter.qci)),
-        ("dSCP", json!(filter.dscp)),
-        ("tC", json!(filter.tc)),
-    ])
+/// Which packets a rule is about: those all given members fit, a list by any of its members.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TrafficFilter)]
+struct FilterView<'a> {
+    /// Addresses, prefixes or ranges packets come from.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    src_address: &'a [String],
+    /// Addresses, prefixes or ranges packets go to.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dst_address: &'a [String],
+    /// Ports or ranges packets come from.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    src_port: &'a [String],
+    /// Ports or ranges packets go to.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dst_port: &'a [String],
+    /// Protocols, by name or number.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    protocol: &'a [String],
+    /// What the traffic of users is marked with.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    token: &'a [String],
+    /// Addresses tunnels come from.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    src_tunnel_address: &'a [String],
+    /// Addresses tunnels go to.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tgt_tunnel_address: &'a [String],
+    /// Ports tunnels come from.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    src_tunnel_port: &'a [String],
+    /// Ports tunnels go to.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dst_tunnel_port: &'a [String],
+    /// Class of the bearer.
+    #[serde(rename = "qCI", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    qci: Option<i64>,
+    /// Differentiated services code point of IPv4.
+    #[serde(rename = "dSCP", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    dscp: Option<i64>,
+    /// Traffic class of IPv6.
+    #[serde(rename = "tC", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tc: Option<i64>,
 }
 
-fn interface_view(interface: &DestinationInterface) -> Value {
-    let tunnel = interface.tunnel_info.as_ref().map(|tunnel| {
-        filled([
-            ("tunnelType", json!(tunnel.tunnel_type.map(TunnelType::as_str))),
-            ("tunnelDstAddress", json!(tunnel.tunnel_dst_address)),
-            ("tunnelSrcAddress", json!(tunnel.tunnel_src_address)),
-        ])
-    });
-    filled([
-        ("interfaceType", json!(interface.interface_type.map(InterfaceType::as_str))),
-        ("tunnelInfo", json!(tunnel)),
-        ("srcMacAddress", json!(interface.src_mac_address)),
-        ("dstMacAddress", json!(interface.dst_mac_address)),
-        ("dstIpAddress", json!(interface.dst_ip_address)),
-    ])
+/// Where packets go.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DestinationInterface)]
+struct InterfaceView<'a> {
+    // Rules of the dialect may leave it open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = true, nullable = false)]
+    interface_type: Option<InterfaceType>,
+    /// Of TUNNEL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tunnel_info: Option<TunnelView<'a>>,
+    /// Of MAC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    src_mac_address: Option<&'a str>,
+    /// Of MAC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    dst_mac_address: Option<&'a str>,
+    /// Of IP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    dst_ip_address: Option<&'a str>,
+}
+
+/// A tunnel.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TunnelInfo)]
+struct TunnelView<'a> {
+    // Rules of the dialect may leave it open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = true, nullable = false)]
+    tunnel_type: Option<TunnelType>,
+    /// The far end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tunnel_dst_address: Option<&'a str>,
+    /// The near end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tunnel_src_address: Option<&'a str>,
+}
+
+pub(super) fn traffic_view(rule: &TrafficRule) -> TrafficRuleView<'_> {
+    TrafficRuleView {
+        traffic_rule_id: &rule.rule_id,
+        filter_type: rule.filter_type,
+        priority: rule.priority,
+        traffic_filter: rule.filters.iter().map(filter_view).collect(),
+        action: rule.action,
+        dst_interface: rule.interfaces.iter().map(interface_view).collect(),
+        state: rule.state,
+    }
+}
+
+fn filter_view(filter: &TrafficFilter) -> FilterView<'_> {
+    FilterView {
+        src_address: &filter.src_address,
+        dst_address: &filter.dst_address,
+        src_port: &filter.src_port,
+        dst_port: &filter.dst_port,
+        protocol: &filter.protocol,
+        token: &filter.tags,
+        src_tunnel_address: &filter.src_tunnel_address,
+        tgt_tunnel_address: &filter.tgt_tunnel_address,
+        src_tunnel_port: &filter.src_tunnel_port,
+        dst_tunnel_port: &filter.dst_tunnel_port,
+        qci: filter.qci,
+        dscp: filter.dscp,
+        tc: filter.tc,
+    }
+}
+
+fn interface_view(interface: &DestinationInterface) -> InterfaceView<'_> {
+    InterfaceView {
+        interface_type: interface.interface_type,
+        tunnel_info: interface.tunnel_info.as_ref().map(|tunnel| TunnelView {
+            tunnel_type: tunnel.tunnel_type,
+            tunnel_dst_address: tunnel.tunnel_dst_address.as_deref(),
+            tunnel_src_address: tunnel.tunnel_src_address.as_deref(),
+        }),
+        src_mac_address: interface.src_mac_address.as_deref(),
+        dst_mac_address: interface.dst_mac_address.as_deref(),
+        dst_ip_address: interface.dst_ip_address.as_deref(),
+    }
 }
 
 /// What is to take the place of `present`.

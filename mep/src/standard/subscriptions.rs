@@ -2,48 +2,92 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use gateway_model::{Catalog, Id, Item, Ref};
 use http::StatusCode;
+use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
+use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
 
 use super::asked::{Asked, app_id};
 use super::reading::{Broken, Reader};
 use super::refusal::Refusal;
-use super::service_mgmt::category;
-use super::{created, shown};
-use crate::entities::{Criteria, Store, Subscription};
+use super::service_mgmt::{CategoryView, category};
+use super::told::of_app;
+use super::{Link, created, shown};
+use crate::entities::{Criteria, State as ServiceState, Store, Subscription};
 use crate::face::{self, Face};
-use crate::subscriptions::{
-    self, MOST_SUBSCRIPTIONS, SubscriptionFault, find, may_be_called, of_app,
-};
+use crate::openapi::{Api, Routes, one_of};
+use crate::subscriptions::{self, MOST_SUBSCRIPTIONS, SubscriptionFault, find, may_be_called};
 use crate::{Platform, etag};
 
-pub(super) fn router() -> Router<Arc<Platform>> {
-    let of = |store: Store| {
-        let all = format!("/{}/v1/applications/{{app}}/subscriptions", store.api());
-        let one = format!("{all}/{{subscription}}");
-        Router::new()
-            .route(
-                &all,
-                get(async move |platform, path, asked| list(store, platform, path, asked).await)
-                    .post(async move |platform, path, asked| {
-                        subscribe(store, platform, path, asked).await
-                    }),
-            )
-            .route(
-                &one,
-                get(async move |platform, path, asked| show(store, platform, path, asked).await)
-                    .delete(async move |platform, path, asked| {
-                        unsubscribe(store, platform, path, asked).await
-                    }),
-            )
+pub(super) fn routes() -> Routes<Arc<Platform>> {
+    Routes::of(Api::ServiceManagement)
+        .merge(of::<AvailabilityView<'_>>(
+            Store::Availability,
+            json!({
+                "subscriptionType": Store::Availability.type_name(),
+                "callbackReference": "http://192.0.2.7:8080/notifications",
+                "filteringCriteria": {"serNames": ["rni"], "states": ["ACTIVE"]},
+            }),
+        ))
+        .merge(of::<TerminationView<'_>>(
+            Store::Termination,
+            json!({
+                "subscriptionType": Store::Termination.type_name(),
+                "callbackReference": "http://192.0.2.7:8080/notifications",
+                "appInstanceId": "5abe4782-2c70-4e47-9a4e-0ee3a1a0fd1f",
+            }),
+        ))
+}
+
+/// The resources of one store, whose subscriptions are `V` on the wire.
+fn of<V: ToSchema>(store: Store, example: Value) -> Routes<Arc<Platform>> {
+    let (api, clauses) = match store {
+        Store::Termination => {
+            let clauses = ["7.2.3.3.1", "7.2.3.3.4", "7.2.4.3.1", "7.2.4.3.5"];
+            (Api::ApplicationSupport, clauses)
+        }
+        _ => (Api::ServiceManagement, ["8.2.8.3.1", "8.2.8.3.4", "8.2.9.3.1", "8.2.9.3.5"]),
     };
-    Router::new().merge(of(Store::Availability)).merge(of(Store::Termination))
+    let all = format!("/{}/v1/applications/{{appInstanceId}}/subscriptions", store.api());
+    let one = format!("{all}/{{subscriptionId}}");
+    Routes::of(api)
+        .at(&all, |on| {
+            let listed = of_app("The subscriptions of an application", clauses[0])
+                .answers::<SubscriptionLinkList>(StatusCode::OK, "Links to them.");
+            let made = of_app("Subscribes", clauses[1])
+                .reads::<V>(example)
+                .stores()
+                .creates::<V>("The subscription.");
+            on.get(
+                async move |platform, path, asked| list(store, platform, path, asked).await,
+                listed,
+            )
+            .post(
+                async move |platform, path, asked| subscribe(store, platform, path, asked).await,
+                made,
+            )
+        })
+        .at(&one, |on| {
+            let told = of_app("A subscription", clauses[2]).shows::<V>("The subscription.");
+            let removed = of_app("Unsubscribes", clauses[3])
+                .conditional()
+                .stores()
+                .does("Nothing is told any more.");
+            on.get(
+                async move |platform, path, asked| show(store, platform, path, asked).await,
+                told,
+            )
+            .delete(
+                async move |platform, path, asked| unsubscribe(store, platform, path, asked).await,
+                removed,
+            )
+        })
 }
 
 fn unknown() -> Refusal {
@@ -72,13 +116,13 @@ async fn list(
     let app = asked.app(&catalog, &app)?;
     asked.no_query()?;
     let kind = store.type_name();
-    let links: Vec<Value> = of_app(&catalog, store, app)
+    let subscriptions = subscriptions::of_app(&catalog, store, app)
         .map(|one| platform.settings.published.link(&face::subscription(&one)))
-        .map(|href| json!({"href": href, "subscriptionType": kind, "rel": kind}))
+        .map(|href| SubscriptionLink { href, subscription_type: kind, rel: kind })
         .collect();
     let own = format!("/{}/v1/applications/{app}/subscriptions", store.api());
-    let own = platform.settings.published.link(&own);
-    let body = json!({"_links": {"self": {"href": own}, "subscriptions": links}});
+    let own = Link { href: platform.settings.published.link(&own) };
+    let body = SubscriptionLinkList { links: SubscriptionLinks { own, subscriptions } };
     Ok(super::json(StatusCode::OK, &body))
 }
 
@@ -205,33 +249,151 @@ fn criteria(body: &Reader<'_>) -> Criteria {
     criteria
 }
 
-/// A subscription as clients see it.
-fn view(platform: &Platform, subscription: &Subscription) -> Value {
+/// What an application asks to be told of (clauses 7.1.3.2 and 8.1.3.2).
+#[derive(Serialize)]
+#[serde(untagged)]
+enum View<'a> {
+    Availability(AvailabilityView<'a>),
+    Termination(TerminationView<'a>),
+}
+
+/// Services that come, change and go.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SerAvailabilityNotificationSubscription)]
+struct AvailabilityView<'a> {
+    #[schema(read_only)]
+    subscription_id: String,
+    #[schema(schema_with = availability)]
+    subscription_type: &'static str,
+    /// Where notifications go: an absolute URI of http or https without a fragment.
+    #[schema(format = "uri", max_length = 2048)]
+    callback_reference: &'a str,
+    #[serde(rename = "_links")]
+    #[schema(read_only)]
+    links: OwnLink,
+    /// Which services; all when left out.
+    #[serde(skip_serializing_if = "CriteriaView::is_empty")]
+    filtering_criteria: CriteriaView<'a>,
+}
+
+/// The end of the application.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AppTerminationNotificationSubscription)]
+struct TerminationView<'a> {
+    #[schema(read_only)]
+    subscription_id: String,
+    #[schema(schema_with = termination)]
+    subscription_type: &'static str,
+    /// Where notifications go: an absolute URI of http or https without a fragment.
+    #[schema(format = "uri", max_length = 2048)]
+    callback_reference: &'a str,
+    #[serde(rename = "_links")]
+    #[schema(read_only)]
+    links: OwnLink,
+    /// The application of the path.
+    app_instance_id: &'a str,
+}
+
+fn availability() -> RefOr<Schema> {
+    one_of(&[Store::Availability.type_name()])
+}
+
+fn termination() -> RefOr<Schema> {
+    one_of(&[Store::Termination.type_name()])
+}
+
+/// All that are given must hold, each by any of its members. Only one of serInstanceIds, serNames
+/// and serCategories may be given.
+#[derive(Default, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = FilteringCriteria)]
+struct CriteriaView<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ser_instance_ids: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ser_names: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ser_categories: Vec<CategoryView<'a>>,
+    /// States after the change.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<ServiceState>)]
+    states: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    is_local: Option<bool>,
+}
+
+impl CriteriaView<'_> {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where something is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SelfLink)]
+struct OwnLink {
+    #[serde(rename = "self")]
+    own: Link,
+}
+
+fn view<'a>(platform: &Platform, subscription: &'a Subscription) -> View<'a> {
     let own = platform.settings.published.link(&face::subscription(subscription));
-    let criteria = subscription.criteria.as_ref().map(|criteria| {
-        super::service_mgmt::filled([
-            ("serInstanceIds", json!(criteria.ser_instance_ids)),
-            ("serNames", json!(criteria.ser_names)),
-            (
-                "serCategories",
-                criteria
-                    .ser_categories
-                    .as_ref()
-                    .map(|list| list.iter().map(category).collect())
-                    .unwrap_or_default(),
-            ),
-            ("states", json!(criteria.states)),
-            ("isLocal", json!(criteria.is_local)),
-        ])
-    });
-    let criteria =
-        criteria.filter(|criteria| criteria.as_object().is_some_and(|one| !one.is_empty()));
-    super::service_mgmt::filled([
-        ("subscriptionId", json!(subscription.id.to_string())),
-        ("subscriptionType", json!(subscription.store.type_name())),
-        ("callbackReference", json!(subscription.callback_reference)),
-        ("_links", json!({"self": {"href": own}})),
-        ("filteringCriteria", json!(criteria)),
-        ("appInstanceId", json!(subscription.app_instance_id)),
-    ])
+    let subscription_id = subscription.id.to_string();
+    let subscription_type = subscription.store.type_name();
+    let callback_reference = &subscription.callback_reference;
+    let links = OwnLink { own: Link { href: own } };
+    if let Some(app_instance_id) = &subscription.app_instance_id {
+        return View::Termination(TerminationView {
+            subscription_id,
+            subscription_type,
+            callback_reference,
+            links,
+            app_instance_id,
+        });
+    }
+    let filtering_criteria = subscription.criteria.as_ref().map(criteria_view).unwrap_or_default();
+    View::Availability(AvailabilityView {
+        subscription_id,
+        subscription_type,
+        callback_reference,
+        links,
+        filtering_criteria,
+    })
+}
+
+fn criteria_view(criteria: &Criteria) -> CriteriaView<'_> {
+    let categories = criteria.ser_categories.as_deref().unwrap_or_default();
+    CriteriaView {
+        ser_instance_ids: criteria.ser_instance_ids.as_deref().unwrap_or_default(),
+        ser_names: criteria.ser_names.as_deref().unwrap_or_default(),
+        ser_categories: categories.iter().map(category).collect(),
+        states: criteria.states.as_deref().unwrap_or_default(),
+        is_local: criteria.is_local,
+    }
+}
+
+/// The subscriptions of an application.
+#[derive(Serialize, ToSchema)]
+struct SubscriptionLinkList {
+    #[serde(rename = "_links")]
+    links: SubscriptionLinks,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SubscriptionLinks {
+    #[serde(rename = "self")]
+    own: Link,
+    subscriptions: Vec<SubscriptionLink>,
+}
+
+/// One subscription. `rel` is what version 2.1.1 calls its type.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SubscriptionLink {
+    href: String,
+    subscription_type: &'static str,
+    rel: &'static str,
 }

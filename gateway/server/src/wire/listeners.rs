@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use anyhow::Result;
+use mep::{Served, Servers};
 
 use crate::gui;
 use crate::handover::Inherited;
@@ -126,6 +127,21 @@ impl Listeners {
         connections.chain(datagrams).chain(names).collect()
     }
 
+    /// Where the platform's faces are served.
+    pub(super) fn served(&self) -> Servers {
+        Servers {
+            gateway: served(&self.proxy),
+            mep: served(&self.mep),
+            mep_auth: served(&self.mep_auth),
+            dns_admin: served(&self.mep_dns_admin),
+        }
+    }
+
+    /// Where the page to try them is.
+    pub(super) fn pages(&self) -> Vec<Served> {
+        served(&self.status)
+    }
+
     /// The ports the Admin API really listens on.
     pub(super) fn admin_ports(&self) -> gui::Ports {
         let port = |tls: bool| {
@@ -139,6 +155,14 @@ impl Listeners {
     pub(super) fn proxy_port(&self, tls: bool) -> Option<u16> {
         self.proxy.iter().find(|bound| bound.listen.ssl == tls).map(|bound| bound.addr().port())
     }
+}
+
+/// Those with TLS come first.
+fn served(all: &[Bound]) -> Vec<Served> {
+    let served = |bound: &Bound| Served { tls: bound.listen.ssl, address: bound.addr() };
+    let mut all: Vec<Served> = all.iter().map(served).collect();
+    all.sort_by_key(|served| !served.tls);
+    all
 }
 
 /// What the sockets of a listener are called when they change hands.

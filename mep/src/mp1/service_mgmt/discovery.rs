@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use gateway_model::{Catalog, Id, Item};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::OneOfBuilder;
 
 use self::filter::{Filter, VersionRule};
 use super::{service_id, view};
@@ -17,7 +19,8 @@ use crate::dialect::rules::is_registry_name;
 use crate::entities::{AppCredential, ServiceInstance, ServiceName, Visibility};
 use crate::etag;
 use crate::mp1::Call;
-use crate::problem::{Code, Problem, json_body, json_reply, json_text};
+use crate::openapi::Operation;
+use crate::problem::{self, Code, Problem, json_body, json_reply, json_text};
 use crate::services::owned;
 
 const INVALID_ID: Problem = Problem::new(Code::BadRequest, "invalid service id");
@@ -229,6 +232,32 @@ impl Refusal {
     }
 }
 
+/// A failure of the registry the original was built on.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = edgegallery::RegistryError)]
+struct Body<'a> {
+    error_code: &'a str,
+    error_message: &'a str,
+    detail: &'a str,
+}
+
+/// What the documents tell of a list: its query, its bodies, its failures.
+pub(super) fn told(told: Operation) -> Operation {
+    let mut told = told
+        .query("ser_name", "Of this name.")
+        .query("instance_id", "Only asks whether this instance exists.")
+        .query("ser_category_id", "Of the category of this id.")
+        .query("scope_of_locality", "Of this locality.")
+        .query("consumed_local_only", "Whether only local consumers may use it.")
+        .query("is_local", "Whether it is local.")
+        .query("version", "With ser_name, a rule on a version all services have: 1.0.0.")
+        .lists::<view::View<'static>>("The services, with the gateway's endpoints.");
+    let either = [told.named::<problem::Body<'static>>(), told.named::<Body<'static>>()];
+    let either = either.into_iter().fold(OneOfBuilder::new(), OneOfBuilder::item);
+    told.responds(StatusCode::BAD_REQUEST, "Bad Request", Some(("application/json", either.into())))
+}
+
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
         Self::Platform(problem)
@@ -237,13 +266,6 @@ impl From<Problem> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            error_code: &'a str,
-            error_message: &'a str,
-            detail: &'a str,
-        }
         match self {
             Self::Platform(problem) => problem.into_response(),
             Self::Registry { code, message, detail } => {

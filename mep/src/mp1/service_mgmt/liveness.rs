@@ -7,13 +7,13 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use gateway_model::{Catalog, Id, Item};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
 
 use super::service_id;
 use crate::Platform;
 use crate::dialect::casefold;
 use crate::entities::ServiceInstance;
 use crate::liveness::{Renewal, renewed};
+use crate::mp1::support_bodies::{ServiceLivenessInfo, ServiceLivenessUpdate, TimeStamp};
 use crate::mp1::{BROKEN_RULE, Call, WRONG_TYPES, bytes};
 use crate::problem::{Code, Problem, json_reply};
 use crate::services::owned;
@@ -34,27 +34,12 @@ pub(super) async fn show(
     let silent = Problem::new(Code::NoHeartbeat, "Invalid get heartbeat request");
     let instance = beating(&platform.control.catalog(), app, id, unknown, silent)?;
     let seen_ms = platform.heartbeats.last(&instance);
-    let body = View {
-        state: instance.state.as_str(),
-        time_stamp: TimeStamp { seconds: seen_ms / 1000, nano_seconds: seen_ms % 1000 * 1_000_000 },
+    let body = ServiceLivenessInfo {
+        state: instance.state,
+        time_stamp: TimeStamp::of_ms(seen_ms),
         interval: instance.info.liveness_interval,
     };
     Ok(json_reply(StatusCode::OK, &body))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct View {
-    state: &'static str,
-    time_stamp: TimeStamp,
-    interval: i64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TimeStamp {
-    seconds: u64,
-    nano_seconds: u64,
 }
 
 /// Renews the liveness of a service: one heartbeat.
@@ -97,14 +82,9 @@ fn beating(
 }
 
 fn wants_active(body: &[u8]) -> Result<(), Problem> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Request {
-        state: String,
-    }
     if body.is_empty() {
         return Err(Problem::new(Code::Parameter, "request body is empty"));
     }
-    let request: Request = casefold::from_slice(body).map_err(|_| WRONG_TYPES)?;
+    let request: ServiceLivenessUpdate = casefold::from_slice(body).map_err(|_| WRONG_TYPES)?;
     if request.state == "ACTIVE" { Ok(()) } else { Err(BROKEN_RULE) }
 }

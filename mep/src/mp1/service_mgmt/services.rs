@@ -84,6 +84,20 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A service as a client may send it.
+pub(super) fn example() -> serde_json::Value {
+    serde_json::json!({
+        "serName": "rni",
+        "serCategory": {"href": "/catalogue/1", "id": "cat-1", "name": "RNI", "version": "v1"},
+        "version": "1.4", "state": "ACTIVE", "transportId": "rest", "serializer": "JSON",
+        "transportInfo": {
+            "id": "rest", "name": "REST", "type": "REST_HTTP", "protocol": "http",
+            "version": "2.0", "endpoint": {"uris": ["http://192.0.2.7:8080"]},
+        },
+        "livenessInterval": 60,
+    })
+}
+
 fn refusal(fault: ServiceFault, code: Code, detail: &'static str) -> Problem {
     match fault {
         ServiceFault::Unknown => UNKNOWN,

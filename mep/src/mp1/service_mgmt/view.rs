@@ -5,10 +5,12 @@ use gateway_model::Id;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::dialect::json;
 use crate::entities::{Address, Category, Security, ServiceInfo, ServiceInstance, service_id};
 use crate::face::Face;
+use crate::mp1::subscriptions::Href;
 use crate::problem::json_reply;
 use crate::settings::Published;
 
@@ -47,27 +49,24 @@ pub(super) fn echo(status: StatusCode, info: &ServiceInfo, app: Id, id: Id) -> R
 
 /// Links as the original has them, which are texts, and beside them as the standard does (MEC 011
 /// contract 10.3). Those to heartbeats are there with heartbeats only.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = edgegallery::ShownServiceLinks)]
 struct Links<'a> {
     #[serde(rename = "self")]
     own: OwnLinks,
     #[serde(skip_serializing_if = "Option::is_none")]
-    liveness: Option<Link>,
+    liveness: Option<Href>,
     app_instance_id: &'a str,
 }
 
 /// Links to a service itself.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = edgegallery::ShownServiceSelf)]
 struct OwnLinks {
     href: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     liveness: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Link {
-    href: String,
 }
 
 impl<'a> Links<'a> {
@@ -75,16 +74,17 @@ impl<'a> Links<'a> {
         let liveness = (info.liveness_interval != 0).then(|| Face::Dialect.liveness(app, id));
         Self {
             own: OwnLinks { href: Face::Dialect.service(app, id), liveness: liveness.clone() },
-            liveness: liveness.map(|href| Link { href }),
+            liveness: liveness.map(|href| Href { href }),
             app_instance_id,
         }
     }
 }
 
 /// Members in the original's order.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct View<'a> {
+#[schema(as = edgegallery::ServiceInfo)]
+pub(crate) struct View<'a> {
     ser_instance_id: String,
     ser_name: &'a str,
     ser_category: &'a Category,
@@ -103,9 +103,10 @@ struct View<'a> {
     links: &'a Links<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct TransportView<'a> {
+#[schema(as = edgegallery::ShownTransportInfo)]
+pub(crate) struct TransportView<'a> {
     id: &'a str,
     name: &'a str,
     description: &'a str,
@@ -116,11 +117,13 @@ struct TransportView<'a> {
     endpoint: EndpointView<'a>,
     security: &'a Security,
     #[serde(skip_serializing_if = "Value::is_null")]
+    #[schema(value_type = Object)]
     impl_specific_info: &'a Value,
 }
 
-#[derive(Serialize)]
-struct EndpointView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = edgegallery::ShownEndPointInfo)]
+pub(crate) struct EndpointView<'a> {
     uris: Option<&'a Vec<String>>,
     addresses: Option<&'a Vec<Address>>,
     alternative: &'a Value,

@@ -5,7 +5,7 @@ use url::{Host, Url};
 
 use super::super::reading::{Broken, Reader};
 use super::super::refusal::Refusal;
-use super::super::service_mgmt::{body, filled, view};
+use super::super::service_mgmt::{body, view};
 use crate::Platform;
 use crate::entities::{Category, ServiceInfo, ServiceInstance};
 use crate::settings::Published;
@@ -35,14 +35,14 @@ pub(crate) fn describe(
     let info = &instance.info;
     let transport = &info.transport_info;
     let text = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
-    let oauth = view::security(&transport.security).get("oAuth2Info").is_some();
+    let oauth = view::security(&transport.security).o_auth2_info.is_some();
     let mut profile = filled([
         ("aefId", json!(transport.id)),
         ("versions", json!([{"apiVersion": info.version}])),
         ("protocol", json!(protocol(&transport.protocol, &transport.version))),
         ("dataFormat", text(&info.serializer)),
         ("securityMethods", if oauth { json!(["OAUTH"]) } else { Value::Null }),
-        ("interfaceDescriptions", interfaces(&view::endpoint(published, instance))),
+        ("interfaceDescriptions", interfaces(&json!(view::endpoint(published, instance)))),
     ]);
     let mut described = filled([
         ("apiName", json!(info.ser_name)),
@@ -51,7 +51,7 @@ pub(crate) fn describe(
         ("serviceAPICategory", text(&info.ser_category.id)),
     ]);
     if extensions {
-        let full = view::view(published, instance);
+        let full = json!(view::view(published, instance));
         profile[TRANSPORT_INFO] = some_of(
             &full["transportInfo"],
             &["name", "description", "type", "protocol", "version", "security", "implSpecificInfo"],
@@ -71,6 +71,12 @@ pub(crate) fn describe(
     }
     described["aefProfiles"] = json!([profile]);
     described
+}
+
+/// Members without those that have no value.
+fn filled<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let there = members.into_iter().filter(|(_, value)| !value.is_null());
+    Value::Object(there.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn some_of(members: &Value, names: &[&str]) -> Value {
@@ -118,6 +124,18 @@ fn interfaces(endpoint: &Value) -> Value {
         interfaces.push(json!({name: host, "port": address["port"]}));
     }
     if interfaces.is_empty() { Value::Null } else { interfaces.into() }
+}
+
+/// A description as a client may send it.
+pub(super) fn example() -> Value {
+    json!({
+        "apiName": "rni",
+        "aefProfiles": [{
+            "aefId": "t1", "versions": [{"apiVersion": "v1"}], "protocol": "HTTP_1_1",
+            "dataFormat": "JSON", "securityMethods": ["OAUTH"],
+            "interfaceDescriptions": [{"ipv4Addr": "192.0.2.7", "port": 8080}],
+        }],
+    })
 }
 
 /// The service a description stands for, in place of `present` when there is one.
@@ -178,9 +196,9 @@ fn translate(
         }
         None => profile.refuse("versions", "must have an element"),
     }
-    let formats = ["JSON", "XML", "PROTOBUF3"];
-    let format = profile.one_of("dataFormat", |text| formats.into_iter().find(|one| *one == text));
-    service.entry("serializer").or_insert_with(|| format.unwrap_or("JSON").into());
+    let format =
+        profile.one_of("dataFormat", |text| body::SERIALIZERS.iter().find(|one| **one == text));
+    service.entry("serializer").or_insert_with(|| (*format.unwrap_or(&"JSON")).into());
     let transport = transport(platform, profile, extended);
     service.insert("transportInfo".to_owned(), Value::Object(transport));
     service
@@ -195,22 +213,26 @@ fn category(id: &str, present: Option<&ServiceInstance>) -> Value {
         name: id.to_owned(),
         version: String::new(),
     };
-    view::category(&kept.cloned().unwrap_or_else(new))
+    json!(view::category(&kept.cloned().unwrap_or_else(new)))
 }
 
+/// Protocols as CAPIF names them: what they are to MEC, with version and kind of transport.
+pub(super) const PROTOCOLS: [(&str, (&str, &str, &str)); 4] = [
+    ("HTTP_1_1", ("HTTP", "1.1", "REST_HTTP")),
+    ("HTTP_2", ("HTTP", "2.0", "REST_HTTP")),
+    ("MQTT", ("MQTT", "", "MB_PUBSUB")),
+    ("WEBSOCKET", ("WEBSOCKET", "", "WEBSOCKET")),
+];
+
+/// Ways in which callers prove who they are.
+pub(super) const METHODS: [&str; 3] = ["PSK", "PKI", "OAUTH"];
+
 fn transport(platform: &Platform, profile: &Reader<'_>, extended: bool) -> Map<String, Value> {
-    let protocols = [
-        ("HTTP_1_1", ("HTTP", "1.1", "REST_HTTP")),
-        ("HTTP_2", ("HTTP", "2.0", "REST_HTTP")),
-        ("MQTT", ("MQTT", "", "MB_PUBSUB")),
-        ("WEBSOCKET", ("WEBSOCKET", "", "WEBSOCKET")),
-    ];
     let known = profile.one_of("protocol", |text| {
-        protocols.into_iter().find(|(name, _)| *name == text).map(|(_, meaning)| meaning)
+        PROTOCOLS.into_iter().find(|(name, _)| *name == text).map(|(_, meaning)| meaning)
     });
     let (protocol, version, kind) = known.unwrap_or(("HTTP", "1.1", "REST_HTTP"));
-    let methods =
-        profile.texts("securityMethods", |method| ["PSK", "PKI", "OAUTH"].contains(&method));
+    let methods = profile.texts("securityMethods", |method| METHODS.contains(&method));
     let info = profile.object(TRANSPORT_INFO).filter(|_| extended).map(|info| info.document());
     let mut transport = info.unwrap_or_default();
     transport.insert("id".to_owned(), profile.filled_text("aefId", 64).into());

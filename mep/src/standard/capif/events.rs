@@ -144,6 +144,14 @@ fn read(
     })
 }
 
+/// A subscription as a client may ask for it.
+pub(super) fn example() -> Value {
+    json!({
+        "events": ["SERVICE_API_AVAILABLE", "SERVICE_API_UNAVAILABLE"],
+        "notificationDestination": "http://192.0.2.7:8080/events",
+    })
+}
+
 /// Members a client gets back.
 const KEPT: [&str; 5] =
     ["events", "eventFilters", "eventReq", "notificationDestination", "requestTestNotification"];

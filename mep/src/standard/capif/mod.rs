@@ -4,59 +4,115 @@
 mod description;
 mod events;
 mod publishing;
+mod types;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{get, post, put};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 pub(crate) use self::description::describe;
+use self::types::{
+    DiscoveredApis, EventSubscription, EventSubscriptionPatch, ServiceApiDescription,
+    ServiceApiDescriptionPatch,
+};
 use super::asked::{Asked, Parameter};
 use super::refusal::Refusal;
 use super::service_mgmt::visible_to;
+use super::told::{anybody, of_app};
 use crate::Platform;
+use crate::openapi::{Api, Routes};
 
-pub(super) fn router() -> Router<Arc<Platform>> {
-    const PUBLISHED: &str = "/published-apis/v1/{app}/service-apis";
-    const EVENTS: &str = "/capif-events/v1/{app}/subscriptions";
-    Router::new()
-        .route("/service-apis/v1/allServiceAPIs", get(discover))
-        .route(PUBLISHED, get(publishing::list).post(publishing::publish))
-        .route(
-            &format!("{PUBLISHED}/{{service}}"),
-            get(publishing::show)
-                .put(publishing::replace)
-                .patch(publishing::change)
-                .delete(publishing::unpublish),
-        )
-        .route(EVENTS, post(events::subscribe))
-        .route(
-            &format!("{EVENTS}/{{subscription}}"),
-            put(events::replace).patch(events::change).delete(events::unsubscribe),
-        )
+pub(super) fn routes() -> Routes<Arc<Platform>> {
+    const PUBLISHED: &str = "/published-apis/v1/{apfId}/service-apis";
+    const EVENTS: &str = "/capif-events/v1/{subscriberId}/subscriptions";
+    Routes::of(Api::Capif)
+        .at("/service-apis/v1/allServiceAPIs", |on| {
+            let told = anybody("The services the caller may use, as CAPIF has them", "9.2.3.3.1")
+                .refuses(&[StatusCode::NOT_FOUND])
+                .queried(&KNOWN);
+            on.get(discover, told.answers::<DiscoveredApis>(StatusCode::OK, "The services."))
+        })
+        .at(PUBLISHED, |on| {
+            let listed = of_app("The services of an application, as CAPIF has them", "9.2.4.3.1");
+            let made = of_app("Publishes a service", "9.2.4.3.4")
+                .reads::<ServiceApiDescription>(description::example())
+                .stores()
+                .creates::<ServiceApiDescription>("The service.");
+            on.get(publishing::list, listed.lists::<ServiceApiDescription>("The services."))
+                .post(publishing::publish, made)
+        })
+        .at(&format!("{PUBLISHED}/{{serviceApiId}}"), |on| {
+            let shown = of_app("A service, as CAPIF has it", "9.2.5.3.1")
+                .shows::<ServiceApiDescription>("The service.");
+            let replaced = of_app("Replaces a published service", "9.2.5.3.2")
+                .reads::<ServiceApiDescription>(description::example());
+            let changed =
+                of_app("Changes a published service", "9.2.5.3.3")
+                    .patches::<ServiceApiDescriptionPatch>(json!({"description": "in the lobby"}));
+            let [replaced, changed] = [replaced, changed].map(|told| {
+                told.conditional().stores().replaces::<ServiceApiDescription>("The service.")
+            });
+            let removed = of_app("Withdraws a published service", "9.2.5.3.5")
+                .conditional()
+                .stores()
+                .does("The service is gone.");
+            on.get(publishing::show, shown)
+                .put(publishing::replace, replaced)
+                .patch(publishing::change, changed)
+                .delete(publishing::unpublish, removed)
+        })
+        .at(EVENTS, |on| {
+            let made = of_app("Subscribes to events", "9.2.6.3.4")
+                .reads::<EventSubscription>(events::example())
+                .stores()
+                .creates::<EventSubscription>("The subscription.");
+            on.post(events::subscribe, made)
+        })
+        .at(&format!("{EVENTS}/{{subscriptionId}}"), |on| {
+            let replaced = of_app("Replaces a subscription to events", "9.2.7.3.2")
+                .reads::<EventSubscription>(events::example());
+            let changed =
+                of_app("Changes a subscription to events", "9.2.7.3.3")
+                    .patches::<EventSubscriptionPatch>(json!({"events": ["SERVICE_API_UPDATE"]}));
+            let [replaced, changed] = [replaced, changed].map(|told| {
+                told.conditional().stores().replaces::<EventSubscription>("The subscription.")
+            });
+            let removed = of_app("Unsubscribes from events", "9.2.7.3.5")
+                .conditional()
+                .stores()
+                .does("Nothing is told any more.");
+            on.put(events::replace, replaced)
+                .patch(events::change, changed)
+                .delete(events::unsubscribe, removed)
+        })
 }
 
-const KNOWN: [Parameter; 15] = [
-    Parameter::Single("api-invoker-id"),
-    Parameter::Single("api-name"),
-    Parameter::Single("apiName"),
-    Parameter::Single("apiId"),
-    Parameter::Single("api-version"),
-    Parameter::Single("comm-type"),
-    Parameter::Single("protocol"),
-    Parameter::Single("aef-id"),
-    Parameter::Single("data-format"),
-    Parameter::Single("api-cat"),
-    Parameter::Single("preferred-aef-loc"),
-    Parameter::Single("req-api-prov-name"),
-    Parameter::Single("api-supported-features"),
-    Parameter::Single("api-prov-name"),
-    Parameter::Single("supported-features"),
-];
+const KNOWN: [Parameter; 15] = {
+    const UNUSED: &str = "Taken and not looked at.";
+    [
+        Parameter::single("api-invoker-id", UNUSED),
+        Parameter::single("api-name", "Of this name."),
+        Parameter::single("apiName", "Of this name, as ETSI's test suite asks for it."),
+        Parameter::single("apiId", "Of this id, as ETSI's test suite asks for it."),
+        Parameter::single("api-version", "Of this version."),
+        Parameter::single("comm-type", UNUSED),
+        Parameter::single("protocol", "Reached by this protocol."),
+        Parameter::single("aef-id", "With a transport of this id."),
+        Parameter::single("data-format", "That write this."),
+        Parameter::single("api-cat", "Of the category of this id."),
+        Parameter::single("preferred-aef-loc", UNUSED),
+        Parameter::single("req-api-prov-name", UNUSED),
+        Parameter::single("api-supported-features", UNUSED),
+        Parameter::single("api-prov-name", UNUSED),
+        Parameter::single(
+            "supported-features",
+            "Features of the client, hexadecimal; 2 for MEC's extensions.",
+        ),
+    ]
+};
 
 /// `GET /service-apis/v1/allServiceAPIs`: clause 9.2.3.3.1.
 async fn discover(

@@ -1,11 +1,17 @@
 //! Services as clients of the standard write them (ETSI GS MEC 011, clause 8.1.2).
 
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, Schema};
+
 use super::super::reading::Reader;
-use super::view;
+use super::view::{self, CategoryView, TransportView};
 use crate::dialect::rules::is_uri;
 use crate::entities::{
-    Address, Category, Endpoint, Links, OAuth2, Security, ServiceInfo, TransportInfo,
+    Address, Category, Endpoint, Links, OAuth2, Security, ServiceInfo, State, TransportInfo,
 };
+use crate::openapi::one_of;
 use crate::{Platform, transports};
 
 pub(super) const LOCALITIES: &[&str] =
@@ -25,8 +31,81 @@ const GRANTS: &[&str] = &[
     "OAUTH2_RESOURCE_OWNER",
     "OAUTH2_CLIENT_CREDENTIALS",
 ];
+pub(in crate::standard) const SERIALIZERS: &[&str] = &["JSON", "XML", "PROTOBUF3"];
 /// Lengths nobody set: what fits a body.
 const ANY: usize = usize::MAX;
+
+pub(super) fn localities() -> RefOr<Schema> {
+    one_of(LOCALITIES)
+}
+
+pub(in crate::standard) fn serializers() -> RefOr<Schema> {
+    one_of(SERIALIZERS)
+}
+
+pub(super) fn transport_types() -> RefOr<Schema> {
+    one_of(TRANSPORTS)
+}
+
+pub(super) fn grant_types() -> RefOr<Schema> {
+    let list = ArrayBuilder::new().items(one_of(GRANTS));
+    list.min_items(Some(1)).max_items(Some(4)).into()
+}
+
+/// A service as a client wants it: what [`service`] reads. It names either a transport of the
+/// platform or one of its own.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes what is read member by member")]
+pub(super) struct ServiceInfoPost {
+    /// Given by the platform: not in a POST; in a PUT the id of the path.
+    #[schema(nullable = false)]
+    ser_instance_id: Option<String>,
+    /// The name it is found by.
+    #[schema(min_length = 1, max_length = 128)]
+    ser_name: String,
+    #[schema(nullable = false, value_type = Option<CategoryView<'static>>)]
+    ser_category: Option<Category>,
+    /// Its own version.
+    #[schema(min_length = 1, max_length = 128)]
+    version: String,
+    /// SUSPENDED only in a PUT of a service that is.
+    state: State,
+    /// The id of one of the platform's transports; excludes transportInfo.
+    #[schema(nullable = false)]
+    transport_id: Option<String>,
+    /// How it is reached; excludes transportId.
+    #[schema(nullable = false, value_type = Option<TransportView<'static>>)]
+    transport_info: Option<TransportInfo>,
+    /// How it writes what it sends.
+    #[schema(schema_with = serializers)]
+    serializer: String,
+    /// How far it can be used; MEC_HOST when left out.
+    #[schema(schema_with = localities, required = false)]
+    scope_of_locality: Option<String>,
+    /// Whether only consumers in the same locality may use it; true when left out.
+    #[schema(nullable = false)]
+    consumed_local_only: Option<bool>,
+    /// Computed by the platform and not looked at.
+    #[schema(nullable = false)]
+    is_local: Option<bool>,
+    /// Seconds between heartbeats, 0 to leave it to the platform; no heartbeats when left out.
+    #[schema(nullable = false)]
+    liveness_interval: Option<u32>,
+}
+
+/// A service as a client may send it.
+pub(super) fn example() -> Value {
+    json!({
+        "serName": "rni",
+        "serCategory": {"href": "/catalogue/1", "id": "cat-1", "name": "RNI", "version": "v1"},
+        "version": "1.4", "state": "ACTIVE", "serializer": "JSON", "livenessInterval": 60,
+        "transportInfo": {
+            "id": "t1", "name": "rest", "type": "REST_HTTP", "protocol": "HTTP", "version": "1.1",
+            "security": {}, "endpoint": {"addresses": [{"host": "192.0.2.7", "port": 8080}]},
+        },
+    })
+}
 
 /// A service. `id` is the one in the path of a replacement; a registration names none.
 pub(crate) fn service(platform: &Platform, body: &Reader<'_>, id: Option<&str>) -> ServiceInfo {
@@ -49,7 +128,7 @@ pub(crate) fn service(platform: &Platform, body: &Reader<'_>, id: Option<&str>) 
         state: body.word("state", states),
         transport_id,
         transport_info,
-        serializer: body.word("serializer", &["JSON", "XML", "PROTOBUF3"]),
+        serializer: body.word("serializer", SERIALIZERS),
         scope_of_locality: body
             .one_of("scopeOfLocality", |text| LOCALITIES.contains(&text).then(|| text.to_owned()))
             .unwrap_or_else(|| "MEC_HOST".to_owned()),

@@ -6,19 +6,20 @@ pub(super) mod view;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use gateway_model::{Catalog, Id, Item};
 use http::StatusCode;
 use serde_json::json;
 
-pub(super) use self::body::{category as category_body, endpoint as endpoint_body};
-pub(super) use self::view::{category, filled, view};
+use self::body::ServiceInfoPost;
+pub(super) use self::body::{category as category_body, endpoint as endpoint_body, serializers};
+pub(super) use self::view::{CategoryView, EndpointView, category, view};
+use self::view::{ServiceView, TransportView};
 use super::asked::Asked;
 use super::reading::{Broken, Reader};
 use super::refusal::Refusal;
+use super::told::{anybody, of_app};
 use super::{created, json_text, shown, tagged};
 use crate::entities::{
     AppCredential, AppRegistration, ServiceInstance, ServiceName, State as ServiceState, Visibility,
@@ -27,20 +28,64 @@ use crate::face::Face;
 use crate::liveness::{Renewal, renewed};
 use crate::mp1::service_mgmt::discovery::seen;
 use crate::mp1::service_mgmt::service_id;
+use crate::mp1::support_bodies::{ServiceLivenessInfo, ServiceLivenessUpdate, TimeStamp};
+use crate::openapi::{Api, Routes};
 use crate::services::{self, MOST_SERVICES, ServiceFault, owned};
 use crate::{Platform, etag, transports};
 
-pub(super) fn router() -> Router<Arc<Platform>> {
+pub(super) fn routes() -> Routes<Arc<Platform>> {
     const ROOT: &str = "/mec_service_mgmt/v1";
     let at = |rest: &str| format!("{ROOT}{rest}");
-    let app = |rest: &str| format!("{ROOT}/applications/{{app}}/services{rest}");
-    Router::new()
-        .route(&at("/services"), get(services_of_all))
-        .route(&at("/services/{service}"), get(service_of_all))
-        .route(&at("/transports"), get(all_transports))
-        .route(&app(""), get(services_of_app).post(register))
-        .route(&app("/{service}"), get(service_of_app).put(replace).delete(remove))
-        .route(&app("/{service}/liveness"), get(liveness).patch(renew))
+    let app = |rest: &str| format!("{ROOT}/applications/{{appInstanceId}}/services{rest}");
+    Routes::of(Api::ServiceManagement)
+        .at(&at("/services"), |on| {
+            let told =
+                anybody("The services the caller may use", "8.2.3.3.1").queried(&query::KNOWN);
+            on.get(services_of_all, told.lists::<ServiceView<'_>>("The services."))
+        })
+        .at(&at("/services/{serviceId}"), |on| {
+            let told = anybody("A service the caller may use", "8.2.4.3.1");
+            let told = told.refuses(&[StatusCode::NOT_FOUND]);
+            on.get(service_of_all, told.shows::<ServiceView<'_>>("The service."))
+        })
+        .at(&at("/transports"), |on| {
+            let told = anybody("The transports of the platform", "8.2.5.3.1");
+            on.get(all_transports, told.lists::<TransportView<'_>>("The transports."))
+        })
+        .at(&app(""), |on| {
+            let listed = of_app("The services of an application", "8.2.6.3.1")
+                .queried(&query::KNOWN)
+                .lists::<ServiceView<'_>>("The services.");
+            let made = of_app("Offers a service", "8.2.6.3.4")
+                .reads::<ServiceInfoPost>(body::example())
+                .stores()
+                .creates::<ServiceView<'_>>("The service, with the endpoint as it was sent.");
+            on.get(services_of_app, listed).post(register, made)
+        })
+        .at(&app("/{serviceId}"), |on| {
+            let shown = of_app("A service of an application", "8.2.7.3.1")
+                .shows::<ServiceView<'_>>("The service.");
+            let replaced = of_app("Replaces a service", "8.2.7.3.2")
+                .reads::<ServiceInfoPost>(body::example())
+                .conditional()
+                .stores()
+                .replaces::<ServiceView<'_>>("The service, with the endpoint as it was sent.");
+            let removed = of_app("Withdraws a service", "8.2.7.3.5")
+                .conditional()
+                .stores()
+                .does("The service is gone.");
+            on.get(service_of_app, shown).put(replace, replaced).delete(remove, removed)
+        })
+        .at(&app("/{serviceId}/liveness"), |on| {
+            let shown = of_app("When a service was last alive", "8.2.10.3.1")
+                .answers::<ServiceLivenessInfo>(StatusCode::OK, "Its last heartbeat.");
+            let renewed = of_app("A heartbeat", "8.2.10.3.3")
+                .patches::<ServiceLivenessUpdate>(json!({"state": "ACTIVE"}))
+                .conditional()
+                .stores()
+                .does("The interval is the one that was told before.");
+            on.get(liveness, shown).patch(renew, renewed)
+        })
 }
 
 fn unknown() -> Refusal {
@@ -189,11 +234,11 @@ async fn liveness(
     asked.no_query()?;
     let instance = beating(&catalog, app, &service)?;
     let seen_ms = platform.heartbeats.last(&instance);
-    let body = json!({
-        "state": instance.state.as_str(),
-        "timeStamp": {"seconds": seen_ms / 1000, "nanoSeconds": seen_ms % 1000 * 1_000_000},
-        "interval": instance.info.liveness_interval,
-    });
+    let body = ServiceLivenessInfo {
+        state: instance.state,
+        time_stamp: TimeStamp::of_ms(seen_ms),
+        interval: instance.info.liveness_interval,
+    };
     Ok(super::json(StatusCode::OK, &body))
 }
 
@@ -233,8 +278,8 @@ async fn all_transports(
 ) -> Result<Response, Refusal> {
     asked.anybody()?;
     asked.no_query()?;
-    let rest =
-        view::transport(&transports::rest(), view::at_the_gateway(&platform.settings.published));
+    let rest = transports::rest();
+    let rest = view::transport(&rest, view::at_the_gateway(&platform.settings.published));
     Ok(super::json(StatusCode::OK, &[rest]))
 }
 

@@ -12,13 +12,14 @@ pub(super) struct Filter {
     is_local: Option<bool>,
 }
 
-const KNOWN: [Parameter; 6] = [
-    Parameter::List("ser_instance_id"),
-    Parameter::List("ser_name"),
-    Parameter::Single("ser_category_id"),
-    Parameter::Single("consumed_local_only"),
-    Parameter::Single("is_local"),
-    Parameter::Single("scope_of_locality"),
+/// What both lists can be asked for; those that exclude each other come first.
+pub(super) const KNOWN: [Parameter; 6] = [
+    Parameter::list("ser_instance_id", "Any of these ids. Excludes the two others."),
+    Parameter::list("ser_name", "Any of these names. Excludes the two others."),
+    Parameter::single("ser_category_id", "Of this category. Excludes the two others."),
+    Parameter::flag("consumed_local_only", "Whether only local consumers may use it."),
+    Parameter::flag("is_local", "Whether it is local to who asks."),
+    Parameter::one_of("scope_of_locality", LOCALITIES, "How far it can be used."),
 ];
 
 impl Filter {
@@ -30,12 +31,8 @@ impl Filter {
             let detail = "ser_instance_id, ser_name and ser_category_id exclude each other";
             return Err(Refusal::bad(detail));
         }
-        let locality = query.single("scope_of_locality");
-        if locality.is_some_and(|locality| !LOCALITIES.contains(&locality)) {
-            return Err(Refusal::bad("scope_of_locality is not one of its values"));
-        }
-        let consumed_local_only = query.boolean("consumed_local_only")?;
-        let is_local = query.boolean("is_local")?;
+        let consumed_local_only = query.boolean("consumed_local_only");
+        let is_local = query.boolean("is_local");
         Ok(Self { query, consumed_local_only, is_local })
     }
 

@@ -104,6 +104,7 @@ impl Authority {
         let state = Arc::new(Mutex::new(books));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("an address");
+        #[expect(clippy::disallowed_methods, reason = "not a face of the platform")]
         let router = Router::new()
             .route("/directory", get(directory))
             .route("/nonce", get(nonce).head(nonce))
