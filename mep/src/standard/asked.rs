@@ -217,7 +217,9 @@ impl Asked {
         let mut query = Query::default();
         for (name, value) in url::form_urlencoded::parse(self.query.as_bytes()) {
             let Some(parameter) = known.iter().find(|known| known.name == name) else {
-                return Err(Refusal::bad("the query has a parameter that is not known"));
+                // As much of it as tells one from another.
+                let name: String = name.chars().take(64).collect();
+                return Err(Refusal::bad(format!("the query parameter {name} is not known")));
             };
             let (name, values) = match parameter.kind {
                 Kind::List => (parameter.name, value.split(',').map(str::to_owned).collect()),

@@ -41,6 +41,7 @@ mod main_job;
 mod management;
 mod mec_capif;
 mod mec_faces;
+mod mec_links;
 mod mec_services;
 mod mec_subscriptions;
 mod mec_support;
