@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use tokio::net::UdpSocket;
 
 use crate::harness::{
     Answer, Answered as _, App, Gateway, Mec, Options, Upstream, eventually, mp1, plain, svc,
@@ -149,6 +150,94 @@ async fn the_whole_life_of_an_application() {
     by_gateway(&gateway, &fresh, Method::GET, &app.path("/services"), "").await.expect(200);
     by_gateway(&gateway, &token, Method::GET, &app.path("/services"), "").await.expect(401);
     assert!(listener.take().is_empty(), "told twice");
+}
+
+/// An end that nobody waits for is one change: when it is answered, services, routes, rules,
+/// subscriptions and keys are gone, and the application's tokens are refused.
+#[tokio::test]
+async fn an_end_is_one_change() {
+    let (upstream, listener) = (Upstream::start().await, Upstream::start().await);
+    let options = Options::new().set("mep_ssrf_allow", "127.0.0.1");
+    let gateway = options.set("mep_dns_listen", "127.0.0.1:0").start().await;
+    let other = Mec::start(&gateway).await;
+    let app = App::announced(&gateway, &["ending"]).await;
+    let token = app.token(&gateway).await;
+    let configuration = format!("/mepcfg/app_lcm/v1/applications/{}/appd_configuration", app.id);
+    let rules = json!({
+        "appName": "ending",
+        "appDnsRule": [{
+            "dnsRuleId": "d1", "domainName": "ending.example.com", "ipAddressType": "IP_V4",
+            "ipAddress": "192.0.2.10", "ttl": 30,
+        }],
+        "appTrafficRule": [{
+            "trafficRuleId": "r1", "filterType": "FLOW", "priority": 1, "action": "DROP",
+            "trafficFilter": [],
+        }],
+    });
+    let configured = gateway.url("mep", &configuration);
+    plain().post(&configured).json(&rules).answer().await.expect(200);
+    eventually("it is configured", async || {
+        (plain().get(&configured).answer().await.status == 200).then_some(())
+    })
+    .await;
+    let mut published = Vec::new();
+    for _ in 0..3 {
+        let body = App::service("ending", &upstream.url());
+        let made = app.register(&gateway, &token, &body).await.expect(201).json();
+        let id = made["serInstanceId"].as_str().unwrap();
+        published.push(app.published(&gateway, &token, id).await);
+    }
+    let wish = json!({
+        "subscriptionType": "SerAvailabilityNotificationSubscription",
+        "callbackReference": listener.url(), "filteringCriteria": {"serNames": ["rni"]},
+    });
+    let subscriptions = app.path("/subscriptions");
+    let body = wish.to_string();
+    by_gateway(&gateway, &token, Method::POST, &subscriptions, &body).await.expect(201);
+    let names = async || {
+        let resolver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        resolver.connect(gateway.dns_addr()).await.unwrap();
+        let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        question.extend(b"\x06ending\x07example\x03com\x00\x00\x01\x00\x01");
+        resolver.send(&question).await.unwrap();
+        let mut answer = [0; 512];
+        let length = tokio::time::timeout(Duration::from_secs(20), resolver.recv(&mut answer));
+        let length = length.await.unwrap().unwrap();
+        answer[..length].ends_with(&[192, 0, 2, 10])
+    };
+    assert!(names().await);
+    let revision = async || {
+        let metrics = plain().get(gateway.url("status", "/metrics")).answer().await;
+        let text = metrics.text();
+        let line = text.lines().find_map(|line| line.strip_prefix("gateway_config_revision "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+
+    let before = revision().await;
+    end(&gateway, &app).await.expect(200);
+    // Numbers of calls may have been stored meanwhile.
+    let changes = revision().await - before;
+    assert!((1..=2).contains(&changes), "{changes} changes");
+    assert!(!names().await, "the name is answered no more");
+    for path in &published {
+        by_gateway(&gateway, &other.token, Method::GET, path, "").await.expect(404);
+    }
+    for path in [app.path("/services"), subscriptions, "/mec_service_mgmt/v1/services".to_owned()] {
+        by_gateway(&gateway, &token, Method::GET, &path, "").await.expect(401);
+    }
+    plain().get(&configured).answer().await.expect(404);
+    let request = app.token_request(&plain(), &gateway.url("proxy", "/mep/token"));
+    request.answer().await.expect(401);
+    let left = plain().get(gateway.url("admin", "/services?size=1000")).answer().await.json();
+    assert_eq!(left["data"].as_array().unwrap().len(), 2, "the platform's own: {left}");
+    // Nobody is told for it: the next one to be told would have been told after it.
+    let watching = Upstream::start().await;
+    let mut watch = wish.clone();
+    watch["callbackReference"] = json!(watching.url());
+    other.post(&other.sm("/subscriptions"), &watch).await.expect(201);
+    other.register(&svc(json!({}))).await;
+    watching.next().await;
+    assert!(listener.take().is_empty(), "its subscription is gone");
 }
 
 /// a token of an application that is gone is refused on the routes of others as well.

@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod acceptance;
 mod access_keys;
 mod acme;
 mod admin;
@@ -56,10 +57,12 @@ mod preamble;
 mod protocols;
 mod proxy;
 mod proxy_cache;
+mod quirks;
 mod replay;
 mod settings;
 mod shutdown;
 mod streams;
+mod time;
 mod tls;
 mod tokens;
 mod traffic;

@@ -108,6 +108,55 @@ async fn deliveries_are_tried_again() {
     let late = tokio::net::TcpListener::bind(down).await.unwrap();
     let accepted = tokio::time::timeout(Duration::from_secs(20), late.accept()).await;
     assert!(accepted.is_ok(), "the delivery was given up at once");
+    assert!(metric(&gateway, "mep_notification_retries_total").await >= 1);
+}
+
+/// What a metric without labels says.
+async fn metric(gateway: &Gateway, name: &str) -> i64 {
+    let metrics = plain().get(gateway.url("status", "/metrics")).answer().await;
+    let line = metrics.text().lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+}
+
+/// More subscribers that never answer than there may be attempts under way delay neither requests
+/// nor the one that does; what waits for them is counted, and lost with them.
+#[tokio::test]
+async fn dead_subscribers_delay_nobody() {
+    const DEAD: usize = 150;
+    const CHANGES: usize = 20;
+    let well = Upstream::start().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Options::new().set("mep_ssrf_allow", "127.0.0.1").start().await;
+    let dead: Vec<App> = (0..DEAD.div_ceil(50)).map(|_| App::random()).collect();
+    let body = subscription(&format!("http://{}/cb", silent.local_addr().unwrap()));
+    for number in 0..DEAD {
+        let app = &dead[number / 50];
+        call(&gateway, app, Method::POST, &app.path("/subscriptions"), &body).await.expect(201);
+    }
+    let app = App::random();
+    let body = subscription(&well.url());
+    call(&gateway, &app, Method::POST, &app.path("/subscriptions"), &body).await.expect(201);
+    let names: Vec<String> = (0..CHANGES).map(|number| format!("s{number}")).collect();
+    for name in &names {
+        let body = App::service(name, "http://192.0.2.10:8080/");
+        call(&gateway, &app, Method::POST, &app.path("/services"), &body).await.expect(201);
+    }
+    for name in &names {
+        let told = well.next().await.json();
+        assert_eq!(told["serviceReferences"][0]["serName"], name.as_str(), "in order");
+    }
+    let most = i64::try_from(DEAD * CHANGES).unwrap();
+    let waiting = metric(&gateway, "mep_notifications_waiting").await;
+    assert!((1..most).contains(&waiting), "{waiting} of {most} wait");
+    for app in &dead {
+        let end = app.path("/AppInstanceTermination");
+        let end = end.replace("mec_service_mgmt", "mec_app_support");
+        call(&gateway, app, Method::DELETE, &end, &Value::Null).await.expect(200);
+    }
+    eventually("nothing waits", async || {
+        (metric(&gateway, "mep_notifications_waiting").await == 0).then_some(())
+    })
+    .await;
 }
 
 /// what is refused, and what is not there.
