@@ -60,6 +60,7 @@ pub(crate) fn subscription(number: u16, callback: &str, criteria: &str) -> Subsc
         app_instance_id: None,
         face: crate::face::Face::Dialect,
         events: None,
+        ends: None,
     }
 }
 

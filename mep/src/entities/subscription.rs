@@ -31,6 +31,11 @@ pub struct Subscription {
     pub face: Face,
     /// What a subscriber of CAPIF events asked for; null in the other stores.
     pub events: Option<Events>,
+    /// Where it is written, how many seconds it has to live; where it is read, when it ends, Unix
+    /// milliseconds. Null for ever.
+    #[record(expires)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<u64>,
 }
 
 impl Entity for Subscription {

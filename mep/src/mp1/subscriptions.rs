@@ -107,6 +107,7 @@ async fn subscribe(
         app_instance_id: (store == Store::Termination).then_some(request.app_instance_id),
         face: Face::Dialect,
         events: None,
+        ends: None,
     };
     subscriptions::create(&platform, &subscription).await.map_err(|fault| match fault {
         SubscriptionFault::Full => {

@@ -205,6 +205,7 @@ fn read(platform: &Platform, store: Store, app: Id, body: &Reader<'_>) -> Subscr
         app_instance_id,
         face: Face::Standard,
         events: None,
+        ends: None,
     }
 }
 

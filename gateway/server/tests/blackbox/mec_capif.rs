@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answered as _, Gateway, Mec, Upstream, svc};
+use crate::harness::{Answered as _, Gateway, Mec, Upstream, eventually, svc};
 
 const NOBODY: &str = "0f0f0f0f-0f0f-4f0f-8f0f-0f0f0f0f0f0f";
 const ALL: &str = "/service-apis/v1/allServiceAPIs";
@@ -174,4 +174,49 @@ async fn events_are_told() {
     mec.delete(&own).await.expect(204);
     mec.delete(&own).await.problem(404);
     mec.post(&format!("/capif-events/v1/{NOBODY}/subscriptions"), &wish).await.problem(404);
+}
+
+/// A subscription that says until when (`eventReq.monDur`) is gone by then.
+#[tokio::test]
+async fn subscriptions_end() {
+    let gateway = Gateway::calling_back().await;
+    let mec = Mec::start(&gateway).await;
+    let (upstream, lasting) = (Upstream::start().await, Upstream::start().await);
+    let path = format!("/capif-events/v1/{}/subscriptions", mec.app.id);
+    let until = |seconds: i64| {
+        let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let wish = |to: &Upstream, end: Value| {
+        let request = json!({"monDur": end, "notifMethod": "ON_EVENT_DETECTION"});
+        json!({
+            "events": ["SERVICE_API_AVAILABLE"], "notificationDestination": to.url(),
+            "eventReq": request,
+        })
+    };
+    for end in [json!(until(-5)), json!("tomorrow"), json!(7), json!("2500-01-01T00:00:00Z")] {
+        let refused = mec.post(&path, &wish(&upstream, end)).await.problem(400);
+        assert!(refused.contains("eventReq.monDur"), "{refused}");
+    }
+    mec.post(&path, &wish(&lasting, json!(until(600)))).await.expect(201);
+    let end = until(3);
+    let made = mec.post(&path, &wish(&upstream, json!(end))).await.expect(201);
+    assert_eq!(
+        made.json()["eventReq"],
+        json!({ "monDur": end }),
+        "what is not offered is left out"
+    );
+    let own = made.header("location").unwrap().to_owned();
+    // A change keeps the end, and tags are those of the state.
+    let patch = mec.request(Method::PATCH, &own).header("If-Match", made.header("etag").unwrap());
+    let changed = patch.json(&json!({"events": ["SERVICE_API_AVAILABLE"]})).answer().await;
+    assert_eq!(changed.expect(200).json()["eventReq"], json!({ "monDur": end }));
+    eventually("it ends", async || {
+        let patch = mec.request(Method::PATCH, &own).json(&json!({}));
+        (patch.answer().await.status == 404).then_some(())
+    })
+    .await;
+    mec.register(&svc(json!({}))).await;
+    lasting.next().await;
+    assert!(upstream.take().is_empty(), "nobody is told after the end");
 }

@@ -1,4 +1,5 @@
 //! Subscriptions to CAPIF events (ETSI GS MEC 011 v3, clauses 9.2.6 and 9.2.7). There is no GET.
+//! One that says until when is gone by then.
 
 use std::sync::Arc;
 
@@ -120,13 +121,19 @@ fn read(
         aef_ids.extend(filter.texts("aefIds", named).unwrap_or_default());
         filter.texts("apiInvokerIds", named);
     }
-    body.object("eventReq");
+    let request = body.object("eventReq");
+    let ends = request.as_ref().and_then(|request| seconds_left(platform, request));
     body.boolean("requestTestNotification");
     let offered = body.one_of("supportedFeatures", features).map(|wanted| wanted & EXTENSIONS);
     let mut shown = body.document();
     // WebSockets are negotiated, and not offered.
     shown.remove("websockNotifConfig");
     shown.retain(|name, _| KEPT.contains(&name.as_str()));
+    // Of how to be told, only until when is decided; the rest is left out, as what is not offered.
+    shown.remove("eventReq");
+    if let Some(until) = request.filter(|_| ends.is_some()).and_then(|one| one.text("monDur", 64)) {
+        shown.insert("eventReq".to_owned(), json!({ "monDur": until }));
+    }
     if let Some(offered) = offered {
         shown.insert("supportedFeatures".to_owned(), json!(format!("{offered:x}")));
     }
@@ -141,6 +148,7 @@ fn read(
         app_instance_id: None,
         face: Face::Standard,
         events: Some(events),
+        ends,
     })
 }
 
@@ -150,6 +158,25 @@ pub(super) fn example() -> Value {
         "events": ["SERVICE_API_AVAILABLE", "SERVICE_API_UNAVAILABLE"],
         "notificationDestination": "http://192.0.2.7:8080/events",
     })
+}
+
+/// Subscriptions may be made for this long, seconds: what the store takes.
+const LONGEST: u64 = 100_000_000;
+
+/// How many seconds a subscription has to live: until `monDur`, when it says so (3GPP TS 29.523,
+/// clause 5.3.2.3.6).
+fn seconds_left(platform: &Platform, request: &Reader<'_>) -> Option<u64> {
+    let end = request.one_of("monDur", |text| text.parse::<jiff::Timestamp>().ok())?;
+    let now = platform.clock.unix_ms();
+    let left = u64::try_from(end.as_millisecond()).unwrap_or_default().saturating_sub(now);
+    if left == 0 {
+        request.refuse("monDur", "must be in the future");
+    }
+    let seconds = left.div_ceil(1000);
+    if seconds > LONGEST {
+        request.refuse("monDur", "must be within three years");
+    }
+    Some(seconds)
 }
 
 /// Members a client gets back.
