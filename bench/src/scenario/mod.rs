@@ -3,6 +3,7 @@
 //! A new one is a line in [`ALL`], with a kind of its own when no [`Kind`] fits.
 
 mod mp1;
+mod notify;
 mod plugin;
 mod proxied;
 mod router;
@@ -38,6 +39,7 @@ enum Kind {
     Bulk,
     Router,
     Scale,
+    Notify,
     Soak,
 }
 
@@ -99,6 +101,12 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "10,000 services with heartbeats each minute, 50 discoveries of all of them and 100 \
                 registrations a second; who is silent is suspended",
         kind: Kind::Scale,
+    },
+    Scenario {
+        name: "notify",
+        about: "100 registrations a second while 1,000 services change each second, without and \
+                with 10,000 subscriptions; a tenth of those leads to nobody",
+        kind: Kind::Notify,
     },
     Scenario {
         name: "soak",
@@ -170,6 +178,7 @@ impl Scenario {
             Kind::Bulk => writes::bulk(bench, self.name).await,
             Kind::Router => router::run(bench, self.name).await,
             Kind::Scale => scale::run(bench, self.name).await,
+            Kind::Notify => notify::run(bench, self.name).await,
             Kind::Soak => soak::run(bench, self.name).await,
         }
     }

@@ -117,14 +117,26 @@ impl Apps {
         Ok(self.client.post(url).bearer_auth(token).json(&service(name, &self.upstream)))
     }
 
+    /// The same, and the number of its app.
+    pub(super) fn numbered(&self, name: &str) -> Result<(usize, RequestBuilder)> {
+        Ok((self.registered.get() / PER_APP, self.registration(name)?))
+    }
+
+    /// What such a service is replaced by.
+    pub(super) fn body(&self, name: &str, version: &str) -> Value {
+        let mut body = service(name, &self.upstream);
+        body["version"] = version.into();
+        body
+    }
+
     /// The same of one that sends heartbeats, as often as the platform says, and the number of its
     /// app.
     pub(super) fn beating(&self) -> Result<(usize, RequestBuilder)> {
-        let number = self.registered.get();
-        let name = format!("beating{number}");
+        let name = format!("beating{}", self.registered.get());
         let mut body = service(&name, &self.upstream);
         body["livenessInterval"] = 60.into();
-        Ok((number / PER_APP, self.registration(&name)?.json(&body)))
+        let (app, request) = self.numbered(&name)?;
+        Ok((app, request.json(&body)))
     }
 
     /// A request of an app's, to a path of Mp1.

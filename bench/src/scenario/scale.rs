@@ -38,6 +38,11 @@ impl Population {
     pub(super) const SMOKE: Self =
         Self { services: 100, silent: 5, interval: 3, discoveries: 5, registrations: 10 };
 
+    /// Services that send heartbeats, and as many subscriptions where those are asked for.
+    pub(super) const fn services(&self) -> usize {
+        self.services
+    }
+
     /// How long a service may be silent: a little more than its interval.
     fn patience(&self) -> Duration {
         Duration::from_secs((self.interval + self.interval.div_ceil(20).min(5)).into())
@@ -180,7 +185,7 @@ async fn suspended(apps: &Apps) -> Result<usize> {
 }
 
 /// The body of an answer, which must have this status.
-async fn answered(request: RequestBuilder, wanted: u16) -> Result<String> {
+pub(super) async fn answered(request: RequestBuilder, wanted: u16) -> Result<String> {
     let answer = request.send().await?;
     let (status, body) = (answer.status(), answer.text().await?);
     ensure!(status == wanted, "{status} {}", body.chars().take(300).collect::<String>());
@@ -189,7 +194,7 @@ async fn answered(request: RequestBuilder, wanted: u16) -> Result<String> {
 
 /// Sends `count` requests, so many a second or as soon as others are answered. What is not sent when
 /// its time is long over is left out.
-async fn pace(
+pub(super) async fn pace(
     rate: Option<u32>,
     count: usize,
     send: impl AsyncFn() -> Result<()>,
