@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::mp1::Apps;
 use super::scale::{answered, pace};
 use crate::Bench;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, client};
 use crate::load::Outcome;
 use crate::report::{Figures, Row, Subject};
 use crate::tokens;
@@ -46,10 +46,11 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
     pace(None, changing, make).await?;
     let services = services.into_inner();
 
-    let (mut rows, mut medians) = (Vec::new(), Vec::new());
+    let (mut rows, mut medians, mut told) = (Vec::new(), Vec::new(), 0);
     let silent = TcpListener::bind("127.0.0.1:0").await?;
     for subscribed in [false, true] {
         if subscribed {
+            told = delivered(&gateway).await?;
             subscribe(&apps, subscriptions, bench, &silent).await?;
         }
         let before = gateway.process.cpu_micros()?;
@@ -79,12 +80,24 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
             rows.push(Row::new(&name, Subject::Gateway, vec![figures], &gateway.process)?);
         }
     }
+    told = delivered(&gateway).await? - told;
+    println!("  {told} notifications were delivered meanwhile");
+    ensure!(told > 0, "nobody was notified");
     let bound = medians[0] * TIMES + NOISE_US;
     // A second of it shows that everything answers, and nothing about times.
     let judged = bench.warm_up.is_some();
     ensure!(!judged || medians[1] <= bound, "registrations are slowed: {medians:?} microseconds");
     gateway.process.stop().await?;
     Ok(rows)
+}
+
+/// How many notifications were delivered so far.
+async fn delivered(gateway: &Gateway) -> Result<u64> {
+    let url = format!("{}/metrics", gateway.origin("status", "http")?);
+    let text = client().build()?.get(url).send().await?.text().await?;
+    let family = "mep_notifications_total{result=\"delivered\"} ";
+    let line = text.lines().find_map(|line| line.strip_prefix(family));
+    Ok(line.context("the metric is there")?.parse()?)
 }
 
 /// Subscriptions to a service each, of which one in ten exists; every tenth of all leads to `silent`.
