@@ -56,7 +56,6 @@ mod test_kit;
 use contract::PluginType;
 use gateway_model::{EntityType, Registry};
 
-pub use kit::http::resolve_names_by;
 pub use kit::lines::{Line, are_heard, tell};
 pub use kit::queue::drain;
 pub use prometheus::{Connections, NodeMetrics, Target, Timers};

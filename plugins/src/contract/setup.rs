@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use gateway_model::entities::PluginInstance;
 use gateway_model::ports::{self, CounterStore};
 use gateway_model::{Catalog, Change, Clock, Id, Item, Rejection};
+use reqwest::dns::Resolve;
 
 /// What one instance is built with.
 pub struct Setup<'a> {
@@ -36,6 +37,8 @@ pub struct Tools {
     /// Whom to believe about servers whose certificates are verified
     /// (`lua_ssl_trusted_certificate`); `None` is the machine's own list.
     pub trusted: Option<Arc<rustls::RootCertStore>>,
+    /// Who knows names, for clients plugins make; `None` is the system.
+    pub names: Option<Arc<dyn Resolve>>,
     shared: DashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
@@ -102,6 +105,7 @@ impl Tools {
             node: Node::default(),
             counters: None,
             trusted: None,
+            names: None,
             shared: DashMap::new(),
         }
     }
@@ -118,6 +122,21 @@ impl Tools {
     pub fn believing(mut self, trusted: Arc<rustls::RootCertStore>) -> Self {
         self.trusted = Some(trusted);
         self
+    }
+
+    /// Says who knows names.
+    #[must_use]
+    pub fn knowing(mut self, names: Arc<dyn Resolve>) -> Self {
+        self.names = Some(names);
+        self
+    }
+
+    /// Has a client resolve names as the data plane does.
+    pub fn resolving(&self, client: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+        match &self.names {
+            Some(names) => client.dns_resolver(Arc::clone(names)),
+            None => client,
+        }
     }
 
     /// Says where this is.

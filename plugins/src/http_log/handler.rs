@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
 
 use super::config::Config;
-use crate::contract::{ANY, Handler, Phases, Plugin, Setup, Summary};
+use crate::contract::{ANY, Handler, Phases, Plugin, Setup, Summary, Tools};
 use crate::kit::entries::{self, CustomMembers};
 use crate::kit::http::{endpoint, finish, reason};
 use crate::kit::queue::{Deliver, Queue, Queues, milliseconds};
@@ -31,7 +31,7 @@ impl Plugin for HttpLog {
         let mut parameters = config.queue.parameters();
         parameters.deprecated(config.queue_size, config.flush_timeout);
         let one_by_one = parameters.max_batch_size == 1;
-        let collector = || Collector::new(&config, one_by_one).map(Collector::deliver);
+        let collector = || Collector::new(&config, one_by_one, setup.tools).map(Collector::deliver);
         Ok(Self { queue: Queues::of(setup, parameters, collector)?, members })
     }
 }
@@ -53,7 +53,7 @@ struct Collector {
 }
 
 impl Collector {
-    fn new(config: &Config, one_by_one: bool) -> Result<Self, Violations> {
+    fn new(config: &Config, one_by_one: bool, tools: &Tools) -> Result<Self, Violations> {
         let refuse = |field: &str, text: &str| Violations::one(field, text);
         let url = endpoint(config.http_endpoint.expose());
         let mut url = url.map_err(|text| refuse("http_endpoint", text))?;
@@ -72,7 +72,7 @@ impl Collector {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        let client = crate::kit::http::client(milliseconds(config.keepalive, 60_000.0));
+        let client = crate::kit::http::client(tools, milliseconds(config.keepalive, 60_000.0));
         Ok(Self {
             client: client.map_err(|why| refuse("http_endpoint", &why.to_string()))?,
             method: config.method.as_deref().unwrap_or("POST").parse().unwrap_or(Method::POST),

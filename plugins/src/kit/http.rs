@@ -1,22 +1,14 @@
 //! HTTP odds and ends: the client that log plugins send with, what they do with answers, statuses of
 //! configurations.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use reqwest::Url;
-use reqwest::dns::Resolve;
 use reqwest::redirect::Policy;
 
-/// Who knows names in this process; the system, until somebody is named.
-static NAMES: OnceLock<Arc<dyn Resolve>> = OnceLock::new();
-
-/// Has clients made from now on resolve names as the data plane does. The first call counts.
-pub fn resolve_names_by(names: Arc<dyn Resolve>) {
-    let _ = NAMES.set(names);
-}
+use crate::contract::Tools;
 
 /// A client that keeps idle connections this long.
 ///
@@ -26,13 +18,9 @@ pub fn resolve_names_by(names: Arc<dyn Resolve>) {
 /// # Errors
 ///
 /// When the TLS library cannot be set up.
-pub(crate) fn client(keep_alive: Duration) -> reqwest::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder();
-    let builder = match NAMES.get() {
-        Some(names) => builder.dns_resolver(Arc::clone(names)),
-        None => builder,
-    };
-    builder
+pub(crate) fn client(tools: &Tools, keep_alive: Duration) -> reqwest::Result<reqwest::Client> {
+    tools
+        .resolving(reqwest::Client::builder())
         .tls_danger_accept_invalid_certs(true)
         .redirect(Policy::none())
         .no_proxy()

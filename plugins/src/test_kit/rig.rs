@@ -85,7 +85,7 @@ impl Rig {
             registry.add_plugin(plugin.schema());
         }
         let clock = Clock::fixed(NOW);
-        let client = crate::kit::http::client(std::time::Duration::from_secs(60)).unwrap();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let tools =
             Tools::new(clock.clone(), runtime, client, prometheus::Registry::new()).on(node);
         let catalog = Arc::new(Catalog::empty(Arc::new(registry)));

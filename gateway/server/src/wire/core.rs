@@ -52,7 +52,6 @@ impl Core {
         let runtime = runtime.handle();
         let names = Resolver::new(options::names(settings), clock.clone(), runtime.clone());
         let client = options::http_client(settings, names.clone())?;
-        plugins::resolve_names_by(options::resolving(names.clone()));
         let trusted = Trusted::load(settings)?;
         let node_id = startup::node_id(settings)?;
         let lua = options::lua(settings, Some(node_id));
@@ -63,7 +62,8 @@ impl Core {
         let tools = Tools::new(clock.clone(), runtime.clone(), client, metrics.clone())
             .on(options::node(settings, node_id))
             .counting_in(counters)
-            .believing(Arc::clone(&trusted.roots));
+            .believing(Arc::clone(&trusted.roots))
+            .knowing(options::resolving(names.clone()));
         let tools = Arc::new(tools);
         plugins::lua::start(&tools, lua);
 
