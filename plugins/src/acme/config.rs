@@ -27,7 +27,8 @@ pub(crate) struct Config {
         encrypted()
     )]
     pub(super) account_email: Secret<String>,
-    /// A key for the account, instead of one made here: P-256, as all keys made here are.
+    /// A key for the account, instead of one made here: P-256, as all keys made here are. A key of
+    /// another kind is refused.
     pub(super) account_key: Option<AccountKey>,
     /// The authority's directory.
     #[record(default = "https://acme-v02.api.letsencrypt.org/directory", is("url", types::url))]
@@ -59,14 +60,14 @@ pub(crate) struct Config {
     /// Minutes nothing is tried again for a name after it failed.
     #[record(default = 5)]
     pub(super) fail_backoff_minutes: Option<f64>,
-    /// Where accounts and challenges are kept: `shm` and `kong` are both our store here; `redis`.
+    /// Where accounts and challenges are kept: `shm` and `kong` are both our store here; `redis`,
+    /// `consul` and `vault` are servers.
     #[record(default = "shm")]
     pub(super) storage: Option<Storage>,
     /// How to reach other places.
     pub(super) storage_config: StorageConfig,
-    /// The issuer of the chain wanted, of several. Not available.
-    #[expect(dead_code, reason = "refused when it is set")]
-    preferred_chain: Option<String>,
+    /// The common name of the root's issuer in the chain wanted, where the authority offers several.
+    pub(super) preferred_chain: Option<String>,
     /// Whether there may be certificates for IPv4 addresses.
     #[record(default = true)]
     pub(super) enable_ipv4_common_name: Option<bool>,
@@ -113,11 +114,9 @@ pub(crate) struct StorageConfig {
     /// A Redis.
     pub(super) redis: Redis,
     /// A Consul.
-    #[expect(dead_code, reason = "refused as the storage")]
-    consul: Consul,
+    pub(super) consul: Consul,
     /// A Vault.
-    #[expect(dead_code, reason = "refused as the storage")]
-    vault: Vault,
+    pub(super) vault: Vault,
 }
 
 /// Memory of the process.
@@ -207,60 +206,58 @@ pub(crate) struct RedisExtra {
 
 /// How to reach a Consul.
 #[derive(Deserialize, Record)]
-#[expect(dead_code, reason = "there is one place")]
 pub(crate) struct Consul {
     /// Whether to speak TLS.
     #[record(default = false)]
-    https: Option<bool>,
+    pub(super) https: Option<bool>,
     /// Host name or address.
     #[record(is("host", types::host))]
-    host: Option<String>,
+    pub(super) host: Option<String>,
     /// TCP port.
     #[record(between(0, 65535))]
-    port: Option<u16>,
+    pub(super) port: Option<u16>,
     /// What stands before each key.
-    kv_path: Option<String>,
+    pub(super) kv_path: Option<String>,
     /// Milliseconds to connect, send and receive.
-    timeout: Option<f64>,
+    pub(super) timeout: Option<f64>,
     /// What lets in.
     #[record(referenceable())]
-    token: Option<Secret<String>>,
+    pub(super) token: Option<Secret<String>>,
 }
 
 /// How to reach a Vault.
 #[derive(Deserialize, Record)]
-#[expect(dead_code, reason = "there is one place")]
 pub(crate) struct Vault {
     /// Whether to speak TLS.
     #[record(default = false)]
-    https: Option<bool>,
+    pub(super) https: Option<bool>,
     /// Host name or address.
     #[record(is("host", types::host))]
-    host: Option<String>,
+    pub(super) host: Option<String>,
     /// TCP port.
     #[record(between(0, 65535))]
-    port: Option<u16>,
+    pub(super) port: Option<u16>,
     /// What stands before each key.
-    kv_path: Option<String>,
+    pub(super) kv_path: Option<String>,
     /// Milliseconds to connect, send and receive.
-    timeout: Option<f64>,
+    pub(super) timeout: Option<f64>,
     /// What lets in.
     #[record(referenceable())]
-    token: Option<Secret<String>>,
+    pub(super) token: Option<Secret<String>>,
     /// Whether its certificate is verified.
     #[record(default = true)]
-    tls_verify: Option<bool>,
+    pub(super) tls_verify: Option<bool>,
     /// The server name asked for.
-    tls_server_name: Option<String>,
+    pub(super) tls_server_name: Option<String>,
     /// How to get in.
     #[record(default = "token")]
-    auth_method: Option<AuthMethod>,
+    pub(super) auth_method: Option<AuthMethod>,
     /// Where Kubernetes lets in.
-    auth_path: Option<String>,
+    pub(super) auth_path: Option<String>,
     /// As whom Kubernetes lets in.
-    auth_role: Option<String>,
+    pub(super) auth_role: Option<String>,
     /// The file of the token Kubernetes gave.
-    jwt_path: Option<String>,
+    pub(super) jwt_path: Option<String>,
 }
 
 /// How to get into a Vault.
@@ -315,13 +312,6 @@ fn tos_accepted() -> Check {
 /// Refuses what this gateway does not have rather than do something else.
 fn what_is_here(config: &Map<String, Value>, violations: &mut Violations) {
     let set = |name: &str| config.get(name).is_some_and(|value| !value.is_null());
-    let storage = config.get("storage").and_then(Value::as_str).unwrap_or_default();
-    if ["consul", "vault"].contains(&storage) {
-        violations.add_entity(format!("storage {storage} is not available: use kong or redis"));
-    }
-    if set("preferred_chain") {
-        violations.add_entity("preferred_chain is not available: leave it out");
-    }
     if set("account_key") && set("eab_kid") {
         violations.add_entity("account_key and eab_kid are not available together");
     }

@@ -6,13 +6,17 @@ use http::{HeaderValue, StatusCode};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::account_key::{self, KeyError};
 use super::config::{Config, Storage as Kept};
+use super::consul::Consul;
 use super::entity::ACME_STORAGE;
 use super::keeper::Keeper;
 use super::names::Names;
 use super::order::{Authority, challenge_name};
 use super::pages::{self, Keepers};
-use super::storage::Storage;
+use super::remote::Remote;
+use super::storage::{Place, Storage};
+use super::vault::Vault;
 use crate::contract::{
     AdminPage, Flow, Handler, Phases, Plugin, Reply, ReplyBody, Request, Setup, Tools,
     UnservedNames,
@@ -42,6 +46,7 @@ impl Plugin for Acme {
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
         let tools = setup.tools;
+        check_account_key(&config, tools)?;
         let names = Names::new(&config);
         let (asked, queue) = mpsc::channel(64);
         let storage = storage(&config, tools)?;
@@ -61,17 +66,38 @@ impl Plugin for Acme {
     }
 }
 
+/// Refuses at once a key that could not be used. One that is not there may come later.
+fn check_account_key(config: &Config, tools: &Tools) -> Result<(), Violations> {
+    let served = tools.entities.catalog();
+    let (Some(named), Some(catalog)) = (&config.account_key, served) else { return Ok(()) };
+    match account_key::find(&catalog, named) {
+        Ok(_) | Err(KeyError::Missing(_)) => Ok(()),
+        Err(why) => Err(Violations::one("account_key", why.to_string())),
+    }
+}
+
 fn storage(config: &Config, tools: &Arc<Tools>) -> Result<Storage, Violations> {
-    let place = config.storage_config.redis.place().filter(|_| config.storage == Some(Kept::Redis));
-    let redis = match place {
-        None => None,
-        Some((place, namespace)) => {
-            let made = Redis::new(place, tools);
-            let made = made.map_err(|why| Violations::one("storage_config.redis", why))?;
-            Some((Arc::new(made), namespace.into()))
+    let told = |place: &str, why: String| Violations::one(&format!("storage_config.{place}"), why);
+    let places = &config.storage_config;
+    let place = match config.storage {
+        Some(Kept::Redis) => match places.redis.place() {
+            None => Place::Store,
+            Some((place, namespace)) => {
+                let made = Redis::new(place, tools).map_err(|why| told("redis", why))?;
+                Place::Redis(Arc::new(made), namespace.into())
+            }
+        },
+        Some(Kept::Consul) => {
+            let made = Consul::new(&places.consul, tools).map_err(|why| told("consul", why))?;
+            Place::Remote(Arc::new(Remote::Consul(made)))
         }
+        Some(Kept::Vault) => {
+            let made = Vault::new(&places.vault, tools).map_err(|why| told("vault", why))?;
+            Place::Remote(Arc::new(Remote::Vault(made)))
+        }
+        Some(Kept::Shm | Kept::Kong) | None => Place::Store,
     };
-    Ok(Storage { tools: Arc::clone(tools), redis })
+    Ok(Storage { tools: Arc::clone(tools), place })
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_model::entities::{Certificate, PluginInstance, Sni};
-use gateway_model::{Catalog, Change, Document, Entity, Id, Item, Key, pem};
+use gateway_model::{Catalog, Change, Clock, Document, Entity, Id, Item, Key, pem};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -41,12 +41,13 @@ impl Keeper {
         if !self.is_served().await {
             return;
         }
-        let mut next = tokio::time::Instant::now();
+        let clock = &self.tools.clock;
+        let mut next = clock.unix_ms();
         loop {
             tokio::select! {
-                () = tokio::time::sleep_until(next) => {
-                    let wait = self.round().await;
-                    next = tokio::time::Instant::now() + wait;
+                () = reached(clock, next) => {
+                    let wait = u64::try_from(self.round().await.as_millis()).unwrap_or(u64::MAX);
+                    next = clock.unix_ms().saturating_add(wait);
                 }
                 name = asked.recv() => match name {
                     Some(name) if self.is_wanted(&name) => {
@@ -189,6 +190,15 @@ impl Keeper {
         changes
             .extend(old.map(|old| Change::Delete { kind: Certificate::KIND, key: Key::Id(old) }));
         self.tools.entities.apply(changes).await.map(drop)
+    }
+}
+
+/// Waits until it is so late, in Unix milliseconds. A clock that is set, or a machine that slept, is
+/// noticed within a minute.
+async fn reached(clock: &Clock, unix_ms: u64) {
+    const LOOK: Duration = Duration::from_secs(60);
+    while let Some(left @ 1..) = unix_ms.checked_sub(clock.unix_ms()) {
+        tokio::time::sleep(LOOK.min(Duration::from_millis(left))).await;
     }
 }
 

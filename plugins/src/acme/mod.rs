@@ -9,20 +9,23 @@
 //! handshake, which still fails.
 //!
 //! Different from Kong's: names listed in full are ordered at once; challenges are answered without a
-//! route; and `storage` is our store whether it is called `shm` or `kong`. Not here, and refused:
-//! `consul`, `vault`, and chains other than the authority's first. `/acme` of the Admin API orders,
-//! renews and shows ([`pages`]).
+//! route; `storage` is our store whether it is called `shm` or `kong`; and account keys that are not of
+//! the curve P-256 are refused, because the library signs with no others. `/acme` of the Admin API
+//! orders, renews and shows ([`pages`]).
 
 mod account_key;
 mod client;
 mod config;
+mod consul;
 mod entity;
 mod handler;
 mod keeper;
 mod names;
 mod order;
 mod pages;
+mod remote;
 mod storage;
+mod vault;
 
 #[cfg(test)]
 mod tests;

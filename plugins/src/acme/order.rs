@@ -1,5 +1,6 @@
 //! [`Authority`]: a certificate authority, asked for one certificate (RFC 8555, section 7.4).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,8 +11,8 @@ use instant_acme::{
 };
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, RsaKeySize};
 
-use super::account_key;
-use super::client::Http;
+use super::account_key::{self, KeyError};
+use super::client::{Http, Seen};
 use super::config::{AccountKey, CertType, Config};
 use super::storage::{Storage, StorageError};
 
@@ -23,6 +24,8 @@ pub(super) struct Authority {
     external: Option<(String, String)>,
     key: KeyKind,
     account_key: Option<AccountKey>,
+    /// The common name of the root's issuer in the chain wanted.
+    preferred: Option<String>,
     pub(super) storage: Storage,
 }
 
@@ -57,7 +60,9 @@ pub(super) enum OrderError {
     #[error("writing: {0}")]
     Store(#[from] StorageError),
     #[error("account_key: {0}")]
-    AccountKey(String),
+    AccountKey(#[from] KeyError),
+    #[error("nothing is served yet")]
+    NotYet,
     #[error("eab_hmac_key is not base64url")]
     ExternalKey,
     #[error("the authority offers no HTTP-01 challenge")]
@@ -80,6 +85,14 @@ pub(super) fn challenge_name(token: &str) -> String {
     format!("{token}#http-01")
 }
 
+/// Who issued the last certificate of a chain, by the common name.
+fn root_issuer(chain: &str) -> Option<String> {
+    let last = x509_parser::pem::Pem::iter_from_buffer(chain.as_bytes()).last()?.ok()?;
+    let root = last.parse_x509().ok()?;
+    let name = root.issuer().iter_common_name().next()?;
+    name.as_str().ok().map(str::to_owned)
+}
+
 impl Authority {
     pub(super) fn new(config: &Config, storage: Storage) -> Self {
         let text = |secret: &gateway_model::Secret<String>| secret.expose().clone();
@@ -96,6 +109,7 @@ impl Authority {
                 (CertType::Rsa, _) => KeyKind::Rsa(RsaBits::B4096),
             },
             account_key: config.account_key.clone(),
+            preferred: config.preferred_chain.clone(),
             storage,
         }
     }
@@ -106,7 +120,8 @@ impl Authority {
     ///
     /// Why there is none.
     pub(super) async fn order(&self, name: &str) -> Result<Issued, OrderError> {
-        let account = self.account().await?;
+        let seen = Arc::default();
+        let account = self.account(&seen).await?;
         let identifiers = [Identifier::Dns(name.to_owned())];
         let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
         let mut answered = Vec::new();
@@ -138,16 +153,36 @@ impl Authority {
         let request = params.serialize_request(&key)?;
         order.finalize_csr(request.der()).await?;
         let chain = order.poll_certificate(&PATIENCE).await?;
+        let chain = self.preferred(&account, &seen, chain).await;
         Ok(Issued { chain, key: key.serialize_pem() })
     }
 
+    /// The chain under the root that is wanted, if the authority offers it; else the one it sent.
+    async fn preferred(&self, account: &Account, seen: &Seen, sent: String) -> String {
+        let Some(preferred) = &self.preferred else { return sent };
+        if root_issuer(&sent).as_deref() == Some(preferred) {
+            return sent;
+        }
+        for other in &seen.last().others {
+            // The library has a signed request for orders alone: what comes is no order, and seen.
+            let _ = account.order(other.clone()).await;
+            let chain = seen.last();
+            if root_issuer(&chain.pem).as_deref() == Some(preferred) {
+                return chain.pem.clone();
+            }
+        }
+        tracing::warn!("the authority offers no chain of the issuer {preferred:?}");
+        sent
+    }
+
     /// The account kept, else a new one.
-    async fn account(&self) -> Result<Account, OrderError> {
+    async fn account(&self, seen: &Arc<Seen>) -> Result<Account, OrderError> {
         let mut kept = format!("kong_acme:account:{}:{}", self.directory, self.email);
         if let Some(AccountKey { key_id, key_set }) = &self.account_key {
             kept.push_str(&format!(":{}:{key_id}", key_set.as_deref().unwrap_or_default()));
         }
-        let http = || Box::new(Http(self.storage.tools.client.clone()));
+        let client = &self.storage.tools.client;
+        let http = || Box::new(Http { client: client.clone(), seen: Arc::clone(seen) });
         let known = self.storage.get(&kept).await?;
         let known = known.and_then(|text| serde_json::from_str::<AccountCredentials>(&text).ok());
         if let Some(known) = known {
@@ -171,10 +206,8 @@ impl Authority {
         let (account, credentials) = match &self.account_key {
             None => builder.create(&wanted, self.directory.clone(), external.as_ref()).await?,
             Some(named) => {
-                let catalog = self.storage.tools.entities.catalog();
-                let key = catalog.ok_or_else(|| "nothing is served yet".to_owned());
-                let key = key.and_then(|catalog| account_key::find(&catalog, named));
-                let key = key.map_err(OrderError::AccountKey)?;
+                let catalog = self.storage.tools.entities.catalog().ok_or(OrderError::NotYet)?;
+                let key = account_key::find(&catalog, named)?;
                 let made = builder.create_from_key(key, self.directory.clone()).await?;
                 made.0.update_contacts(&[&contact]).await?;
                 made

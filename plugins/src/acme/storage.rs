@@ -1,4 +1,5 @@
-//! [`Storage`]: values by name, known to every node: entities of our store, or keys in a Redis.
+//! [`Storage`]: values by name, known to every node: entities of our store, keys in a Redis, or values in
+//! a Consul or Vault.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use gateway_model::{Change, Condition, Document, Entity, Key, Rejection};
 use redis::{Cmd, Pipeline};
 
 use super::entity::AcmeStorage;
+use super::remote::Remote;
 use crate::contract::Tools;
 use crate::kit::redis::Redis;
 
@@ -13,8 +15,18 @@ use crate::kit::redis::Redis;
 #[derive(Clone)]
 pub(super) struct Storage {
     pub(super) tools: Arc<Tools>,
-    /// A Redis, and what stands before each key; else our store.
-    pub(super) redis: Option<(Arc<Redis>, Arc<str>)>,
+    pub(super) place: Place,
+}
+
+/// Where they are.
+#[derive(Clone)]
+pub(super) enum Place {
+    /// In our store.
+    Store,
+    /// In a Redis; what stands before each key.
+    Redis(Arc<Redis>, Arc<str>),
+    /// In a Consul or Vault.
+    Remote(Arc<Remote>),
 }
 
 /// Why a value was not read or written.
@@ -24,17 +36,20 @@ pub(super) enum StorageError {
     #[error(transparent)]
     Store(#[from] Rejection),
     #[error("{0}")]
-    Redis(String),
+    Elsewhere(String),
 }
 
 impl Storage {
     /// A value that is there and not over.
     pub(super) async fn get(&self, name: &str) -> Result<Option<String>, StorageError> {
-        if let Some((redis, prefix)) = &self.redis {
-            let [value]: [Option<String>; 1] = run(redis, command("GET", prefix, name)).await?;
-            return Ok(value);
+        match &self.place {
+            Place::Store => Ok(self.stored(name)),
+            Place::Redis(redis, prefix) => {
+                let [value]: [Option<String>; 1] = run(redis, command("GET", prefix, name)).await?;
+                Ok(value)
+            }
+            Place::Remote(remote) => remote.get(name).await.map_err(StorageError::Elsewhere),
         }
-        Ok(self.stored(name))
     }
 
     fn stored(&self, name: &str) -> Option<String> {
@@ -50,37 +65,53 @@ impl Storage {
         value: &str,
         ttl: Option<u64>,
     ) -> Result<(), StorageError> {
-        if let Some((redis, prefix)) = &self.redis {
-            let mut set = command("SET", prefix, name);
-            set.arg(value);
-            if let Some(ttl) = ttl {
-                set.arg("EX").arg(ttl.max(1));
+        match &self.place {
+            Place::Store => self.tools.entities.apply(replace(name, value, ttl)).await.map(drop)?,
+            Place::Redis(redis, prefix) => {
+                let mut set = command("SET", prefix, name);
+                set.arg(value);
+                if let Some(ttl) = ttl {
+                    set.arg("EX").arg(ttl.max(1));
+                }
+                let [_]: [String; 1] = run(redis, set).await?;
             }
-            let [_]: [String; 1] = run(redis, set).await?;
-            return Ok(());
+            Place::Remote(remote) => {
+                let written = remote.put(name, value, ttl, None).await;
+                if !written.map_err(StorageError::Elsewhere)? {
+                    return Err(StorageError::Elsewhere("the value was not written".to_owned()));
+                }
+            }
         }
-        self.tools.entities.apply(replace(name, value, ttl)).await?;
         Ok(())
     }
 
     /// Forgets a value.
     pub(super) async fn remove(&self, name: &str) -> Result<(), StorageError> {
-        if let Some((redis, prefix)) = &self.redis {
-            let [_]: [u64; 1] = run(redis, command("DEL", prefix, name)).await?;
-            return Ok(());
+        match &self.place {
+            Place::Store => self.tools.entities.apply(vec![delete(name)]).await.map(drop)?,
+            Place::Redis(redis, prefix) => {
+                let [_]: [u64; 1] = run(redis, command("DEL", prefix, name)).await?;
+            }
+            Place::Remote(remote) => remote.remove(name).await.map_err(StorageError::Elsewhere)?,
         }
-        self.tools.entities.apply(vec![delete(name)]).await?;
         Ok(())
     }
 
     /// Takes a name for itself for some seconds; false when somebody else has it.
     pub(super) async fn claim(&self, name: &str, ttl: u64) -> Result<bool, StorageError> {
-        if let Some((redis, prefix)) = &self.redis {
-            let mut set = command("SET", prefix, name);
-            set.arg("placeholder").arg("NX").arg("EX").arg(ttl.max(1));
-            let [taken]: [Option<String>; 1] = run(redis, set).await?;
-            return Ok(taken.is_some());
+        match &self.place {
+            Place::Store => self.claim_stored(name, ttl).await,
+            Place::Redis(redis, prefix) => {
+                let mut set = command("SET", prefix, name);
+                set.arg("placeholder").arg("NX").arg("EX").arg(ttl.max(1));
+                let [taken]: [Option<String>; 1] = run(redis, set).await?;
+                Ok(taken.is_some())
+            }
+            Place::Remote(remote) => remote.claim(name, ttl).await.map_err(StorageError::Elsewhere),
         }
+    }
+
+    async fn claim_stored(&self, name: &str, ttl: u64) -> Result<bool, StorageError> {
         let now = self.tools.clock.unix_ms();
         let held = name.to_owned();
         let free = Condition::new(move |catalog| {
@@ -108,7 +139,7 @@ fn command(name: &str, prefix: &str, key: &str) -> Cmd {
 async fn run<T: redis::FromRedisValue>(redis: &Redis, command: Cmd) -> Result<T, StorageError> {
     let mut commands = Pipeline::new();
     commands.add_command(command);
-    redis.run(&commands).await.map_err(StorageError::Redis)
+    redis.run(&commands).await.map_err(StorageError::Elsewhere)
 }
 
 fn replace(name: &str, value: &str, ttl: Option<u64>) -> Vec<Change> {

@@ -7,11 +7,11 @@ use super::config::{AccountKey, Config};
 use super::keeper::{Keeper, TAG};
 use super::names::Names;
 use super::order::Authority;
-use super::storage::Storage;
+use super::storage::{Place, Storage};
 use crate::test_kit::{Rig, rig};
 
 fn storage(rig: &Rig) -> Storage {
-    Storage { tools: rig.tools.clone(), redis: None }
+    Storage { tools: rig.tools.clone(), place: Place::Store }
 }
 
 fn names(config: Value) -> Names {
@@ -149,12 +149,10 @@ fn what_is_not_here_is_refused() {
         rig().try_plugin("acme", config).err().unwrap_or_default()
     };
     for (more, wanted) in [
-        (json!({"storage": "vault"}), "storage vault is not available: use kong or redis"),
         (
             json!({"account_key": {"key_id": "k"}, "eab_kid": "k", "eab_hmac_key": "k"}),
             "account_key and eab_kid are not available together",
         ),
-        (json!({"preferred_chain": "X"}), "preferred_chain is not available"),
         (json!({"domains": ["a.*.test"]}), "invalid wildcard: must be placed at leftmost"),
         (json!({"storage": "redis"}), "host = \"required field missing\""),
         (
@@ -187,11 +185,51 @@ fn a_key_of_the_catalog_is_the_accounts() {
     rig.insert("keys", json!({"kid": "rsa", "pem": pem}));
     let find = |id: &str, set: Option<&str>| {
         let named = AccountKey { key_id: id.into(), key_set: set.map(str::to_owned) };
-        super::account_key::find(&rig.catalog, &named).map(|(_, der)| der.secret_der().to_vec())
+        super::account_key::find(&rig.catalog, &named)
+            .map(|(_, der)| der.secret_der().to_vec())
+            .map_err(|why| why.to_string())
     };
     assert_eq!(find("pem", Some("s")), Ok(pair.serialize_der()));
     assert!(find("jwk", None).is_ok());
     assert_eq!(find("pem", None), Err("no key pem".to_owned()));
     assert_eq!(find("pem", Some("t")), Err("no key set t".to_owned()));
-    assert_eq!(find("rsa", None), Err("the key rsa is not of the curve P-256".to_owned()));
+    let refused = "the key rsa is not of the curve P-256, the only kind account keys may have here";
+    assert_eq!(find("rsa", None), Err(refused.to_owned()));
+    // It is refused at once; one that is not there may come.
+    let with = |id: &str| json!({"account_email": "a@b.test", "account_key": {"key_id": id}});
+    let told = rig.try_plugin("acme", with("rsa")).err().unwrap();
+    assert!(told.contains("config.account_key") && told.contains(refused), "{told}");
+    assert!(rig.try_plugin("acme", with("later")).is_ok());
+}
+
+/// Rounds come by the gateway's clock, whatever time passes elsewhere.
+#[tokio::test(start_paused = true)]
+async fn rounds_go_by_the_clock() {
+    let mut rig = rig();
+    let plugin = configured(&mut rig, json!({}));
+    let mut keeper = keeper(&rig, plugin.id);
+    // What shows that a round was: nobody can be reached, and that is kept for a while.
+    keeper.backoff = 1;
+    let storage = keeper.authority.storage.clone();
+    let failed = async || storage.get("kong_acme:fail_backoff:a.test").await.unwrap().is_some();
+    drop(plugin);
+    let (_asked, queue) = tokio::sync::mpsc::channel(1);
+    let run = tokio::spawn(std::sync::Arc::new(keeper).run(queue));
+    let until = async |wanted: bool| {
+        for _ in 0..10_000 {
+            if failed().await == wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no round came");
+    };
+    until(true).await;
+    rig.clock.advance_ms(1000);
+    assert!(!failed().await);
+    tokio::time::sleep(std::time::Duration::from_secs(7200)).await;
+    assert!(!failed().await, "hours passed, but not by the clock");
+    rig.clock.advance_ms(900_000);
+    until(true).await;
+    run.abort();
 }

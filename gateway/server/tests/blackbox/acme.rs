@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::acme::Authority;
+use crate::harness::kv::{JWT, KeyValues, TOKEN};
 use crate::harness::{Answered as _, Gateway, Options, Redis, eventually, plain};
 
 async fn read(gateway: &Gateway, path: &str) -> Value {
@@ -192,4 +193,104 @@ async fn pages_order_renew_and_show() {
     let failed = order(json!({"host": "c.r.test"})).await.expect(500).json();
     let text = failed["message"].as_str().unwrap();
     assert!(text.starts_with("failed to update certificate: "), "{text}");
+}
+
+/// Accounts and challenges in a Consul and in a Vault, which nodes that know nothing of each other
+/// share: the second one has the account of the first.
+#[tokio::test]
+async fn what_nodes_share_may_be_in_a_consul_or_a_vault() {
+    let consul = KeyValues::consul().await;
+    let (vault, pods) = (KeyValues::vault().await, KeyValues::vault().await);
+    let jwt = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(jwt.path(), format!("{JWT}\n")).unwrap();
+    let at = |port: u16| json!({"host": "127.0.0.1", "port": port, "kv_path": "some/acme"});
+    let with = |port: u16, more: Value| {
+        let mut place = at(port);
+        place.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        place
+    };
+    let rows = [
+        ("consul", &consul, with(consul.port(), json!({ "token": TOKEN }))),
+        ("vault", &vault, with(vault.port(), json!({ "token": TOKEN }))),
+        (
+            "vault",
+            &pods,
+            with(
+                pods.port(),
+                json!({"auth_method": "kubernetes", "auth_role": "gateway", "jwt_path": jwt.path()}),
+            ),
+        ),
+    ];
+    for (storage, values, place) in rows {
+        let gateways = [Gateway::start().await, Gateway::start().await];
+        let authority = Authority::start(gateways[0].addr("proxy")).await;
+        for (gateway, name) in gateways.iter().zip(["a.c.test", "b.c.test"]) {
+            authority.move_names(gateway.addr("proxy"));
+            let places = json!({ storage: place.clone() });
+            let config = json!({
+                "domains": ["*.c.test"], "cert_type": "ecc", "storage": storage,
+                "storage_config": places,
+            });
+            configure(gateway, &authority, config).await;
+            let url = gateway.url("admin", "/acme");
+            let order = plain().post(url).json(&json!({ "host": name })).answer().await;
+            order.expect(201);
+            assert_eq!(read(gateway, "/acme_storage").await["data"], json!([]));
+        }
+        assert_eq!(authority.issued(), ["a.c.test", "b.c.test"], "{storage}");
+        assert_eq!(authority.contacts().len(), 1, "one account");
+        let kept = values.values();
+        let account =
+            format!("some/acme/kong_acme:account:{}:ops@example.test", authority.directory());
+        let account: Vec<&String> = kept.keys().filter(|name| **name == account).collect();
+        assert_eq!(account.len(), 1, "{kept:?}");
+        assert!(!kept.keys().any(|name| name.contains("#http-01")), "{kept:?}");
+
+        // A name the other is at work on, and a name that failed lately, are left alone.
+        let gateway = &gateways[1];
+        let orders = authority.orders();
+        let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        authority.move_names(nowhere.local_addr().unwrap());
+        drop(nowhere);
+        let proxy = gateway.tls_addr("proxy");
+        let ask = async || crate::harness::shown(proxy, "c.c.test").await;
+        ask().await;
+        let marked = "some/acme/kong_acme:fail_backoff:c.c.test";
+        eventually("a failure", async || values.values().contains_key(marked).then_some(())).await;
+        assert_eq!(authority.orders(), orders + 1);
+        ask().await;
+        assert_eq!(authority.orders(), orders + 1);
+        let claim = "some/acme/kong_acme:update_lock:acme:c.c.test";
+        assert!(!values.values().contains_key(claim), "nobody is at work");
+    }
+    // A server that lets nobody in is told of, without what was shown to it.
+    let options = Options::new().set("proxy_error_log", "/dev/stderr");
+    let gateway = options.start().await;
+    let authority = Authority::start(gateway.addr("proxy")).await;
+    let place = with(consul.port(), json!({ "token": "wr0ng" }));
+    let config = json!({"domains": ["a.c.test"], "storage": "consul",
+                        "storage_config": { "consul": place }});
+    configure(&gateway, &authority, config).await;
+    eventually("a line of the log", async || {
+        gateway.log().contains("Consul says 403 Forbidden").then_some(())
+    })
+    .await;
+    assert!(!gateway.log().contains("wr0ng"));
+}
+
+/// Of several chains the one under the root that is wanted is shown, and the authority's own where
+/// it offers no such.
+#[tokio::test]
+async fn the_chain_that_is_wanted() {
+    for (preferred, crossed) in [("first root", false), ("other root", true), ("no root", false)] {
+        let gateway = Gateway::start().await;
+        let authority = Authority::start(gateway.addr("proxy")).await;
+        let config = json!({"domains": ["a.p.test"], "cert_type": "ecc",
+                            "preferred_chain": preferred});
+        configure(&gateway, &authority, config).await;
+        let got = eventually("a certificate", async || shown(&gateway, "a.p.test").await).await;
+        let chain = got.1["cert"].as_str().unwrap();
+        assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);
+        assert_eq!(chain.ends_with(&authority.root()), !crossed, "{preferred}");
+    }
 }

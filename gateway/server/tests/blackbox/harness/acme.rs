@@ -39,6 +39,8 @@ pub(crate) struct Authority {
 struct Books {
     root: Issuer<'static, KeyPair>,
     root_pem: String,
+    /// The same root, vouched for by another one: chains with it are offered beside.
+    crossed: String,
     /// Where names are looked up: every name is at this address.
     names_at: SocketAddr,
     /// Days the next certificates are good for.
@@ -82,16 +84,26 @@ fn refuse<T>(status: u16, kind: &'static str, why: impl Into<String>) -> Result<
     Err(Refused(status, kind, why.into()))
 }
 
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params
+}
+
 impl Authority {
     /// Names are looked up at `names_at`.
     pub(crate) async fn start(names_at: SocketAddr) -> Self {
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let params = authority("first root");
         let root_pem = params.self_signed(&key).expect("a root").pem();
+        let other = Issuer::new(authority("other root"), KeyPair::generate().expect("a key"));
+        let crossed = params.signed_by(&key, &other).expect("the root under the other").pem();
         let books = Books {
             root: Issuer::new(params, key),
             root_pem,
+            crossed,
             names_at,
             days: 90,
             nonces: HashSet::new(),
@@ -330,10 +342,15 @@ fn answer(
             Ok(axum::Json(shown).into_response())
         }
         ["finalize", _] => finalize(&mut open, at, message, &url),
-        ["certificate", _] => match &open.orders[at].certificate {
+        ["certificate", _] | ["certificate", _, "1"] => match &open.orders[at].certificate {
             Some(chain) => {
-                Ok(([("content-type", "application/pem-certificate-chain")], chain.clone())
-                    .into_response())
+                let kind = ("content-type", "application/pem-certificate-chain");
+                let other = format!("<{}/1>;rel=\"alternate\"", url(&format!("certificate/{at}")));
+                let chain = match parts.len() {
+                    2 => chain.clone(),
+                    _ => chain.replace(&open.root_pem, &open.crossed),
+                };
+                Ok(([kind, ("link", &other)], chain).into_response())
             }
             None => refuse(404, "malformed", "none yet"),
         },

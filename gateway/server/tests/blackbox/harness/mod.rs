@@ -10,6 +10,7 @@ mod dig;
 mod dns;
 mod gateway;
 pub(crate) mod http1;
+pub(crate) mod kv;
 mod load;
 mod mec;
 mod nginx;
