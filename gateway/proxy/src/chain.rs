@@ -190,7 +190,8 @@ pub struct Chain {
     by_phase: [Box<[Arc<Slot>]>; PHASES.len()],
 }
 
-const PHASES: [Phases; 6] = [
+const PHASES: [Phases; 7] = [
+    Phases::CERTIFICATE,
     Phases::REWRITE,
     Phases::ACCESS,
     Phases::RESPONSE,

@@ -225,6 +225,7 @@ impl Exchange {
             Reply::message(StatusCode::NOT_FOUND, "no Route matched with those values")
         })?;
         self.facts.route = Some(found.route.route.clone());
+        self.facts.matched_prefix = found.prefix;
         self.facts.service.clone_from(&found.route.service);
         self.chain = self.snapshot.chain(&found.route);
         self.found = Some(found);

@@ -43,7 +43,7 @@ use crate::held::{self, Held};
 use crate::options::Options;
 use crate::resolve::{Endpoint, Resolver};
 use crate::snapshot::Current;
-use crate::tls::{UpstreamTls, client_pair};
+use crate::tls::{UpstreamTls, authorities_of, client_pair};
 use crate::traffic::Traffic;
 use crate::upstream::{self, Balance, Called, ConnectionUses};
 use crate::{forward, given_body, reply};
@@ -281,8 +281,10 @@ impl ProxyHttp for Proxy {
             let shown = wanted.and_then(|wanted| wanted.client_pair.as_ref());
             let shown = shown.map(|pair| client_pair(&pair.chain, pair.key.expose())).transpose();
             let shown = shown.or_err(ErrorType::InternalError, "reading a handler's key pair")?;
+            let believed = wanted.and_then(|wanted| wanted.authorities.as_ref());
+            let believed = believed.map(|authorities| authorities_of(&authorities.0));
             UpstreamTls::of(&service, upstream, exchange.keyring(), &self.options.tls)
-                .wanted(wanted, shown.as_ref())
+                .wanted(wanted, shown.as_ref(), believed.as_ref())
                 .secure(&mut peer)
                 .or_err(ErrorType::InternalError, "securing a connection")?;
         }

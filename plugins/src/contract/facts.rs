@@ -35,6 +35,8 @@ pub struct Facts {
     /// What the route's regular expression captured; empty unless a handler of the chain
     /// [needs](super::Needs::CAPTURES) it.
     pub captures: Captures,
+    /// How many bytes of the path, normalised, the route matched as a prefix; 0 before there is one.
+    pub matched_prefix: usize,
     /// Where handlers want the request to go instead; `None` until one does.
     pub upstream: Option<Box<Overrides>>,
     /// Headers added to whatever answer the client gets, in order.
@@ -62,6 +64,7 @@ impl Facts {
             send_forwarded_for: true,
             body: RequestBody::Unread,
             captures: Captures::default(),
+            matched_prefix: 0,
             upstream: None,
             response_headers: Vec::new(),
             notes: http::Extensions::new(),
@@ -137,7 +140,13 @@ pub struct Overrides {
     pub tls_verify_depth: Option<u8>,
     /// What is shown to an upstream that asks who calls.
     pub client_pair: Option<Arc<ClientPair>>,
+    /// Who may vouch for an upstream, instead of whom service and gateway believe.
+    pub authorities: Option<Arc<Authorities>>,
 }
+
+/// Certificates of authorities, PEM, each of which can be read; none believes nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities(pub String);
 
 /// A certificate with those above it, and its key: PEM, each of which can be read.
 pub struct ClientPair {
@@ -173,22 +182,64 @@ pub struct ForwardedFor(pub HeaderValue);
 ///
 /// A name with dots is a path: what is between is made (kong/pdk/log.lua, set_serialize_value).
 #[derive(Clone, Debug, Default)]
-pub struct LogMembers(pub Vec<(Cow<'static, str>, Value)>);
+pub struct LogMembers(pub Vec<LogMember>);
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct LogMember {
+    name: Cow<'static, str>,
+    value: Value,
+    mode: LogMode,
+}
+
+/// When a member is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogMode {
+    /// Always.
+    Set,
+    /// Where there is none.
+    Add,
+    /// Where there is one.
+    Replace,
+}
 
 impl LogMembers {
     /// Adds a member; one of the same name is replaced.
     pub fn add(facts: &mut Facts, name: impl Into<Cow<'static, str>>, value: Value) {
+        Self::note(facts, name, value, LogMode::Set);
+    }
+
+    /// Adds a member that is set as `mode` says once the entry is made.
+    pub fn note(
+        facts: &mut Facts,
+        name: impl Into<Cow<'static, str>>,
+        value: Value,
+        mode: LogMode,
+    ) {
         let name = name.into();
         let members = &mut facts.notes.get_or_insert_default::<Self>().0;
-        members.retain(|(known, _)| *known != name);
-        members.push((name, value));
+        if mode == LogMode::Set {
+            members.retain(|known| known.name != name);
+        }
+        members.push(LogMember { name, value, mode });
     }
 
     /// Sets all of them in an entry.
     pub fn write_into(&self, entry: &mut Value) {
-        for (name, value) in &self.0 {
-            Self::put(entry, name, value.clone());
+        for LogMember { name, value, mode } in &self.0 {
+            let wanted = match mode {
+                LogMode::Set => true,
+                LogMode::Add => !Self::has(entry, name),
+                LogMode::Replace => Self::has(entry, name),
+            };
+            if wanted {
+                Self::put(entry, name, value.clone());
+            }
         }
+    }
+
+    fn has(entry: &Value, path: &str) -> bool {
+        path.split('.').try_fold(entry, |inner, name| inner.get(name)).is_some()
     }
 
     /// Sets one member; null takes it away. Objects on the way are made where they are missing;

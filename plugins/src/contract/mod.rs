@@ -8,6 +8,7 @@
 
 pub(crate) mod entry;
 mod facts;
+mod handshake;
 mod page;
 mod reply;
 mod request;
@@ -26,10 +27,11 @@ use serde::de::DeserializeOwned;
 
 pub use entry::{SessionLog, WORKSPACE, session_entry};
 pub use facts::{
-    AuthenticatedGroups, BodyLimit, Captures, Client, ClientPair, Credential, Facts, ForwardedFor,
-    Identity, LogMembers, Overrides, PluginTime, PluginTimes, Relayed, RequestBody, Scheme,
-    Timeouts, TlsFacts, Trailers,
+    AuthenticatedGroups, Authorities, BodyLimit, Captures, Client, ClientPair, Credential, Facts,
+    ForwardedFor, Identity, LogMember, LogMembers, LogMode, Overrides, PluginTime, PluginTimes,
+    Relayed, RequestBody, Scheme, Timeouts, TlsFacts, Trailers,
 };
+pub use handshake::Handshake;
 pub use page::{AdminPage, PageAnswer, PageCall};
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;
@@ -96,6 +98,14 @@ pub trait Handler: Send + Sync {
         self.needs()
     }
 
+    /// When a client's first message of a TLS handshake is here and nothing is answered; global
+    /// instances only. There is no request yet: the facts tell who connects and to which name, and
+    /// end with the handshake. What becomes of it is a [`Handshake`] in the notes; a
+    /// [`Flow::Reply`] ends the connection.
+    fn certificate<'a>(&'a self, _: &'a mut Facts) -> Flow<'a> {
+        Flow::Continue
+    }
+
     /// Before routing; global instances only.
     fn rewrite<'a>(&'a self, _: &'a mut Request<'_>) -> Flow<'a> {
         Flow::Continue
@@ -151,7 +161,8 @@ pub struct Phases(u8);
 impl Phases {
     /// None.
     pub const NONE: Self = Self(0);
-    /// All but [`RESPONSE`](Self::RESPONSE), which is asked for by name because it costs.
+    /// All of a request but [`RESPONSE`](Self::RESPONSE), which is asked for by name because it
+    /// costs.
     pub const ALL: Self = Self(31);
     /// Before routing, global instances only.
     pub const REWRITE: Self = Self(1);
@@ -165,6 +176,8 @@ impl Phases {
     pub const LOG: Self = Self(16);
     /// When all of the upstream's answer is here.
     pub const RESPONSE: Self = Self(32);
+    /// When a TLS handshake begins, global instances only.
+    pub const CERTIFICATE: Self = Self(64);
 
     /// Both sets.
     #[must_use]

@@ -165,6 +165,18 @@ impl Script {
         flow
     }
 
+    /// Runs the function of the certificate phase. What it keeps ends with the handshake
+    /// (kong/init.lua, Kong.ssl_certificate).
+    async fn shake_hands(&self, facts: &mut Facts) -> Flow<'static> {
+        let Ok(mut head) = RequestHeader::build("GET", b"/", None) else {
+            return Flow::reply(unexpected());
+        };
+        let mut request = Request { head: &mut head, facts };
+        let flow = self.ask(Phase::Certificate, &mut request).await;
+        facts.notes.remove::<Kept>();
+        flow
+    }
+
     /// Runs the function of the response phase on an answer that was held back.
     async fn hold(&self, answer: &mut Buffered<'_>) -> Flow<'static> {
         let phase = Phase::Response;
@@ -242,7 +254,7 @@ impl Phase {
     /// The phase of a handler it stands for.
     pub(super) const fn acts(self) -> Phases {
         match self {
-            Self::Certificate => Phases::NONE,
+            Self::Certificate => Phases::CERTIFICATE,
             Self::Response => Phases::RESPONSE,
             Self::Rewrite => Phases::REWRITE,
             Self::Access => Phases::ACCESS,
@@ -267,6 +279,10 @@ impl Handler for Script {
             needs = needs.and(Needs::CAPTURES);
         }
         needs
+    }
+
+    fn certificate<'a>(&'a self, facts: &'a mut Facts) -> Flow<'a> {
+        Flow::Wait(Box::pin(self.shake_hands(facts)))
     }
 
     fn rewrite<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {

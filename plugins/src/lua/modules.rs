@@ -61,6 +61,13 @@ pub(super) fn install(lua: &Lua, engine: &Weak<Engine>) -> Result<()> {
         })?;
         preload.set(format!("resty.{name}"), load)?;
     }
+    for kind in ["x509", "x509.chain", "x509.store"] {
+        let load = lua.create_function(move |lua, _: Value| {
+            let text = include_str!("scripts/x509.lua");
+            lua.load(text).set_name(format!("=resty.openssl.{kind}")).call::<Value>(kind)
+        })?;
+        preload.set(format!("resty.openssl.{kind}"), load)?;
+    }
     preload.set("ngx.ssl", lua.create_function(|lua, _: Value| super::ssl::module(lua))?)?;
     let weak = engine.clone();
     preload
@@ -168,6 +175,10 @@ fn native(lua: &Lua) -> Result<Table> {
         lua.create_function(|lua, (key, text): (LuaString, LuaString)| {
             hmac_sha256(lua, &key.as_bytes(), &text.as_bytes())
         })?,
+    )?;
+    native.set(
+        "certificates",
+        lua.create_function(|lua, text: LuaString| super::ssl::parsed(lua, &text, false))?,
     )?;
     native.set("uuid", lua.create_function(|_, ()| Ok(Uuid::new_v4().to_string()))?)?;
     native.set(

@@ -44,6 +44,6 @@ impl Phase {
 
     /// Whether code may wait in it.
     pub(super) const fn may_wait(self) -> bool {
-        matches!(self, Self::Rewrite | Self::Access | Self::Response)
+        matches!(self, Self::Certificate | Self::Rewrite | Self::Access | Self::Response)
     }
 }

@@ -3,7 +3,7 @@
 use gateway_model::{Scopes, Violations};
 
 use crate::contract::{
-    ANY, Chunk, Flow, Handler, Needs, Phases, Plugin, Request, Response, Setup, Summary,
+    ANY, Chunk, Facts, Flow, Handler, Needs, Phases, Plugin, Request, Response, Setup, Summary,
 };
 use crate::lua::{self, Script};
 use crate::pre_function::Config;
@@ -14,7 +14,7 @@ pub(crate) struct PostFunction(Script);
 impl Plugin for PostFunction {
     const NAME: &'static str = "post-function";
     const PRIORITY: i32 = -1000;
-    const PHASES: Phases = Phases::ALL;
+    const PHASES: Phases = Phases::ALL.and(Phases::CERTIFICATE);
     const SCOPES: Scopes = Scopes::NO_CONSUMER;
     const PROTOCOLS: &'static [&'static str] = ANY;
     type Config = Config;
@@ -31,6 +31,10 @@ impl Handler for PostFunction {
 
     fn needs(&self) -> Needs {
         self.0.needs()
+    }
+
+    fn certificate<'a>(&'a self, facts: &'a mut Facts) -> Flow<'a> {
+        self.0.certificate(facts)
     }
 
     fn rewrite<'a>(&'a self, request: &'a mut Request<'_>) -> Flow<'a> {

@@ -4,8 +4,8 @@ use http::HeaderValue;
 use super::assignment::{self, Assignment};
 use super::config::Config;
 use crate::contract::{
-    ANY, Chunk, Flow, ForwardedFor, Handler, Needs, Phases, Plugin, Request, Response, Setup,
-    Summary,
+    ANY, Chunk, Facts, Flow, ForwardedFor, Handler, Needs, Phases, Plugin, Request, Response,
+    Setup, Summary,
 };
 use crate::lua::{self, Script};
 
@@ -20,7 +20,7 @@ pub(crate) enum PreFunction {
 impl Plugin for PreFunction {
     const NAME: &'static str = "pre-function";
     const PRIORITY: i32 = 1_000_000;
-    const PHASES: Phases = Phases::ALL;
+    const PHASES: Phases = Phases::ALL.and(Phases::CERTIFICATE);
     const SCOPES: Scopes = Scopes::NO_CONSUMER;
     const PROTOCOLS: &'static [&'static str] = ANY;
     type Config = Config;
@@ -68,6 +68,13 @@ impl Handler for PreFunction {
         match self {
             Self::Native(_) => Needs::NOTHING,
             Self::Lua(script) => script.needs(),
+        }
+    }
+
+    fn certificate<'a>(&'a self, facts: &'a mut Facts) -> Flow<'a> {
+        match self {
+            Self::Native(_) => Flow::Continue,
+            Self::Lua(script) => script.certificate(facts),
         }
     }
 

@@ -88,6 +88,11 @@ impl Snapshot {
         &self.streams_compiled.router
     }
 
+    /// The chain of handshakes of such connections.
+    pub(crate) const fn stream_global(&self) -> &Arc<Chain> {
+        &self.streams_compiled.global
+    }
+
     /// The upstream of this name.
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<CompiledUpstream>> {
         // Most gateways have few or none, and hashing a name is not free.

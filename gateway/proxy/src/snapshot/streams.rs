@@ -15,6 +15,8 @@ use crate::stream::{STREAM, StreamRoute, StreamRouter};
 pub(super) struct Streams {
     ids: imbl::HashSet<Id>,
     pub(super) router: StreamRouter,
+    /// What handshakes of streams meet.
+    pub(super) global: Arc<Chain>,
 }
 
 fn is_stream(route: &Route) -> bool {
@@ -60,7 +62,7 @@ impl Compiler<'_> {
                 .map_err(Rejection::Invalid)?;
             routes.push(Arc::new(route));
         }
-        Ok(Streams { ids, router: StreamRouter::new(routes) })
+        Ok(Streams { ids, router: StreamRouter::new(routes), global: Arc::new(global) })
     }
 
     fn stream_chain(&self, global: &Chain, route: &Item<Route>) -> Chain {

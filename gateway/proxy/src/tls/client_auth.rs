@@ -55,6 +55,17 @@ impl ClientAuth {
         Arc::new(Self { demand, hints: roots.subjects(), roots: Arc::new(roots), depth })
     }
 
+    /// The same, but clients are told that these names are believed.
+    #[must_use]
+    pub fn naming(&self, hints: Vec<DistinguishedName>) -> Arc<Self> {
+        Arc::new(Self {
+            demand: self.demand,
+            roots: Arc::clone(&self.roots),
+            hints,
+            depth: self.depth,
+        })
+    }
+
     /// Judges what a client showed, leaf first.
     pub fn judge(&self, chain: Option<&[CertificateDer<'_>]>, now: UnixTime) -> Judged {
         let Some((leaf, intermediates)) = chain.and_then(<[_]>::split_first) else {

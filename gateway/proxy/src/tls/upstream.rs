@@ -91,6 +91,11 @@ impl Trust {
     }
 }
 
+/// The authorities of a PEM text, for one connection.
+pub(crate) fn authorities_of(text: &str) -> Arc<Trust> {
+    Arc::new(Trust::new(std::iter::once(text)))
+}
+
 fn is_certificate(der: &[u8]) -> bool {
     x509_parser::parse_x509_certificate(der).is_ok()
 }
@@ -195,6 +200,7 @@ impl<'k> UpstreamTls<'k> {
         mut self,
         wanted: Option<&Overrides>,
         shown: Option<&'k Arc<ClientPair>>,
+        believed: Option<&'k Arc<Trust>>,
     ) -> Self {
         let Some(wanted) = wanted else { return self };
         self.verify = wanted.tls_verify.unwrap_or(self.verify);
@@ -202,6 +208,7 @@ impl<'k> UpstreamTls<'k> {
             (self.depth, self.limited) = (depth, true);
         }
         self.client = shown.or(self.client);
+        self.trust = believed.or(self.trust);
         self
     }
 

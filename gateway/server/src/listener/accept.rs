@@ -11,7 +11,7 @@ use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use gateway_model::Clock;
 use gateway_model::ports::Caller;
-use gateway_proxy::tls::ClientAuth;
+use gateway_proxy::tls::{ClientAuth, Handshakes};
 use gateway_proxy::{AccessLog, ConnectionFacts, Line, Proxy, Trust};
 use http::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,7 +20,7 @@ use pingora_core::apps::{HttpPersistentSettings, HttpServerApp as _, ServerApp};
 use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::HttpProxy;
 use plugins::contract::TlsFacts;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::ServerConnection;
 use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,7 +32,9 @@ use tower::ServiceExt;
 
 use super::connection::{Connection, Transport};
 use super::guard::{Guard, Limits};
+use super::handshake::course;
 use super::preamble;
+use super::tls::Offered;
 use crate::settings::tls::suite_name;
 
 /// How long clients that rest may still ask once the gateway stops: closing at once would cross the
@@ -190,7 +192,9 @@ pub(crate) struct Accept {
     /// What answers.
     pub(crate) application: Application,
     /// TLS for listeners with `ssl`.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Offered>,
+    /// Who has a say in handshakes.
+    pub(crate) handshakes: Option<Arc<Handshakes>>,
     /// Who judges what clients show, where they are asked to.
     pub(crate) clients: Option<Arc<ClientAuth>>,
     /// Whether connections begin with a PROXY preamble.
@@ -291,7 +295,7 @@ impl Accept {
         }
         let address = self.trust.connecting(&facts);
         let mut client = Client { address, certified: false, refused: None };
-        let Some(config) = &self.tls else {
+        let Some(offered) = &self.tls else {
             let http2 = self.http2 && speaks_http2(&stream).await?;
             let connection = Connection::new(Transport::Plain(stream), facts, http2).ok()?;
             return Some((connection, client));
@@ -307,11 +311,13 @@ impl Accept {
         let hello = hello.inspect_err(failed).ok()?;
         // rustls gives the name as sent; names compare without case.
         let sni = hello.client_hello().server_name().map(str::to_ascii_lowercase);
-        let stream = hello.into_stream(Arc::clone(config)).await.inspect_err(failed).ok()?;
+        let (handshakes, clients) = (self.handshakes.as_deref(), self.clients.as_ref());
+        let course = course(offered, handshakes, clients, &facts, sni.as_deref()).await?;
+        let stream = hello.into_stream(course.config).await.inspect_err(failed).ok()?;
         let session = stream.get_ref().1;
         let http2 = session.alpn_protocol() == Some(b"h2");
         let mut agreed = agreed(session, sni);
-        if let Some(clients) = &self.clients {
+        if let Some(clients) = &course.clients {
             let now = UnixTime::since_unix_epoch(Duration::from_millis(self.clock.unix_ms()));
             let shown = session.peer_certificates();
             let judged = clients.judge(shown, now);

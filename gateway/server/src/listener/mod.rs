@@ -8,6 +8,7 @@
 mod accept;
 mod connection;
 mod guard;
+mod handshake;
 mod names;
 mod preamble;
 mod socket;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gateway_proxy::ConnectionFacts;
 use gateway_proxy::stream::{Carrier, StreamProxy, StreamSession};
-use rustls::ServerConfig;
+use gateway_proxy::tls::Handshakes;
 use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -15,14 +15,18 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::accept::{Connections, HANDSHAKE, agreed, stopped};
+use super::handshake::course;
 use super::preamble;
+use super::tls::Offered;
 
 /// One listener of streams in service on one runtime.
 #[derive(Clone)]
 pub(crate) struct AcceptStreams {
     pub(crate) proxy: Arc<StreamProxy>,
     /// TLS for listeners with `ssl`.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Offered>,
+    /// Who has a say in handshakes.
+    pub(crate) handshakes: Option<Arc<Handshakes>>,
     /// Whether connections begin with a PROXY preamble.
     pub(crate) proxy_protocol: bool,
     /// Accounting.
@@ -102,7 +106,7 @@ impl AcceptStreams {
         if self.proxy_protocol {
             facts.proxied = preamble::read(&mut stream).await?.ends.map(|(client, _)| client);
         }
-        let Some(config) = &self.tls else {
+        let Some(offered) = &self.tls else {
             let session = self.proxy.begin(&facts, Carrier::Tcp, None)?;
             return Some((session, Opened::Plain(stream, Vec::new())));
         };
@@ -112,8 +116,10 @@ impl AcceptStreams {
         if session.passes_tls_through() {
             return Some((session, Opened::Plain(stream, first)));
         }
+        let handshakes = self.handshakes.as_deref();
+        let course = course(offered, handshakes, None, &facts, sni.as_deref()).await?;
         let handshake = StartHandshake::from_parts(hello, stream);
-        let stream = handshake.into_stream(Arc::clone(config)).await;
+        let stream = handshake.into_stream(course.config).await;
         let stream = stream
             .inspect_err(|why| tracing::debug!(client.peer = %peer, "a handshake failed: {why}"))
             .ok()?;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use gateway_proxy::tls::ClientAuth;
-use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
@@ -13,11 +12,68 @@ use rustls::server::{
 };
 use rustls::ticketer::TicketRotator;
 use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, SupportedProtocolVersion};
 
 use crate::files;
 use crate::settings::tls::{ClientCertificates, Offer, VerifyClient};
 
 /// What is offered to clients of one listener.
+#[derive(Clone)]
+pub(crate) struct Offered {
+    pub(crate) config: Arc<ServerConfig>,
+    versions: Arc<[&'static SupportedProtocolVersion]>,
+}
+
+impl Offered {
+    /// The same, but the client is asked for a certificate.
+    ///
+    /// # Errors
+    ///
+    /// None: the same versions and suites were taken before.
+    pub(crate) fn asking(&self, clients: &Arc<ClientAuth>) -> Result<ServerConfig, rustls::Error> {
+        let known = &self.config;
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(known.crypto_provider()))
+            .with_protocol_versions(&self.versions)?
+            .with_client_cert_verifier(Arc::clone(clients) as _)
+            .with_cert_resolver(Arc::clone(&known.cert_resolver));
+        config.ignore_client_order = known.ignore_client_order;
+        config.alpn_protocols.clone_from(&known.alpn_protocols);
+        config.session_storage = Arc::clone(&known.session_storage);
+        config.ticketer = Arc::clone(&known.ticketer);
+        config.send_tls13_tickets = known.send_tls13_tickets;
+        Ok(config)
+    }
+}
+
+/// Has no session of these connections be resumed.
+pub(crate) fn never_resume(config: &mut ServerConfig) {
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = Arc::new(NoTickets);
+    config.send_tls13_tickets = 0;
+}
+
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// What is offered to clients of one listener by its settings.
 ///
 /// # Errors
 ///
@@ -27,7 +83,7 @@ pub(crate) fn config(
     shown: Arc<dyn ResolvesServerCert>,
     clients: Option<&Arc<ClientAuth>>,
     protocols: &[&[u8]],
-) -> Result<Arc<ServerConfig>> {
+) -> Result<Offered> {
     let mut provider = default_provider();
     if !tls.suites.is_empty() {
         let wanted = |suite: &rustls::SupportedCipherSuite| {
@@ -36,7 +92,7 @@ pub(crate) fn config(
         provider.cipher_suites.retain(|suite| wanted(suite).is_some());
         provider.cipher_suites.sort_by_key(wanted);
     }
-    let mut versions = Vec::new();
+    let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
     if tls.versions.tls13 {
         versions.push(&TLS13);
     }
@@ -61,7 +117,7 @@ pub(crate) fn config(
     } else {
         config.session_storage = ServerSessionMemoryCache::new(tls.sessions.max(1));
     }
-    Ok(Arc::new(config))
+    Ok(Offered { config: Arc::new(config), versions: versions.into() })
 }
 
 /// How long the library keeps a ticket key, seconds.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use gateway_model::Clock;
-use gateway_proxy::tls::ClientAuth;
+use gateway_proxy::tls::{ClientAuth, Handshakes};
 use gateway_proxy::{AccessLog, Trust};
 use rustls::server::ResolvesServerCert;
 use tokio::sync::watch;
@@ -46,6 +46,7 @@ impl Doors<'_> {
         listen: &Listen,
         shown: Arc<dyn ResolvesServerCert>,
         clients: Option<Arc<ClientAuth>>,
+        handshakes: Option<Arc<Handshakes>>,
     ) -> Result<Accept> {
         let protocols: &[&[u8]] = if listen.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         let config =
@@ -53,6 +54,7 @@ impl Doors<'_> {
         Ok(Accept {
             application,
             tls: listen.ssl.then(config).transpose()?,
+            handshakes,
             clients: clients.clone(),
             proxy_protocol: listen.proxy_protocol,
             trust: Arc::clone(&self.trust),
@@ -75,6 +77,7 @@ impl Doors<'_> {
         Ok(AcceptStreams {
             proxy: Arc::clone(&front.streams),
             tls: listen.ssl.then(config).transpose()?,
+            handshakes: Some(Arc::clone(&front.stream_handshakes)),
             proxy_protocol: listen.proxy_protocol,
             connections: Arc::clone(&self.connections),
             shutdown: self.shutdown.clone(),
@@ -90,7 +93,7 @@ impl Doors<'_> {
         for bound in routed.bound {
             let application = Application::Router(routed.router.clone(), routed.log.clone());
             let (shown, clients) = (Arc::clone(&routed.shown), routed.clients.clone());
-            let accept = self.accept(application, &bound.listen, shown, clients)?;
+            let accept = self.accept(application, &bound.listen, shown, clients, None)?;
             for socket in &bound.sockets {
                 let listener = tokio::net::TcpListener::from_std(socket.try_clone()?)?;
                 tokio::spawn(accept.clone().run(listener));
@@ -113,7 +116,9 @@ impl Doors<'_> {
         for bound in &listeners.proxy {
             let application = Application::Proxy(front.proxy.clone());
             let shown = Arc::clone(&front.shown);
-            let accept = self.accept(application, &bound.listen, shown, clients.clone())?;
+            let handshakes = Some(Arc::clone(&front.handshakes));
+            let accept =
+                self.accept(application, &bound.listen, shown, clients.clone(), handshakes)?;
             spread(&mut workers, &bound.sockets, |socket| {
                 Ok(Served::Http(accept.clone(), socket.try_clone()?))
             })?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use gateway_proxy::stream::StreamProxy;
-use gateway_proxy::tls::SniResolver;
+use gateway_proxy::tls::{Handshakes, SniResolver};
 use gateway_proxy::{EmbeddedServices, Proxy, Refuser, Traffic, Trust};
 use mep::Platform;
 use pingora_core::apps::HttpServerOptions;
@@ -36,6 +36,10 @@ pub(super) struct Front {
     pub(super) trust: Arc<Trust>,
     /// Certificates by server name, from the catalog, before those of files.
     pub(super) shown: Arc<dyn ResolvesServerCert>,
+    /// Who has a say in handshakes of connections that carry requests.
+    pub(super) handshakes: Arc<Handshakes>,
+    /// Who has one in those of streams.
+    pub(super) stream_handshakes: Arc<Handshakes>,
 }
 
 impl Front {
@@ -73,6 +77,8 @@ impl Front {
             Arc::clone(files) as _,
             core.tools.shared(|_| UnservedNames::default()),
         );
+        let handshakes = Handshakes::new(current.clone(), Arc::clone(&trust), clock.clone());
+        let stream_handshakes = handshakes.of_streams();
         let (clock, names) = (clock.clone(), names.clone());
         let proxy =
             Proxy::new(current.clone(), proxy_options, embedded(platform), log, clock, names)
@@ -85,7 +91,15 @@ impl Front {
             idle: settings.proxying.keepalive.timeout,
             room: Arc::new(Semaphore::new(process::most_connections(&settings.process))),
         };
-        Ok(Self { proxy, streams, traffic, trust, shown })
+        Ok(Self {
+            proxy,
+            streams,
+            traffic,
+            trust,
+            shown,
+            handshakes: Arc::new(handshakes),
+            stream_handshakes: Arc::new(stream_handshakes),
+        })
     }
 }
 

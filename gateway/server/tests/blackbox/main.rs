@@ -33,6 +33,7 @@ mod every_plugin;
 mod faults;
 mod grpc;
 mod grpc_web;
+mod handshakes;
 mod hostile;
 mod installer;
 mod limits;

@@ -90,9 +90,6 @@ fn one(loader: &'static Loader, name: &str) -> Result<PluginType, String> {
         .into_iter()
         .filter(|phase| matches!(handler.get::<Value>(phase.name()), Ok(Value::Function(_))))
         .collect();
-    if phases.contains(&Phase::Certificate) {
-        return Err(format!("plugins: {name}: a handler's certificate phase is not run yet"));
-    }
     // Kong refuses this too: filters would see an answer that was sent already.
     let filters = [Phase::HeaderFilter, Phase::BodyFilter];
     if phases.contains(&Phase::Response) && filters.iter().any(|one| phases.contains(one)) {

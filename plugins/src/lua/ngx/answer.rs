@@ -120,6 +120,10 @@ fn exit(code: f64) -> Result<()> {
     let status = status.and_then(|code| StatusCode::from_u16(code).ok());
     current::with(|now| {
         now.exit = Some(match status {
+            // `ngx.ERROR` ends a handshake; nothing is sent of this.
+            _ if now.phase == Phase::Certificate && code != 0.0 => {
+                Exit::Reply(Box::new(Reply::empty(StatusCode::FORBIDDEN)))
+            }
             _ if !matches!(now.phase, Phase::Rewrite | Phase::Access | Phase::Response) => {
                 Exit::Phase
             }

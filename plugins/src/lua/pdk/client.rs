@@ -6,15 +6,13 @@ use mlua::{Error, Lua, Result, Table, Value};
 
 use super::super::current::{self, Current};
 use super::super::json;
-use super::{ASKED, ASKING, text, within};
+use super::{ACCESS, ROUTED, permit, within};
 use crate::contract::{Credential, Scheme};
 
 pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     let client = lua.create_table()?;
     address(lua, &client)?;
     identity(lua, &client)?;
-    let tls = lua.create_table()?;
-    client.set("tls", tls)?;
     Ok(client)
 }
 
@@ -22,48 +20,46 @@ fn address(lua: &Lua, client: &Table) -> Result<()> {
     client.set(
         "get_ip",
         lua.create_function(|_, ()| {
-            within(ASKED, |now| Ok(now.facts.client.peer.ip().to_canonical().to_string()))
+            current::with(|now| Ok(now.facts.client.peer.ip().to_canonical().to_string()))
         })?,
     )?;
     client.set(
         "get_forwarded_ip",
         lua.create_function(|_, ()| {
-            within(ASKED, |now| Ok(now.facts.client.ip.to_canonical().to_string()))
+            current::with(|now| Ok(now.facts.client.ip.to_canonical().to_string()))
         })?,
     )?;
     for name in ["get_port", "get_forwarded_port"] {
         client.set(
             name,
-            lua.create_function(|_, ()| within(ASKED, |now| Ok(now.facts.client.peer.port())))?,
+            lua.create_function(|_, ()| current::with(|now| Ok(now.facts.client.peer.port())))?,
         )?;
     }
     client.set(
         "get_protocol",
         lua.create_function(|_, terminated: Option<bool>| {
-            within(ASKED, |now| Ok(protocol(now, terminated.unwrap_or(false))))
+            within(ROUTED, |now| Ok(protocol(now, terminated.unwrap_or(false))))
         })?,
     )
 }
 
-/// `http`, `https`, `grpc` or `grpcs`, by the route and the connection; a proxy's word counts where
+/// The protocol of a route that has one, else by the connection; a trusted proxy's word counts where
 /// the caller allows that TLS ended there.
-fn protocol(now: &Current, terminated: bool) -> String {
+fn protocol(now: &Current, terminated: bool) -> (Option<String>, Option<&'static str>) {
+    let Some(route) = &now.facts.route else { return (None, Some("No active route found")) };
+    if let [only] = &route.protocols[..] {
+        return (Some(only.clone()), None);
+    }
     let client = &now.facts.client;
-    let tls = match terminated {
-        true => client.scheme == Scheme::Https,
-        false => client.tls.is_some(),
-    };
-    let route = now.facts.route.as_ref();
-    let grpc = route.is_some_and(|route| route.protocols.iter().all(|one| one.starts_with("grpc")));
-    let name = if grpc { "grpc" } else { "http" };
-    if tls { format!("{name}s") } else { name.to_owned() }
+    let tls = client.tls.is_some() || terminated && client.scheme == Scheme::Https;
+    (Some(if tls { "https" } else { "http" }.to_owned()), None)
 }
 
 fn identity(lua: &Lua, client: &Table) -> Result<()> {
     client.set(
         "get_consumer",
         lua.create_function(|lua, ()| {
-            within(ASKED, |now| match &now.facts.identity.consumer {
+            within(ROUTED, |now| match &now.facts.identity.consumer {
                 Some(consumer) => consumer_table(lua, consumer),
                 None => Ok(Value::Nil),
             })
@@ -72,7 +68,7 @@ fn identity(lua: &Lua, client: &Table) -> Result<()> {
     client.set(
         "get_credential",
         lua.create_function(|lua, ()| {
-            within(ASKED, |now| match &now.facts.identity.credential {
+            within(ROUTED, |now| match &now.facts.identity.credential {
                 Some(credential) => credential_table(lua, &now.facts.catalog, credential),
                 None => Ok(Value::Nil),
             })
@@ -81,12 +77,17 @@ fn identity(lua: &Lua, client: &Table) -> Result<()> {
     client.set(
         "load_consumer",
         lua.create_function(|lua, (key, by_name): (Value, Option<bool>)| {
-            let key = text(key, "consumer_id")?;
-            current::with(|now| {
+            permit(ROUTED)?;
+            let key = super::text(key, "consumer_id")?;
+            let (id, by_name) = (Id::parse(&key), by_name == Some(true));
+            if id.is_none() && !by_name {
+                let told = "cannot load a consumer with an id that is not a uuid";
+                return Err(Error::runtime(told));
+            }
+            within(ROUTED, |now| {
                 let catalog = &now.facts.catalog;
-                let by_id = || Id::parse(&key).and_then(|id| catalog.get::<Consumer>(id));
-                let named =
-                    || catalog.by::<Consumer>("username", &key).filter(|_| by_name == Some(true));
+                let by_id = || id.and_then(|id| catalog.get::<Consumer>(id));
+                let named = || catalog.by::<Consumer>("username", &key).filter(|_| by_name);
                 match by_id().or_else(named) {
                     Some(consumer) => consumer_table(lua, &consumer),
                     None => Ok(Value::Nil),
@@ -97,6 +98,7 @@ fn identity(lua: &Lua, client: &Table) -> Result<()> {
     client.set(
         "authenticate",
         lua.create_function(|_, (consumer, credential): (Value, Value)| {
+            permit(ACCESS)?;
             let consumer = table_or_nil(consumer, "consumer")?;
             let credential = table_or_nil(credential, "credential")?;
             if consumer.is_none() && credential.is_none() {
@@ -104,7 +106,7 @@ fn identity(lua: &Lua, client: &Table) -> Result<()> {
             }
             let consumer_id = consumer.map(|table| id_of(&table)).transpose()?.flatten();
             let proof = credential.map(|table| proof(&table)).transpose()?.flatten();
-            within(ASKING, |now| {
+            within(ACCESS, |now| {
                 let identity = &mut now.facts.identity;
                 identity.consumer =
                     consumer_id.and_then(|id| now.facts.catalog.get::<Consumer>(id));

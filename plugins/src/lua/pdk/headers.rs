@@ -4,15 +4,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use mlua::{Error, Lua, Result, Table, Value};
 
 use super::super::current::Current;
-use super::super::phase::Phase;
 use super::super::vm;
-use super::{text, within};
+use super::{Allowed, permit, text, within};
 
 /// The headers a namespace shows.
 #[derive(Clone, Copy)]
 pub(super) struct Shows {
     /// When they may be looked at.
-    pub(super) phases: &'static [Phase],
+    pub(super) phases: Allowed,
     /// What a name is called when it is no text.
     pub(super) word: &'static str,
     pub(super) of: fn(&Current) -> Option<&HeaderMap>,
@@ -24,6 +23,7 @@ impl Shows {
         namespace.set(
             "get_header",
             lua.create_function(move |lua, name: Value| {
+                permit(self.phases)?;
                 let name = text(name, self.word)?;
                 within(self.phases, |now| first(lua, (self.of)(now), &name))
             })?,
@@ -31,6 +31,7 @@ impl Shows {
         namespace.set(
             "get_headers",
             lua.create_function(move |lua, most_shown: Value| {
+                permit(self.phases)?;
                 let most = most(most_shown, "max_headers")?;
                 within(self.phases, |now| {
                     let none = HeaderMap::new();
@@ -45,7 +46,9 @@ impl Shows {
 #[derive(Clone, Copy)]
 pub(super) struct Changes {
     /// When they may be changed.
-    pub(super) phases: &'static [Phase],
+    pub(super) phases: Allowed,
+    /// When one may be set.
+    pub(super) set_phases: Allowed,
     /// What a name is called when it is no text.
     pub(super) word: &'static str,
     /// Puts values in the place of those there are; none takes a header away.
@@ -59,18 +62,22 @@ type Change = fn(&mut Current, &Name, Vec<HeaderValue>) -> Result<()>;
 impl Changes {
     /// Sets `set_header`, `add_header`, `clear_header` and `set_headers`.
     pub(super) fn install(self, lua: &Lua, namespace: &Table) -> Result<()> {
-        for (function, change) in [("set_header", self.set), ("add_header", self.add)] {
+        let two =
+            [("set_header", self.set_phases, self.set), ("add_header", self.phases, self.add)];
+        for (function, phases, change) in two {
             namespace.set(
                 function,
                 lua.create_function(move |_, (name, value): (Value, Value)| {
+                    permit(phases)?;
                     let (name, values) = checked(name, &value)?;
-                    within(self.phases, |now| change(now, &name, values))
+                    within(phases, |now| change(now, &name, values))
                 })?,
             )?;
         }
         namespace.set(
             "clear_header",
             lua.create_function(move |_, name: Value| {
+                permit(self.phases)?;
                 let name = Name::new(&text(name, self.word)?)?;
                 within(self.phases, |now| (self.set)(now, &name, Vec::new()))
             })?,
@@ -78,6 +85,7 @@ impl Changes {
         namespace.set(
             "set_headers",
             lua.create_function(move |_, given: Value| {
+                permit(self.phases)?;
                 let Value::Table(given) = given else {
                     return Err(Error::runtime("headers must be a table"));
                 };

@@ -1,13 +1,12 @@
 //! `kong.log`: lines of the node's log, and members of log entries (kong/pdk/log.lua).
 
-use mlua::{Error, Lua, MultiValue, Result, Table, Value};
+use mlua::{Error, Function, Lua, MultiValue, Result, Table, Value};
 use tracing::Level;
 
 use super::super::current;
 use super::super::json;
-use super::super::phase::Phase;
-use super::within;
-use crate::contract::LogMembers;
+use super::{IN_CONTEXT, LOGGING, permit, within};
+use crate::contract::{LogMembers, LogMode};
 
 /// Levels by Kong's names.
 pub(in super::super) const LEVELS: &[(&str, Level)] = &[
@@ -21,27 +20,54 @@ pub(in super::super) const LEVELS: &[(&str, Level)] = &[
     ("debug", Level::DEBUG),
 ];
 
-pub(super) fn namespace(lua: &Lua) -> Result<Table> {
+pub(super) fn namespace(lua: &Lua, kit: &Table) -> Result<Table> {
     let log = lua.create_table()?;
     for (name, level) in LEVELS {
         log.set(*name, line(lua, *level)?)?;
     }
-    let inspect = lua.create_table()?;
-    for name in ["on", "off"] {
-        inspect.set(name, lua.create_function(|_, ()| Ok(()))?)?;
-    }
-    callable(lua, &inspect, Level::DEBUG)?;
-    log.set("inspect", inspect)?;
+    let shown: Function = kit.get("inspect")?;
+    let print = line(lua, Level::DEBUG)?;
+    log.set("inspect", shown.call::<Table>(print)?)?;
     let deprecation = lua.create_table()?;
     deprecation.set("write", line(lua, Level::WARN)?)?;
+    deprecated(lua, &deprecation)?;
     log.set("deprecation", deprecation)?;
     for name in ["set_format", "get_format"] {
         log.set(name, lua.create_function(|_, _: MultiValue| Ok(()))?)?;
     }
+    // One log serves all: lines tell whose they are.
+    let this = log.clone();
+    log.set("new", lua.create_function(move |_, _: MultiValue| Ok(this.clone()))?)?;
     entries(lua, &log)?;
     // `kong.log(…)` is a notice.
     callable(lua, &log, Level::INFO)?;
     Ok(log)
+}
+
+/// `kong.log.deprecation(…)`: a warning; a table at the end tells since when and until when.
+fn deprecated(lua: &Lua, deprecation: &Table) -> Result<()> {
+    let called = lua.create_table()?;
+    called.set(
+        "__call",
+        lua.create_function(|_, mut parts: MultiValue| {
+            parts.pop_front();
+            let mut told = String::new();
+            if let Some(Value::Table(about)) = parts.back().cloned() {
+                parts.pop_back();
+                let after = about.get::<Option<String>>("after")?;
+                let removal = about.get::<Option<String>>("removal")?;
+                let after = after.map(|after| format!("deprecated after {after}"));
+                let removal = removal.map(|removal| format!("scheduled for removal in {removal}"));
+                let all: Vec<String> = after.into_iter().chain(removal).collect();
+                if !all.is_empty() {
+                    told = format!(" ({})", all.join(", "));
+                }
+            }
+            write(Level::WARN, &(joined(&parts)? + &told));
+            Ok(())
+        })?,
+    )?;
+    deprecation.set_metatable(Some(called))
 }
 
 fn callable(lua: &Lua, table: &Table, level: Level) -> Result<()> {
@@ -102,7 +128,7 @@ fn entries(lua: &Lua, log: &Table) -> Result<()> {
     log.set(
         "serialize",
         lua.create_function(|lua, _: MultiValue| {
-            let entry = within(&[Phase::Log], |now| {
+            let entry = within(LOGGING, |now| {
                 let log = now.log.as_ref().ok_or_else(|| Error::runtime("no request found"))?;
                 let mut entry = log.entry.clone();
                 if let Some(members) = now.facts.notes.get::<LogMembers>() {
@@ -116,15 +142,18 @@ fn entries(lua: &Lua, log: &Table) -> Result<()> {
     log.set(
         "set_serialize_value",
         lua.create_function(|lua, (key, value, options): (Value, Value, Option<Table>)| {
+            permit(IN_CONTEXT)?;
             let key = super::text(key, "key")?;
             let mode = options.map(|options| options.get::<Option<String>>("mode")).transpose()?;
-            match mode.flatten().as_deref() {
-                None | Some("set" | "add" | "replace") => {}
+            let mode = match mode.flatten().as_deref() {
+                None | Some("set") => LogMode::Set,
+                Some("add") => LogMode::Add,
+                Some("replace") => LogMode::Replace,
                 Some(_) => return Err(Error::runtime("mode must be 'set', 'add' or 'replace'")),
-            }
+            };
             let value = json::from_lua(lua, &value)?;
-            current::with(|now| {
-                LogMembers::add(&mut now.facts, key, value);
+            within(IN_CONTEXT, |now| {
+                LogMembers::note(&mut now.facts, key, value, mode);
                 Ok(())
             })
         })?,

@@ -4,6 +4,7 @@
 //! database beyond reading is left out; calling it is an error of the code, as for any nil.
 
 mod client;
+mod client_tls;
 mod ctx;
 mod db;
 pub(super) mod headers;
@@ -53,9 +54,11 @@ pub(super) fn install(lua: &Lua, engine: &Weak<Engine>, kit: &Table) -> Result<(
     service.set("request", service_request::namespace(lua)?)?;
     service.set("response", service_response::namespace(lua)?)?;
     kong.set("service", service)?;
-    kong.set("client", client::namespace(lua)?)?;
+    let client = client::namespace(lua)?;
+    client.set("tls", client_tls::namespace(lua)?)?;
+    kong.set("client", client)?;
     kong.set("ctx", ctx::namespace(lua)?)?;
-    kong.set("log", log::namespace(lua)?)?;
+    kong.set("log", log::namespace(lua, kit)?)?;
     kong.set("node", node::namespace(lua, engine)?)?;
     kong.set("table", table::namespace(lua)?)?;
     kong.set("router", router::namespace(lua)?)?;
@@ -75,37 +78,94 @@ pub(super) fn install(lua: &Lua, engine: &Weak<Engine>, kit: &Table) -> Result<(
     lua.globals().set("kong", kong)
 }
 
-/// Phases before the upstream is asked.
-const ASKING: &[Phase] = &[Phase::Rewrite, Phase::Access];
-/// Phases in which the answer may be changed or made.
-const ANSWERING: &[Phase] = &[Phase::Rewrite, Phase::Access, Phase::Response, Phase::HeaderFilter];
-/// Phases in which there is an answer.
-const ANSWERED: &[Phase] = &[Phase::Response, Phase::HeaderFilter, Phase::BodyFilter, Phase::Log];
-/// Phases in which there is a request.
-const ASKED: &[Phase] = &[
-    Phase::Rewrite,
-    Phase::Access,
-    Phase::Response,
-    Phase::HeaderFilter,
-    Phase::BodyFilter,
-    Phase::Log,
-];
+/// Phases a function may be called in, and how Kong lists them: with those this gateway has no code
+/// in.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Allowed {
+    phases: &'static [Phase],
+    told: &'static str,
+}
+
+impl Allowed {
+    const fn new(phases: &'static [Phase], told: &'static str) -> Self {
+        Self { phases, told }
+    }
+}
+
+use Phase::{Access, BodyFilter, Certificate, HeaderFilter, Log, Response, Rewrite};
+
+/// During a handshake.
+const SHAKING: Allowed = Allowed::new(&[Certificate], "certificate");
+/// Once a route is known and nothing was asked.
+const ACCESS: Allowed = Allowed::new(&[Access], "access");
+/// Before the upstream is asked.
+const ASKING: Allowed = Allowed::new(&[Rewrite, Access], "rewrite, access");
+/// Likewise, and while an upstream is chosen.
+const TO_BALANCER: Allowed = Allowed::new(&[Rewrite, Access], "rewrite, access, balancer");
+/// Likewise, and before a stream is.
+const TO_PREREAD: Allowed = Allowed::new(&[Rewrite, Access], "rewrite, access, balancer, preread");
+/// For streams alone.
+const OF_STREAMS: Allowed = Allowed::new(&[], "balancer, preread");
+/// While the request's body can still be read.
+const BEFORE_CONTENT: Allowed =
+    Allowed::new(&[Rewrite, Access, Response], "rewrite, access, response, error, admin_api");
+/// While the answer may be changed or made.
+const ANSWERING: Allowed = Allowed::new(
+    &[Rewrite, Access, Response, HeaderFilter],
+    "rewrite, access, response, header_filter, error, admin_api",
+);
+/// While a piece of the answer is there.
+const IN_BODY: Allowed = Allowed::new(&[BodyFilter], "body_filter");
+/// When there is an answer.
+const ANSWERED: Allowed = Allowed::new(
+    &[Response, HeaderFilter, BodyFilter, Log],
+    "response, header_filter, body_filter, log, error, admin_api",
+);
+/// When there is one of an upstream.
+const SERVED: Allowed = Allowed::new(
+    &[Response, HeaderFilter, BodyFilter, Log],
+    "response, header_filter, body_filter, log",
+);
+/// When there is a request.
+const ASKED: Allowed = Allowed::new(
+    &[Rewrite, Access, Response, HeaderFilter, BodyFilter, Log],
+    "rewrite, access, response, cluster_listener, header_filter, body_filter, log, error, admin_api",
+);
+/// Likewise, for what has a place in the context of a request.
+const IN_CONTEXT: Allowed = Allowed::new(
+    &[Rewrite, Access, Response, HeaderFilter, BodyFilter, Log],
+    "rewrite, access, response, header_filter, body_filter, log",
+);
+/// Once a route is known.
+const ROUTED: Allowed = Allowed::new(
+    &[Access, Response, HeaderFilter, BodyFilter, Log],
+    "access, response, header_filter, body_filter, log",
+);
+/// When what a client showed is known.
+const SHOWN: Allowed =
+    Allowed::new(&[Rewrite, Access, Response, Log], "rewrite, access, balancer, response, log");
+/// Likewise, before it is written down.
+const SHOWING: Allowed =
+    Allowed::new(&[Rewrite, Access, Response], "rewrite, access, balancer, response");
+/// After the exchange.
+const LOGGING: Allowed = Allowed::new(&[Log], "log");
 
 /// Whether a function may be called now (kong/pdk/private/phases.lua, check).
-fn check(now: &Current, allowed: &[Phase]) -> Result<()> {
-    if allowed.contains(&now.phase) {
+fn check(now: &Current, allowed: Allowed) -> Result<()> {
+    if allowed.phases.contains(&now.phase) {
         return Ok(());
     }
-    let names: Vec<&str> = allowed.iter().map(|phase| phase.name()).collect();
-    Err(Error::runtime(format!(
-        "function cannot be called in {} phase (only in: {})",
-        now.phase.name(),
-        names.join(", ")
-    )))
+    let (name, told) = (now.phase.name(), allowed.told);
+    Err(Error::runtime(format!("function cannot be called in {name} phase (only in: {told})")))
+}
+
+/// Refuses a call in any other phase: before its arguments are looked at, as Kong does.
+fn permit(allowed: Allowed) -> Result<()> {
+    current::with(|now| check(now, allowed))
 }
 
 /// As [`current::with`], in these phases only.
-fn within<R>(allowed: &[Phase], f: impl FnOnce(&mut Current) -> Result<R>) -> Result<R> {
+fn within<R>(allowed: Allowed, f: impl FnOnce(&mut Current) -> Result<R>) -> Result<R> {
     current::with(|now| {
         check(now, allowed)?;
         f(now)

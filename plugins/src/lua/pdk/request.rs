@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gateway_model::schema::types;
 use http::{HeaderMap, Version, header};
 use mlua::{Lua, MultiValue, Result, Table, Value};
 use pingora_http::RequestHeader;
 
 use super::super::current::Current;
 use super::super::{current, json};
-use super::{ASKED, headers, text, within};
+use super::{ASKED, BEFORE_CONTENT, headers, permit, text, within};
 use crate::contract::{RequestBody, Scheme};
 
 pub(super) fn namespace(lua: &Lua) -> Result<Table> {
@@ -34,7 +35,7 @@ fn place(lua: &Lua, request: &Table) -> Result<()> {
     request.set("get_host", lua.create_function(|_, ()| within(ASKED, |now| Ok(host(now))))?)?;
     request.set(
         "get_port",
-        lua.create_function(|_, ()| within(ASKED, |now| Ok(now.facts.client.local.port())))?,
+        lua.create_function(|_, ()| current::with(|now| Ok(now.facts.client.local.port())))?,
     )?;
     request.set(
         "get_http_version",
@@ -59,7 +60,7 @@ fn forwarded(lua: &Lua, request: &Table) -> Result<()> {
         lua.create_function(|_, ()| {
             within(ASKED, |now| {
                 Ok(trusted(now, "x-forwarded-host")
-                    .map_or_else(|| host(now), |told| without_port(told).to_ascii_lowercase()))
+                    .map_or_else(|| host(now), |told| named(told).0.to_ascii_lowercase()))
             })
         })?,
     )?;
@@ -67,7 +68,10 @@ fn forwarded(lua: &Lua, request: &Table) -> Result<()> {
         "get_forwarded_port",
         lua.create_function(|_, ()| {
             within(ASKED, |now| {
-                let told = trusted(now, "x-forwarded-port").and_then(|port| port.parse().ok());
+                let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+                let told = trusted(now, "x-forwarded-port").and_then(port);
+                let in_host = || port(named(trusted(now, "x-forwarded-host")?).1?);
+                let told = told.or_else(in_host);
                 Ok(told.unwrap_or_else(|| now.facts.client.local.port()))
             })
         })?,
@@ -76,14 +80,17 @@ fn forwarded(lua: &Lua, request: &Table) -> Result<()> {
         "get_forwarded_path",
         lua.create_function(|_, ()| {
             within(ASKED, |now| {
-                Ok(trusted(now, "x-forwarded-path").map_or_else(|| path(now), str::to_owned))
+                Ok(trusted(now, "x-forwarded-path").map_or_else(|| normal_path(now), str::to_owned))
             })
         })?,
     )?;
     request.set(
         "get_forwarded_prefix",
         lua.create_function(|_, ()| {
-            within(ASKED, |now| Ok(trusted(now, "x-forwarded-prefix").map(str::to_owned)))
+            within(ASKED, |now| {
+                let told = trusted(now, "x-forwarded-prefix").map(str::to_owned);
+                Ok(told.or_else(|| stripped(now)))
+            })
         })?,
     )
 }
@@ -93,9 +100,10 @@ fn line(lua: &Lua, request: &Table) -> Result<()> {
         "get_method",
         lua.create_function(|_, ()| within(ASKED, |now| Ok(now.request.method.to_string())))?,
     )?;
-    for name in ["get_path", "get_raw_path"] {
-        request.set(name, lua.create_function(|_, ()| within(ASKED, |now| Ok(path(now))))?)?;
-    }
+    request
+        .set("get_path", lua.create_function(|_, ()| within(ASKED, |now| Ok(normal_path(now))))?)?;
+    request
+        .set("get_raw_path", lua.create_function(|_, ()| within(ASKED, |now| Ok(path(now))))?)?;
     request.set(
         "get_path_with_query",
         lua.create_function(|_, ()| within(ASKED, |now| Ok(target(now))))?,
@@ -126,6 +134,7 @@ fn arguments(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "get_query",
         lua.create_function(|lua, most: Value| {
+            permit(ASKED)?;
             let most = headers::most(most, "max_args")?;
             let query = within(ASKED, |now| Ok(query(now)))?;
             args_table(lua, query.as_bytes(), most)
@@ -134,9 +143,10 @@ fn arguments(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "get_query_arg",
         lua.create_function(|lua, name: Value| {
+            permit(ASKED)?;
             let name = text(name, "query argument name")?;
             let query = within(ASKED, |now| Ok(query(now)))?;
-            let (all, _) = args_table(lua, query.as_bytes(), 1000)?;
+            let (all, _) = args_table(lua, query.as_bytes(), 100)?;
             match all.raw_get::<Value>(name)? {
                 Value::Table(several) => several.raw_get(1),
                 one => Ok(one),
@@ -188,7 +198,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 fn body(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "get_raw_body",
-        lua.create_function(|lua, ()| match within(ASKED, |now| Ok(known_body(now)))? {
+        lua.create_function(|lua, ()| match within(BEFORE_CONTENT, |now| Ok(known_body(now)))? {
             Some(bytes) => Ok(MultiValue::from_iter([Value::String(lua.create_string(&bytes)?)])),
             None => failed(lua, TOO_LARGE, None),
         })?,
@@ -196,17 +206,13 @@ fn body(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "get_body",
         lua.create_function(|lua, (media, most): (Option<String>, Value)| {
-            let most = headers::most(most, "max_args")?;
-            let (bytes, told) = current::with(|now| {
+            let (bytes, told) = within(BEFORE_CONTENT, |now| {
                 let told = now.request.headers.get(header::CONTENT_TYPE);
                 let told = told.and_then(|value| value.to_str().ok()).map(str::to_owned);
                 Ok((known_body(now), told))
             })?;
             let Some(bytes) = bytes else { return failed(lua, TOO_LARGE, None) };
-            let Some(media) = media.or(told) else {
-                return failed(lua, "missing content type", None);
-            };
-            parsed(lua, &bytes, &media, most)
+            parsed_as(lua, &bytes, media.or(told), most)
         })?,
     )
 }
@@ -230,37 +236,49 @@ fn failed(lua: &Lua, why: &str, media: Option<&str>) -> Result<MultiValue> {
 }
 
 /// A body by its type: forms, JSON objects, multipart.
-fn parsed(lua: &Lua, bytes: &[u8], media: &str, most: usize) -> Result<MultiValue> {
+pub(super) fn parsed_as(
+    lua: &Lua,
+    bytes: &[u8],
+    media: Option<String>,
+    most: Value,
+) -> Result<MultiValue> {
     const FORM: &str = "application/x-www-form-urlencoded";
     const JSON: &str = "application/json";
     const PARTS: &str = "multipart/form-data";
-    let is = |kind: &str| media.contains(kind);
+    let Some(media) = media else { return failed(lua, "missing content type", None) };
+    let kind = media.split(';').next().unwrap_or_default().to_ascii_lowercase();
+    let is = |wanted: &str| kind.starts_with(wanted);
+    let made = |table: Value, kind: &str| -> Result<MultiValue> {
+        Ok(MultiValue::from_iter([table, Value::Nil, Value::String(lua.create_string(kind)?)]))
+    };
     if is(FORM) {
-        let (table, truncated) = args_table(lua, bytes, most)?;
-        let truncated = truncated.map(|text| lua.create_string(text)).transpose()?;
-        let truncated = truncated.map_or(Value::Nil, Value::String);
-        let media = Value::String(lua.create_string(FORM)?);
-        return Ok(MultiValue::from_iter([Value::Table(table), truncated, media]));
+        let (table, _) = args_table(lua, bytes, headers::most(most, "max_args")?)?;
+        return made(Value::Table(table), FORM);
     }
     if is(JSON) {
         return match serde_json::from_slice::<serde_json::Value>(bytes) {
             Ok(value @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
-                let table = json::to_lua(lua, &value, &Value::NULL)?;
-                let media = Value::String(lua.create_string(JSON)?);
-                Ok(MultiValue::from_iter([table, Value::Nil, media]))
+                made(json::to_lua(lua, &value, &Value::NULL)?, JSON)
             }
             _ => failed(lua, "invalid json body", Some(JSON)),
         };
     }
     if is(PARTS) {
         let table = lua.create_table()?;
-        for (name, value) in super::super::modules::multipart(bytes, media) {
-            table.raw_set(lua.create_string(name)?, lua.create_string(value)?)?;
+        for (name, value) in super::super::modules::multipart(bytes, &media) {
+            let (name, value) = (lua.create_string(name)?, lua.create_string(value)?);
+            match table.raw_get::<Value>(&name)? {
+                Value::Nil => table.raw_set(name, value)?,
+                Value::Table(list) => list.raw_push(value)?,
+                first => {
+                    let both = lua.create_sequence_from([first, Value::String(value)])?;
+                    table.raw_set(name, both)?;
+                }
+            }
         }
-        let media = Value::String(lua.create_string(PARTS)?);
-        return Ok(MultiValue::from_iter([Value::Table(table), Value::Nil, media]));
+        return made(Value::Table(table), PARTS);
     }
-    failed(lua, &format!("unsupported content type '{media}'"), Some(media))
+    failed(lua, &format!("unsupported content type '{media}'"), Some(&kind))
 }
 
 /// How the connection speaks.
@@ -286,6 +304,25 @@ fn without_port(host: &str) -> &str {
 
 pub(in super::super) fn path(now: &Current) -> String {
     now.request.uri.path().to_owned()
+}
+
+/// The path without its escapes and detours.
+fn normal_path(now: &Current) -> String {
+    types::normalise(now.request.uri.path())
+}
+
+/// What the route took off the path.
+fn stripped(now: &Current) -> Option<String> {
+    now.facts.route.as_ref().filter(|route| route.strip_path)?;
+    let path = normal_path(now);
+    let prefix = path.get(..now.facts.matched_prefix)?;
+    (!prefix.is_empty() && prefix != "/").then(|| prefix.to_owned())
+}
+
+/// Host and port of a forwarded host, which may begin with a user.
+fn named(told: &str) -> (&str, Option<&str>) {
+    let told = told.split_once('@').map_or(told, |(_, host)| host);
+    told.split_once(':').map_or((told, None), |(host, port)| (host, Some(port)))
 }
 
 pub(in super::super) fn query(now: &Current) -> String {

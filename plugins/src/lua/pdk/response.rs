@@ -9,9 +9,8 @@ use mlua::{Error, Lua, LuaString, Result, Table, Value};
 use super::super::abort::Abort;
 use super::super::current::{Current, Exit, Kept};
 use super::super::json;
-use super::super::phase::Phase;
 use super::headers::Name;
-use super::{ANSWERED, ANSWERING, headers, log, within};
+use super::{ANSWERED, ANSWERING, IN_BODY, headers, log, permit, within};
 use crate::contract::{Reply, ReplyBody, Source};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -24,6 +23,7 @@ pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     response.set(
         "exit",
         lua.create_function(|lua, (status, body, headers): (Value, Value, Value)| {
+            permit(ANSWERING)?;
             let status = status_of(&status, 100)?;
             let reply = exit_reply(lua, status, &body, &headers)?;
             end(reply)
@@ -32,6 +32,7 @@ pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     response.set(
         "error",
         lua.create_function(|lua, (status, message, headers): (Value, Value, Value)| {
+            permit(ANSWERING)?;
             let status = status_of(&status, 400)?;
             let message = match &message {
                 Value::Nil => String::new(),
@@ -161,11 +162,13 @@ fn changing(lua: &Lua, response: &Table) -> Result<()> {
     response.set(
         "set_status",
         lua.create_function(|_, value: Value| {
+            permit(ANSWERING)?;
             let status = status_of(&value, 100)?;
             within(ANSWERING, |now| set_status(now, status))
         })?,
     )?;
-    headers::Changes { phases: ANSWERING, word: "header name", set, add }.install(lua, response)
+    headers::Changes { phases: ANSWERING, set_phases: ANSWERING, word: "header name", set, add }
+        .install(lua, response)
 }
 
 pub(in super::super) fn set_status(now: &mut Current, status: StatusCode) -> Result<()> {
@@ -219,7 +222,7 @@ fn body(lua: &Lua, response: &Table) -> Result<()> {
     response.set(
         "get_raw_body",
         lua.create_function(|lua, ()| {
-            within(&[Phase::BodyFilter], |now| {
+            within(IN_BODY, |now| {
                 let Some(piece) = &mut now.piece else { return Ok(None) };
                 let (data, end) = (piece.data.take(), piece.end);
                 let kept = now.kept()?;
@@ -241,10 +244,11 @@ fn body(lua: &Lua, response: &Table) -> Result<()> {
     response.set(
         "set_raw_body",
         lua.create_function(|_, body: Value| {
+            permit(IN_BODY)?;
             let Value::String(body) = body else {
                 return Err(Error::runtime("body must be a string"));
             };
-            within(&[Phase::BodyFilter], |now| {
+            within(IN_BODY, |now| {
                 if let Some(piece) = &mut now.piece {
                     piece.data = piece.end.then(|| copied(&body));
                 }

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use mlua::{Error, Lua, Result, Table, Value};
 
 use super::super::ssl::Parsed;
-use super::{ASKING, text, within};
-use crate::contract::{ClientPair, Timeouts};
+use super::{ACCESS, TO_PREREAD, permit, text, within};
+use crate::contract::{Authorities, ClientPair, Timeouts};
 
 pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     let service = lua.create_table()?;
     service.set(
         "set_target",
         lua.create_function(|_, (host, port): (Value, Value)| {
+            permit(TO_PREREAD)?;
             let host = text(host, "host")?;
             let port = port_of(&port)?;
-            within(ASKING, |now| {
+            within(TO_PREREAD, |now| {
                 now.facts.overrides().destination = Some((host.into(), port));
                 Ok(())
             })
@@ -25,8 +26,9 @@ pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     service.set(
         "set_upstream",
         lua.create_function(|_, host: Value| {
+            permit(ACCESS)?;
             let host = text(host, "host")?;
-            within(ASKING, |now| {
+            within(ACCESS, |now| {
                 let catalog = &now.facts.catalog;
                 if catalog.collection("upstreams").and_then(|all| all.by("name", &host)).is_none() {
                     let why = format!("could not find an Upstream named '{host}'");
@@ -47,6 +49,7 @@ fn connection(lua: &Lua, service: &Table) -> Result<()> {
     service.set(
         "set_timeouts",
         lua.create_function(|_, (connect, write, read): (Value, Value, Value)| {
+            permit(ACCESS)?;
             let millis = |value: &Value, what: &str| {
                 let number = integer(value, what, 1..=2_147_483_646)?;
                 u64::try_from(number).map_err(Error::external)
@@ -54,7 +57,7 @@ fn connection(lua: &Lua, service: &Table) -> Result<()> {
             let connect = millis(&connect, "connect_timeout")?;
             let write = millis(&write, "write_timeout")?;
             let read = millis(&read, "read_timeout")?;
-            within(ASKING, |now| {
+            within(ACCESS, |now| {
                 now.facts.overrides().timeouts = Some(Timeouts { connect, write, read });
                 Ok(())
             })
@@ -63,9 +66,10 @@ fn connection(lua: &Lua, service: &Table) -> Result<()> {
     service.set(
         "set_retries",
         lua.create_function(|_, retries: Value| {
+            permit(ACCESS)?;
             let retries = integer(&retries, "retries", 0..=32_767)?;
             let retries = u16::try_from(retries).map_err(Error::external)?;
-            within(ASKING, |now| {
+            within(ACCESS, |now| {
                 now.facts.overrides().retries = Some(retries);
                 Ok(())
             })
@@ -74,10 +78,11 @@ fn connection(lua: &Lua, service: &Table) -> Result<()> {
     service.set(
         "set_tls_verify",
         lua.create_function(|_, on: Value| {
+            permit(TO_PREREAD)?;
             let Value::Boolean(on) = on else {
                 return Err(Error::runtime("argument must be a boolean"));
             };
-            within(ASKING, |now| {
+            within(TO_PREREAD, |now| {
                 now.facts.overrides().tls_verify = Some(on);
                 Ok(Some(true))
             })
@@ -86,9 +91,13 @@ fn connection(lua: &Lua, service: &Table) -> Result<()> {
     service.set(
         "set_tls_verify_depth",
         lua.create_function(|_, depth: Value| {
+            permit(TO_PREREAD)?;
+            if !matches!(depth, Value::Integer(_) | Value::Number(_)) {
+                return Err(Error::runtime("argument must be a number"));
+            }
             let depth = integer(&depth, "depth", 0..=255)?;
             let depth = u8::try_from(depth).map_err(Error::external)?;
-            within(ASKING, |now| {
+            within(TO_PREREAD, |now| {
                 now.facts.overrides().tls_verify_depth = Some(depth);
                 Ok(Some(true))
             })
@@ -97,17 +106,29 @@ fn connection(lua: &Lua, service: &Table) -> Result<()> {
     service.set(
         "set_tls_cert_key",
         lua.create_function(|_, (chain, key): (Value, Value)| {
-            let parsed = |value: &Value, what: &str| match value {
-                Value::UserData(parsed) => match parsed.borrow::<Parsed>() {
-                    Ok(parsed) if parsed.is_key == (what == "key") => Ok(parsed.pem.clone()),
-                    _ => Err(Error::runtime(format!("{what} must be a parsed cdata object"))),
-                },
-                _ => Err(Error::runtime(format!("{what} must be a parsed cdata object"))),
-            };
-            let (chain, key) = (parsed(&chain, "chain")?, parsed(&key, "key")?);
+            permit(TO_PREREAD)?;
+            let told = |what: &str| Error::runtime(format!("{what} must be a parsed cdata object"));
+            let chain = Parsed::chain(&chain).ok_or_else(|| told("chain"))?;
+            let key = Parsed::key(&key).ok_or_else(|| told("key"))?;
             let pair = Arc::new(ClientPair { chain, key: key.into() });
-            within(ASKING, |now| {
+            within(TO_PREREAD, |now| {
                 now.facts.overrides().client_pair = Some(pair);
+                Ok(Some(true))
+            })
+        })?,
+    )?;
+    service.set(
+        "set_tls_verify_store",
+        lua.create_function(|_, store: Value| {
+            permit(TO_PREREAD)?;
+            let Value::Table(store) = store else {
+                let wanted = "argument must be a resty.openssl.x509.store object";
+                return Err(Error::runtime(wanted));
+            };
+            // An empty store believes nobody.
+            let believed = Parsed::chain(&store.get("ctx")?).unwrap_or_default();
+            within(TO_PREREAD, |now| {
+                now.facts.overrides().authorities = Some(Arc::new(Authorities(believed)));
                 Ok(Some(true))
             })
         })?,

@@ -11,24 +11,28 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use super::super::current::Current;
 use super::super::json;
 use super::headers::Name;
-use super::{ASKING, headers, text, within};
+use super::{ASKING, OF_STREAMS, TO_BALANCER, headers, permit, text, within};
 use crate::contract::{HoldAnswer, RequestBody, Scheme};
 
 pub(super) fn namespace(lua: &Lua) -> Result<Table> {
     let request = lua.create_table()?;
     line(lua, &request)?;
     query(lua, &request)?;
-    headers::Changes { phases: ASKING, word: "header", set, add }.install(lua, &request)?;
+    headers::Changes { phases: ASKING, set_phases: TO_BALANCER, word: "header", set, add }
+        .install(lua, &request)?;
     body(lua, &request)?;
     request.set(
         "enable_buffering",
         lua.create_function(|_, ()| {
-            within(ASKING, |now| {
+            within(TO_BALANCER, |now| {
                 now.facts.notes.insert(HoldAnswer);
                 Ok(())
             })
         })?,
     )?;
+    for name in ["disable_tls", "enable_tls"] {
+        request.set(name, lua.create_function(|_, ()| permit(OF_STREAMS))?)?;
+    }
     Ok(request)
 }
 
@@ -36,6 +40,7 @@ fn line(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "set_scheme",
         lua.create_function(|_, scheme: Value| {
+            permit(TO_BALANCER)?;
             let scheme = match &*text(scheme, "scheme")? {
                 "http" => Scheme::Http,
                 "https" => Scheme::Https,
@@ -50,6 +55,7 @@ fn line(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "set_path",
         lua.create_function(|_, path: Value| {
+            permit(TO_BALANCER)?;
             let path = text(path, "path")?;
             if !path.starts_with('/') {
                 return Err(Error::runtime("path must start with /"));
@@ -63,6 +69,7 @@ fn line(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "set_method",
         lua.create_function(|_, method: Value| {
+            permit(ASKING)?;
             let name = text(method, "method")?;
             if !METHODS.contains(&&*name) {
                 return Err(Error::runtime(format!("invalid method: {name}")));
@@ -99,6 +106,7 @@ fn query(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "set_raw_query",
         lua.create_function(|_, query: Value| {
+            permit(ASKING)?;
             let query = text(query, "query")?;
             within(ASKING, |now| set_query(now, &query))
         })?,
@@ -106,6 +114,7 @@ fn query(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "set_query",
         lua.create_function(|_, args: Value| {
+            permit(ASKING)?;
             let Value::Table(args) = args else {
                 return Err(Error::runtime("args must be a table"));
             };
@@ -118,6 +127,7 @@ fn query(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "clear_query_arg",
         lua.create_function(|_, name: Value| {
+            permit(ASKING)?;
             let name = text(name, "query argument name")?;
             within(ASKING, |now| {
                 crate::kit::query::remove(Arc::make_mut(&mut now.request), &name);
@@ -218,6 +228,7 @@ fn body(lua: &Lua, request: &Table) -> Result<()> {
     request.set(
         "set_raw_body",
         lua.create_function(|_, body: Value| {
+            permit(TO_BALANCER)?;
             let Value::String(body) = body else {
                 return Err(Error::runtime("body must be a string"));
             };
@@ -230,28 +241,19 @@ fn body(lua: &Lua, request: &Table) -> Result<()> {
     )?;
     request.set(
         "set_body",
-        lua.create_function(|lua, (args, media): (Value, Option<String>)| {
+        lua.create_function(|lua, (args, media): (Value, Value)| {
+            permit(ASKING)?;
             let Value::Table(args) = args else {
                 return Err(Error::runtime("args must be a table"));
             };
-            let told = within(ASKING, |now| {
-                let told = now.request.headers.get(header::CONTENT_TYPE);
-                Ok(told.and_then(|value| value.to_str().ok()).map(str::to_owned))
-            })?;
-            let Some(media) = media.or(told) else {
-                return Ok((None, Some("content type was neither explicitly given as an argument or received as a header")));
+            let media = match media {
+                Value::Nil => within(ASKING, |now| Ok(told_type(now)))?,
+                Value::String(media) => Some(media.to_string_lossy()),
+                _ => return Err(Error::runtime("mime must be a string")),
             };
-            let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            let bytes = match &*media {
-                "application/x-www-form-urlencoded" => {
-                    let mut parts = encoded(&args)?;
-                    parts.sort();
-                    parts.join("&").into_bytes()
-                }
-                "application/json" => json::encode(lua, &Value::Table(args))?,
-                _ => return Ok((None, Some("unsupported content type"))),
-            };
-            let kind = HeaderValue::try_from(media).map_err(Error::external)?;
+            let Some(media) = media else { return Ok((None, Some(NO_TYPE))) };
+            let (bytes, kind) = encoded_body(lua, args, media)?;
+            let kind = HeaderValue::try_from(kind).map_err(Error::external)?;
             within(ASKING, |now| {
                 now.facts.body = RequestBody::Replaced(bytes.into());
                 set(now, &Name::new("Content-Type")?, vec![kind])?;
@@ -259,4 +261,80 @@ fn body(lua: &Lua, request: &Table) -> Result<()> {
             })
         })?,
     )
+}
+
+const NO_TYPE: &str =
+    "content type was neither explicitly given as an argument or received as a header";
+
+fn told_type(now: &Current) -> Option<String> {
+    let told = now.request.headers.get(header::CONTENT_TYPE)?;
+    told.to_str().ok().map(str::to_owned)
+}
+
+/// A table as a body of this type, and the type with what the body needs to be read.
+fn encoded_body(lua: &Lua, args: Table, media: String) -> Result<(Vec<u8>, String)> {
+    match media.split(';').next().unwrap_or_default() {
+        "application/x-www-form-urlencoded" => {
+            let mut parts = encoded(&args)?;
+            parts.sort();
+            Ok((parts.join("&").into_bytes(), media))
+        }
+        "application/json" => Ok((json::encode(lua, &Value::Table(args))?, media)),
+        "multipart/form-data" => {
+            let boundary = boundary(&media);
+            let bytes = multipart(&args, &boundary)?;
+            Ok((bytes, format!("multipart/form-data; boundary={boundary}")))
+        }
+        _ => Err(Error::runtime(format!("unsupported content type {media}"))),
+    }
+}
+
+/// The boundary a type names, else one that no value has.
+fn boundary(media: &str) -> String {
+    let named = media.split_once("boundary=").map(|(_, named)| named);
+    let named = named.map(|named| match named.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next().unwrap_or_default(),
+        None => named,
+    });
+    let named = named.filter(|named| !named.is_empty()).map(str::to_owned);
+    named.unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string())
+}
+
+/// A form in parts, by the order of their names.
+fn multipart(args: &Table, boundary: &str) -> Result<Vec<u8>> {
+    let mut parts = std::collections::BTreeMap::new();
+    for pair in args.pairs::<Value, Value>() {
+        let (name, value) = pair?;
+        let Value::String(name) = name else {
+            let kind = name.type_name();
+            let shown = name.to_string()?;
+            let why = format!("invalid key {shown:?}: got {kind}, expected string");
+            return Err(Error::runtime(why));
+        };
+        let text = match &value {
+            Value::String(text) => text.as_bytes().to_vec(),
+            Value::Integer(_) | Value::Number(_) | Value::Boolean(_) => {
+                value.to_string()?.into_bytes()
+            }
+            other => {
+                let (name, kind) = (name.to_string_lossy(), other.type_name());
+                let wanted = "expected string, number or boolean";
+                return Err(Error::runtime(format!(
+                    "invalid value {name:?}: got {kind}, {wanted}"
+                )));
+            }
+        };
+        parts.insert(name.as_bytes().to_vec(), text);
+    }
+    let mut bytes = Vec::new();
+    for (name, text) in parts {
+        bytes.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
+        bytes.extend_from_slice(b"Content-Disposition: form-data; name=\"");
+        bytes.extend_from_slice(&name);
+        bytes.extend_from_slice(b"\"\r\n\r\n");
+        bytes.extend_from_slice(&text);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    Ok(bytes)
 }

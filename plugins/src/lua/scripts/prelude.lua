@@ -192,6 +192,67 @@ function kit.link(path, from, into)
   kit.link(rest, value, inner)
 end
 
+-- A value as inspect.lua shows it: lists on one line, other tables a member a line.
+local function inspected(value, seen, indent)
+  if type(value) == "string" then
+    return string.format("%q", value):gsub("\\\n", "\\n")
+  end
+  if type(value) ~= "table" then
+    return tostring(value)
+  end
+  if seen[value] then
+    return "<table " .. seen[value] .. ">"
+  end
+  seen.count = (seen.count or 0) + 1
+  seen[value] = seen.count
+  local length, parts, names = #value, {}, {}
+  for i = 1, length do
+    parts[i] = inspected(value[i], seen, indent)
+  end
+  for name in pairs(value) do
+    if not (type(name) == "number" and name >= 1 and name <= length and name % 1 == 0) then
+      names[#names + 1] = name
+    end
+  end
+  if #names == 0 then
+    return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
+  end
+  table.sort(names, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  local deeper = indent .. "  "
+  for _, name in ipairs(names) do
+    local plain = type(name) == "string" and name:match("^[%a_][%w_]*$")
+    local shown = plain and name or "[" .. inspected(name, seen, deeper) .. "]"
+    parts[#parts + 1] = shown .. " = " .. inspected(value[name], seen, deeper)
+  end
+  return "{\n" .. deeper .. table.concat(parts, ",\n" .. deeper) .. "\n" .. indent .. "}"
+end
+
+-- `kong.log.inspect`: writes values as they are, unless it is off.
+function kit.inspect(print)
+  local on = true
+  return setmetatable({
+    on = function()
+      on = true
+    end,
+    off = function()
+      on = false
+    end,
+  }, {
+    __call = function(_, ...)
+      if not on then
+        return
+      end
+      local parts = {}
+      for i = 1, select("#", ...) do
+        parts[i] = inspected((select(i, ...)), {}, "")
+      end
+      print(table.concat(parts, " "))
+    end,
+  })
+end
+
 -- `kong.cache`: values made once and kept in this machine for a while.
 function kit.cache(now)
   local kept, count, MOST = {}, 0, 10000

@@ -7,6 +7,7 @@ mod language;
 mod limits;
 mod pdk;
 mod phases;
+mod presence;
 mod sandbox;
 
 use serde_json::{Value, json};

@@ -52,7 +52,7 @@ fn the_request() {
         ("kong.request.get_http_version()", "1.1"),
         (
             "select(2, pcall(kong.response.get_status))",
-            "function cannot be called in access phase (only in: response, header_filter, body_filter, log)",
+            "function cannot be called in access phase (only in: response, header_filter, body_filter, log, error, admin_api)",
         ),
         ("ngx.var.request_uri", "/a/b?x=1&y=2&y=3&z"),
         ("ngx.var.arg_x", "1"),
@@ -122,7 +122,7 @@ fn the_client_and_the_node() {
         ("kong.client.get_ip()", "127.0.0.1"),
         ("kong.client.get_forwarded_ip()", "127.0.0.1"),
         ("kong.client.get_port()", "40000"),
-        ("kong.client.get_protocol()", "http"),
+        ("select(2, kong.client.get_protocol())", "No active route found"),
         ("kong.client.get_consumer()", "nil"),
         ("kong.client.get_credential()", "nil"),
         ("kong.router.get_route()", "nil"),
