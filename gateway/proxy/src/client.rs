@@ -10,6 +10,8 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use plugins::contract::{Client, Scheme, TlsFacts};
 
+use crate::given_body::Lent;
+
 /// What a listener knows of one connection. It travels to every request on it.
 #[derive(Clone, Debug)]
 pub struct ConnectionFacts {
@@ -30,6 +32,8 @@ pub struct ConnectionFacts {
     /// pingora writes that header itself and knows nothing but whether the connection is kept. Only
     /// on HTTP/1.
     pub offers_upgrade: Arc<AtomicBool>,
+    /// Where the connection is while a session of our own serves its request. Only on HTTP/1.
+    pub lent: Lent,
 }
 
 impl ConnectionFacts {
@@ -43,6 +47,7 @@ impl ConnectionFacts {
             tls: None,
             certificate_refused: None,
             offers_upgrade: Arc::default(),
+            lent: Lent::default(),
         }
     }
 }

@@ -38,6 +38,7 @@ pub use access_log::{AccessLog, Line, version};
 pub use client::{ConnectionFacts, RealIp, Trust};
 pub use embed::{Embedded, EmbeddedBody, EmbeddedServices};
 pub use exchange::Exchange;
+pub use given_body::Lent;
 pub use options::{ErrorType, Options, OwnHeaders};
 pub use proxy::Proxy;
 pub use refuse::Refuser;

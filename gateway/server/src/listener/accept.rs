@@ -76,6 +76,7 @@ impl Proxied {
             return;
         }
         let (guard, expects) = Guard::new(Arc::clone(&self.limits), peer);
+        let lent = connection.lent();
         let mut connection = Box::new(connection.guarded(guard));
         let mut settings = None::<HttpPersistentSettings>;
         loop {
@@ -92,7 +93,13 @@ impl Proxied {
                     session.set_keepalive_reuses_remaining(Some(self.requests.saturating_sub(1)));
                 }
             }
-            let Some(reused) = self.app.process_new_http(session, stop).await else { return };
+            let reused = match self.app.process_new_http(session, stop).await {
+                Some(reused) => reused,
+                None => match lent.back().await {
+                    Some(reused) => reused,
+                    None => return,
+                },
+            };
             expects.store(true, Ordering::Relaxed);
             let (stream, kept) = reused.consume();
             // It is the one that was given.

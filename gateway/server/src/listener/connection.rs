@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use super::guard::Guard;
 use async_trait::async_trait;
-use gateway_proxy::ConnectionFacts;
+use gateway_proxy::{ConnectionFacts, Lent};
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
@@ -44,6 +44,8 @@ pub(crate) struct Connection {
     outgoing: Outgoing,
     /// Set when the next answer's head offers another protocol.
     offers_upgrade: Arc<AtomicBool>,
+    /// Where it is while another session serves its request.
+    lent: Lent,
 }
 
 /// Small writes on their way, so that a head and the body behind it leave in one piece. Memory is held
@@ -113,16 +115,21 @@ impl Connection {
             Transport::Plain(stream) => stream.as_raw_fd(),
             Transport::Tls(stream) => stream.get_ref().0.as_raw_fd(),
         };
-        let offers_upgrade = Arc::clone(&facts.offers_upgrade);
+        let (offers_upgrade, lent) = (Arc::clone(&facts.offers_upgrade), facts.lent.clone());
         let unused = Box::new(ResponseHeader::build(http::StatusCode::OK, Some(0))?);
         let facts = Arc::new(ProxyDigest::new(unused, Some(Box::new(facts))));
         let outgoing = Outgoing::default();
-        Ok(Self { transport, http2, facts, id, guard: None, outgoing, offers_upgrade })
+        Ok(Self { transport, http2, facts, id, guard: None, outgoing, offers_upgrade, lent })
     }
 
     /// Whether its client speaks HTTP/2.
     pub(crate) const fn is_http2(&self) -> bool {
         self.http2
+    }
+
+    /// Where it is while another session serves its request.
+    pub(crate) fn lent(&self) -> Lent {
+        self.lent.clone()
     }
 
     /// Reads through a guard from now on.
