@@ -12,11 +12,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
-use plugins::contract::{Buffered, Flow, HeldBody, HoldAnswer, Phases, Reply};
+use plugins::contract::{Buffered, Flow, HeldBody, HoldAnswer, OutcomeInBody, Phases, Reply};
 
 use crate::error_body::Origin;
 use crate::exchange::Exchange;
@@ -37,7 +37,9 @@ impl Held {
     /// # Errors
     ///
     /// When the head says already that the body is too large.
-    pub(crate) fn begin(head: ResponseHeader, bodiless: bool, limit: usize) -> Result<Self> {
+    pub(crate) fn begin(mut head: ResponseHeader, bodiless: bool, limit: usize) -> Result<Self> {
+        // One of HTTP/2 could not be written to a client of HTTP/1.
+        head.set_version(Version::HTTP_11);
         let declared = match head.headers.get(header::CONTENT_LENGTH) {
             Some(length) if !bodiless => length.to_str().ok().and_then(|text| text.parse().ok()),
             _ => None,
@@ -111,6 +113,13 @@ impl Exchange {
         let wanted = asked || self.facts.notes.get::<HoldAnswer>().is_some();
         // A stream of gRPC may be endless (Kong holds nothing back over HTTP/2).
         wanted && !self.facts.service.as_ref().is_some_and(|one| one.protocol.starts_with("grpc"))
+    }
+
+    /// Whether this head is all of an answer of gRPC, and handlers write what it says into a body.
+    /// pingora gives an answer that ended a body in no other way than by sending it anew.
+    pub(crate) fn gives_outcome_a_body(&self, head: &ResponseHeader) -> bool {
+        head.headers.contains_key("grpc-status")
+            && self.facts.notes.get::<OutcomeInBody>().is_some()
     }
 
     /// Runs the handlers of the response phase.

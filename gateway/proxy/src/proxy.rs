@@ -390,7 +390,8 @@ impl ProxyHttp for Proxy {
         if let Some(cookie) = exchange.balance.as_mut().and_then(|balance| balance.cookie.take()) {
             head.append_header(header::SET_COOKIE, cookie)?;
         }
-        if head.status != StatusCode::SWITCHING_PROTOCOLS && exchange.holds_answer() {
+        let holds = exchange.holds_answer() || exchange.gives_outcome_a_body(head);
+        if head.status != StatusCode::SWITCHING_PROTOCOLS && holds {
             let kept = std::mem::replace(head, held::placeholder(session)?);
             let bodiless = reply::is_bodiless(session, kept.status);
             let held = Held::begin(kept, bodiless, self.options.max_held);

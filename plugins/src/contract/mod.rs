@@ -35,7 +35,7 @@ pub use handshake::Handshake;
 pub use page::{AdminPage, PageAnswer, PageCall};
 pub use reply::{Reply, ReplyBody};
 pub use request::Request;
-pub use response::{Buffered, Chunk, HeldBody, HoldAnswer, Response, Source};
+pub use response::{Buffered, Chunk, HeldBody, HoldAnswer, OutcomeInBody, Response, Source};
 pub use setup::{Entities, Node, Setup, Tools, Tracing};
 pub use summary::{Latencies, Summary, Try};
 pub use unserved::UnservedNames;

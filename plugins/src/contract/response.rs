@@ -55,6 +55,11 @@ pub struct Buffered<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct HoldAnswer;
 
+/// Says that body filters want to write into answers that end with their head and tell the outcome of a
+/// gRPC call there. A handler leaves it in [`Facts::notes`] in the access phase.
+#[derive(Clone, Copy, Debug)]
+pub struct OutcomeInBody;
+
 /// The body of an answer that was held back, as handlers of the response phase left it. In
 /// [`Facts::notes`] from the header filters on.
 #[derive(Clone, Debug)]

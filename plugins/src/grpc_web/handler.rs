@@ -11,8 +11,8 @@ use prost_reflect::MessageDescriptor;
 use super::config::Config;
 use super::encoding::Encoding;
 use crate::contract::{
-    ANY, Chunk, Flow, HTTP, Handler, Needs, Phases, Plugin, Reply, ReplyBody, Request, RequestBody,
-    Response, Setup, Trailers,
+    ANY, Chunk, Flow, HTTP, Handler, Needs, OutcomeInBody, Phases, Plugin, Reply, ReplyBody,
+    Request, RequestBody, Response, Setup, Trailers,
 };
 use crate::kit::grpc::{Services, decode, encode, frame, trailers_frame, unframe};
 
@@ -166,6 +166,9 @@ impl GrpcWeb {
         let _ = request.head.insert_header("TE", "trailers");
         if !self.stripped {
             request.facts.overrides().path = Some(path);
+        }
+        if encoding.framed {
+            request.facts.notes.insert(OutcomeInBody);
         }
         request.facts.notes.insert(Answering {
             media_type,

@@ -7,10 +7,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tonic_health::ServingStatus;
 
 use crate::grpc::{gateway, post, server};
-use crate::harness::{Answer, Answered as _, DEADLINE, Gateway, plain, trusting};
+use crate::harness::{Answer, Answered as _, DEADLINE, Gateway, http1, plain, trusting};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -110,6 +112,12 @@ async fn browsers_call_in_frames_and_in_text() {
     let unknown = frame(0, b"\x0a\x04none");
     let answer = call(&gateway, CHECK, "application/grpc-web", unknown).await.expect(200);
     assert_eq!(answer.header("grpc-status"), Some("5"));
+    // And, for clients that look nowhere else, where the outcome of every call is.
+    let told = outcome(&answer.body);
+    assert!(told.starts_with("grpc-status:5\r\ngrpc-message:"), "{told}");
+    let unknown = BASE64_STANDARD.encode(frame(0, b"\x0a\x04none")).into_bytes();
+    let answer = call(&gateway, CHECK, "application/grpc-web-text", unknown).await.expect(200);
+    assert!(outcome(&decode(answer.text())).starts_with("grpc-status:5\r\n"), "{}", answer.text());
 
     let answer = call(&gateway, CHECK, "text/plain", frame(0, b"")).await;
     assert_eq!((answer.status, answer.text()), (400, "not a content type of gRPC-Web"));
@@ -168,6 +176,30 @@ async fn paths_and_bodies_of_plain_http_are_calls() {
         (answer.version, answer.text()),
         (http::Version::HTTP_2, r#"{"status":"NOT_SERVING"}"#)
     );
+
+    // A connection serves the next request too.
+    let mut kept = BufReader::new(TcpStream::connect(gateway.addr("proxy")).await.unwrap());
+    for (path, wanted) in [("/lamps", "NOT_SERVING"), ("", "SERVING"), ("/lamps", "NOT_SERVING")] {
+        let asked = format!("GET /v1/health{path} HTTP/1.1\r\nHost: h\r\n\r\n");
+        kept.write_all(asked.as_bytes()).await.unwrap();
+        let read = async {
+            let head = http1::read_head(&mut kept).await.unwrap().expect("an answer");
+            assert_eq!((head.status(), head.header("connection")), (200, Some("keep-alive")));
+            http1::read_body(&mut kept, &head, false).await.unwrap()
+        };
+        let body = tokio::time::timeout(DEADLINE, read).await.expect("an answer in time");
+        assert_eq!(body, format!("{{\"status\":\"{wanted}\"}}").into_bytes());
+    }
+    // One that asks for no more, and one of HTTP/1.0, end.
+    for last in ["HTTP/1.1\r\nHost: h\r\nConnection: close", "HTTP/1.0"] {
+        let asked = format!("GET /v1/health {last}\r\n\r\n");
+        let mut ends = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
+        ends.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = ends.read_to_string(&mut answer);
+        tokio::time::timeout(DEADLINE, read).await.expect("the connection ends").unwrap();
+        assert!(answer.contains("SERVING"), "{answer}");
+    }
 
     // A status of gRPC is one of HTTP.
     assert_eq!(get("/v1/health/none").await.status, 404);
