@@ -15,7 +15,7 @@ pub struct Summary<'a> {
     /// The client's request as the plugins left it: with its own Host and the identity headers,
     /// without what forwarding adds.
     pub request: &'a RequestHeader,
-    /// The request target as the client sent it: path and query.
+    /// The request target as the client sent it: path and query. Streams have none.
     pub uri: &'a str,
     /// The answer's head; `None` when the client left before there was one.
     pub response: Option<&'a ResponseHeader>,
@@ -40,6 +40,11 @@ pub struct Summary<'a> {
 }
 
 impl Summary<'_> {
+    /// Whether it was a stream: a connection passed on as it is, without requests.
+    pub const fn is_stream(&self) -> bool {
+        self.uri.is_empty()
+    }
+
     /// The log entry, made when the first logger asks. Credentials in headers are left out.
     pub fn entry(&self) -> &Value {
         self.entry.get_or_init(|| super::entry::entry(self))

@@ -16,10 +16,12 @@ use crate::contract::{Source, Summary, Tools, WORKSPACE};
 /// The families of this process, registered once.
 pub(super) struct Families {
     requests: IntCounterVec,
+    sessions: IntCounterVec,
     bandwidth: IntCounterVec,
     kong_latency: HistogramVec,
     upstream_latency: HistogramVec,
     request_latency: HistogramVec,
+    session_duration: HistogramVec,
     errors: IntCounter,
     series: DashMap<Key, Arc<Series>>,
     shown: Once,
@@ -83,6 +85,11 @@ impl Families {
                 "Exchanges by service, route, status, source and consumer",
                 &["service", "route", "code", "source", "workspace", "consumer"],
             ),
+            sessions: counters(
+                "kong_stream_sessions_total",
+                "Streams by service, route, status and source",
+                &["service", "route", "code", "source", "workspace"],
+            ),
             bandwidth: counters(
                 "kong_bandwidth_bytes",
                 "Bytes received from clients (ingress) and sent to them (egress)",
@@ -103,6 +110,11 @@ impl Families {
                 "Milliseconds from the request's first byte to the answer's last",
                 UPSTREAM_BUCKETS,
             ),
+            session_duration: histograms(
+                "kong_session_duration_ms",
+                "Milliseconds a stream lasted",
+                UPSTREAM_BUCKETS,
+            ),
             errors: IntCounter::new(
                 "kong_nginx_metric_errors_total",
                 "Metrics that could not be shown",
@@ -114,12 +126,14 @@ impl Families {
     }
 
     fn show(&self, registry: &Registry) {
-        let all: [Box<dyn Collector>; 6] = [
+        let all: [Box<dyn Collector>; 8] = [
             Box::new(self.requests.clone()),
+            Box::new(self.sessions.clone()),
             Box::new(self.bandwidth.clone()),
             Box::new(self.kong_latency.clone()),
             Box::new(self.upstream_latency.clone()),
             Box::new(self.request_latency.clone()),
+            Box::new(self.session_duration.clone()),
             Box::new(self.errors.clone()),
         ];
         for family in all {
@@ -163,9 +177,11 @@ impl Families {
     /// Counters first: a series made meanwhile is forgotten with the rest, while one that stayed
     /// would count where nobody looks any more.
     fn forget(&self) {
-        self.requests.reset();
-        self.bandwidth.reset();
-        for histograms in [&self.kong_latency, &self.upstream_latency, &self.request_latency] {
+        for counters in [&self.requests, &self.sessions, &self.bandwidth] {
+            counters.reset();
+        }
+        let of_requests = [&self.kong_latency, &self.upstream_latency, &self.request_latency];
+        for histograms in of_requests.into_iter().chain([&self.session_duration]) {
             histograms.reset();
         }
         self.series.clear();
@@ -178,14 +194,13 @@ impl Families {
                 Source::Gateway => "kong",
             };
             let code = summary.status.to_string();
-            self.requests.with_label_values(&[
-                series.service(),
-                &*series.route(),
-                &code,
-                source,
-                WORKSPACE.1,
-                series.consumer(),
-            ])
+            let (service, route) = (series.service(), series.route());
+            let labels = [service, &*route, &code, source, WORKSPACE.1, series.consumer()];
+            match summary.is_stream() {
+                // Nobody is known to call.
+                true => self.sessions.with_label_values(&labels[..5]),
+                false => self.requests.with_label_values(&labels),
+            }
         });
         counter.inc();
     }
@@ -212,7 +227,10 @@ impl Families {
         let latency = series.latency.get_or_init(|| Latency {
             kong: self.kong_latency.with_label_values(&labels()),
             upstream: OnceLock::new(),
-            request: self.request_latency.with_label_values(&labels()),
+            request: match summary.is_stream() {
+                true => self.session_duration.with_label_values(&labels()),
+                false => self.request_latency.with_label_values(&labels()),
+            },
         });
         #[expect(clippy::cast_precision_loss, reason = "milliseconds are far below 2^53")]
         let observe = |histogram: &Histogram, ms: u64| histogram.observe(ms as f64);

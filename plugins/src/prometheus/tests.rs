@@ -102,6 +102,36 @@ fn what_is_counted() {
 }
 
 #[test]
+fn streams_are_counted_apart() {
+    let mut world = world();
+    let plugin = world.rig.plugin("prometheus", everything(true));
+    for (status, source) in [(200, Source::Upstream), (502, Source::Gateway)] {
+        let mut stream = world.exchange();
+        stream.uri = String::new();
+        stream.source = source;
+        stream.latencies = Latencies { kong: 2, upstream: None, request: 40 };
+        stream.log(&plugin, status);
+    }
+    assert_eq!(
+        samples(&world.rig, "kong_stream_sessions_total"),
+        [
+            r#"kong_stream_sessions_total{code="200",route="r",service="s",source="service",workspace="default"} 1"#,
+            r#"kong_stream_sessions_total{code="502",route="r",service="s",source="kong",workspace="default"} 1"#,
+        ]
+    );
+    let labels = r#"{route="r",service="s",workspace="default"}"#;
+    assert_eq!(
+        samples(&world.rig, "kong_session_duration_ms_sum"),
+        [format!("kong_session_duration_ms_sum{labels} 80")]
+    );
+    for family in
+        ["kong_http_requests_total", "kong_request_latency_ms", "kong_upstream_latency_ms"]
+    {
+        assert_eq!(samples(&world.rig, family), [""; 0], "{family}");
+    }
+}
+
+#[test]
 fn switches() {
     for (switch, families) in [
         ("status_code_metrics", &["kong_http_requests_total"][..]),

@@ -229,6 +229,9 @@ async fn plugins_of_streams() {
     let logger =
         json!({"name": "file-log", "config": {"path": log, "reopen": true}, "protocols": ["tcp"]});
     post(&gateway, "/plugins", logger).await;
+    let counts = json!({"name": "prometheus", "protocols": ["tcp"],
+                        "config": {"status_code_metrics": true, "latency_metrics": true}});
+    post(&gateway, "/plugins", counts).await;
     let next = async || {
         eventually("a log entry", async || {
             let text = std::fs::read_to_string(&log).ok()?;
@@ -270,6 +273,16 @@ async fn plugins_of_streams() {
     );
     assert!(format.unwrap().is_match(&lines), "{lines}");
     assert_eq!(entry["tries"], json!([]));
+    let told = plain().get(gateway.url("status", "/metrics")).answer().await.text().to_owned();
+    for (code, source) in [("200", "service"), ("403", "kong")] {
+        let line = format!(
+            "kong_stream_sessions_total{{code=\"{code}\",route=\"r\",service=\"s\",\
+             source=\"{source}\",workspace=\"default\"}} 1"
+        );
+        assert!(told.contains(&line), "{told}");
+    }
+    assert!(told.contains("kong_session_duration_ms_count"), "{told}");
+    assert!(!told.contains("kong_http_requests_total{"), "{told}");
 }
 
 /// A target that refuses is passed over, and found dead.
