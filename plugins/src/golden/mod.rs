@@ -12,6 +12,7 @@ use serde_json::Value;
 mod allocations;
 mod conversations;
 mod order;
+mod references;
 mod refusals;
 mod schemas;
 

@@ -9,5 +9,5 @@ mod rig;
 mod signer;
 
 pub(crate) use exchange::{Answer, Exchange};
-pub(crate) use rig::{Instance, Rig, rig, rig_on, rig_with};
+pub(crate) use rig::{Instance, Rig, rig, rig_knowing, rig_on, rig_with};
 pub(crate) use signer::Signer;

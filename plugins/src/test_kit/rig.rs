@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use gateway_model::entities::{self, PluginInstance};
 use gateway_model::ports::{self, Applied, Applying};
+use gateway_model::reference::Environment;
 use gateway_model::{Catalog, Change, Clock, Id, Item, Key, Registry, Stored};
 use serde_json::Value;
 
@@ -21,6 +22,11 @@ pub(crate) fn rig() -> Rig {
 /// As [`rig`], in another place.
 pub(crate) fn rig_on(node: Node) -> Rig {
     Rig::new(node)
+}
+
+/// A rig whose vaults hold this.
+pub(crate) fn rig_knowing(environment: Environment) -> Rig {
+    Rig::of(crate::ALL, Node::default(), environment)
 }
 
 /// A catalog and the tools of a process.
@@ -65,17 +71,18 @@ pub(crate) struct Instance {
 /// A rig whose Lua runs by these settings, with custom plugins of these names.
 pub(crate) fn rig_with(settings: crate::lua::Settings, custom: &[&str]) -> Result<Rig, String> {
     let names: Vec<String> = custom.iter().map(|name| (*name).to_owned()).collect();
-    let rig = Rig::of(crate::with_custom(&settings, &names)?, Node::default());
+    let types = crate::with_custom(&settings, &names)?;
+    let rig = Rig::of(types, Node::default(), Environment::default());
     crate::lua::start(&rig.tools, settings);
     Ok(rig)
 }
 
 impl Rig {
     fn new(node: Node) -> Self {
-        Self::of(crate::ALL, node)
+        Self::of(crate::ALL, node, Environment::default())
     }
 
-    fn of(types: &'static [PluginType], node: Node) -> Self {
+    fn of(types: &'static [PluginType], node: Node, environment: Environment) -> Self {
         static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
         let runtime = tokio::runtime::Handle::try_current().unwrap_or_else(|_| {
             RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().unwrap()).handle().clone()
@@ -84,6 +91,7 @@ impl Rig {
         for plugin in types {
             registry.add_plugin(plugin.schema());
         }
+        registry.set_environment(environment);
         let clock = Clock::fixed(NOW);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let tools =
