@@ -48,8 +48,10 @@ fn about(record: &Record) -> String {
 
 fn phases(phases: Phases) -> String {
     let all = [
+        ("certificate", Phases::CERTIFICATE),
         ("rewrite", Phases::REWRITE),
         ("access", Phases::ACCESS),
+        ("response", Phases::RESPONSE),
         ("header_filter", Phases::HEADER_FILTER),
         ("body_filter", Phases::BODY_FILTER),
         ("log", Phases::LOG),

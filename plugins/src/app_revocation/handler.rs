@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::revocation::{REVOCATIONS, Revocation};
 use crate::contract::{Flow, Handler, Phases, Plugin, Reply, Request, Setup};
 
-/// Nothing to configure.
+/// Refuses tokens of applications that are gone. The platform puts it in place; nothing is configured.
 #[derive(Deserialize, Record)]
 pub(crate) struct Config {}
 

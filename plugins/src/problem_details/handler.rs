@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::contract::{Chunk, Handler, Phases, Plugin, Response, Setup, Source};
 
-/// Nothing to configure.
+/// Writes the gateway's own refusals as problem bodies of ETSI GS MEC 009. The platform puts it in
+/// place; nothing is configured.
 #[derive(Deserialize, Record)]
 pub(crate) struct Config {}
 

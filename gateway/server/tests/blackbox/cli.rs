@@ -345,6 +345,16 @@ async fn the_reference_of_the_plugins() {
     for name in ["oauth2", "rate-limiting", "acme", "ai-proxy"] {
         assert!(all.contains(&format!("\n## {name}\n")), "{name}");
     }
+    // Every page says what its plugin does, and what each field means.
+    for page in all.split("\n## ").skip(1) {
+        let says = page.lines().nth(2).unwrap_or_default();
+        assert!(says.ends_with('.') && !says.starts_with("Nothing"), "{page}");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        for row in rows {
+            let meaning = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+            assert!(meaning.len() > 5 && !meaning.starts_with('`'), "{row}");
+        }
+    }
     let (code, one, _) = options.run(&["plugins", "docs", "hmac-auth"]).await;
     assert_eq!(code, Some(0));
     assert!(all.contains(&one) && one.starts_with("## hmac-auth\n"), "{one}");

@@ -174,3 +174,46 @@ async fn uses_are_what_the_upstream_says() {
     })
     .await;
 }
+
+/// Nodes of one database count together (`policy` `cluster`): each by itself first, and within the
+/// time between two exchanges they know the sum.
+#[tokio::test]
+async fn nodes_of_one_database_know_the_sum() {
+    const LIMIT: i64 = 1000;
+    let Some(pair) = crate::cluster::Pair::start().await else { return };
+    let [one, two] = &pair.nodes;
+    let upstream = Upstream::start().await;
+    let config = json!({"day": LIMIT, "policy": "cluster", "limit_by": "ip"});
+    let plugin = limited(one, &upstream, "rate-limiting", config).await;
+    eventually("the other node has the limit", async || asked(two).await.1).await;
+    // What was used by then at either node is what is missing in the end.
+    let mut uses = 0;
+    let mut counted = async |node: &Gateway| {
+        uses += 1;
+        let (status, left) = asked(node).await;
+        assert_eq!(status, 200);
+        (LIMIT - left.unwrap().parse::<i64>().unwrap(), uses)
+    };
+    let first = counted(two).await;
+    // The request that found the limit.
+    let before = first.0 - first.1;
+    for _ in 0..20 {
+        counted(one).await;
+        counted(two).await;
+    }
+    for node in [one, two, one] {
+        eventually("a node knows the sum", async || {
+            let (seen, made) = counted(node).await;
+            assert!(seen <= before + made, "more than there were: {seen} of {made}");
+            (seen == before + made).then_some(())
+        })
+        .await;
+    }
+    // A limit that is reached at both nodes: they refuse when they know.
+    let change = json!({"config": {"day": 60 + before}});
+    let url = one.url("admin", &format!("/plugins/{plugin}"));
+    plain().patch(url).json(&change).answer().await.expect(200);
+    for node in [one, two] {
+        eventually("a node refuses", async || (asked(node).await.0 == 429).then_some(())).await;
+    }
+}
