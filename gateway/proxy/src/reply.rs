@@ -3,6 +3,7 @@
 //! pingora skips the response phases for answers written early, so they are run here.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_model::ports::Caller;
@@ -386,7 +387,6 @@ fn add_via(head: &mut ResponseHeader, lines: &[HeaderValue], options: &Options) 
 /// reset the connection, and the client would never see the answer (nginx calls it lingering
 /// close). A client that waits for `100 Continue` sends nothing more.
 async fn linger(session: &mut Session) {
-    const WHILE: std::time::Duration = std::time::Duration::from_secs(2);
     let waits = session.req_header().headers.contains_key(header::EXPECT);
     if waits || session.is_body_done() {
         return;
@@ -396,12 +396,22 @@ async fn linger(session: &mut Session) {
     let _ = tokio::time::timeout(WHILE, drained).await;
 }
 
-/// A small unread body is drained by pingora for the next request; for a large or endless one the
-/// connection is closed instead.
+/// How long a client may take to send what nobody wants any more.
+const WHILE: Duration = Duration::from_secs(2);
+
+/// A small unread body is drained by pingora for the next request; for a large or endless one, or one
+/// whose client waits for leave to send it, the connection is closed instead.
 pub(crate) fn close_if_unread(session: &mut Session) {
     const WORTH_DRAINING: u64 = 64 * 1024;
-    let small = declared_length(session.req_header()).is_some_and(|n| n <= WORTH_DRAINING);
-    if !session.is_body_empty() && !session.is_body_done() && !small {
+    if session.is_body_empty() || session.is_body_done() {
+        return;
+    }
+    let head = session.req_header();
+    let small = declared_length(head).is_some_and(|length| length <= WORTH_DRAINING);
+    if small && !head.headers.contains_key(header::EXPECT) {
+        session.set_close_on_response_before_downstream_finish(false);
+        session.set_total_drain_timeout(Some(WHILE));
+    } else {
         session.set_keepalive(None);
     }
 }

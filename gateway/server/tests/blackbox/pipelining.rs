@@ -45,6 +45,11 @@ async fn answers(
     tokio::time::timeout(DEADLINE, exchange).await.expect("all answers in time")
 }
 
+/// Plain or under TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
 async fn connect(gateway: &Gateway) -> TcpStream {
     let stream = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -80,11 +85,9 @@ async fn requests_in_one_piece_are_answered_in_order() {
         "localhost",
         any_certificate(None),
     );
-    let told = [
-        answers(connect(&gateway).await, &all, requests.len()).await,
-        answers(over_tls.await.unwrap(), &all, requests.len()).await,
-    ];
-    for told in told {
+    let plain_stream = Box::new(connect(&gateway).await) as Box<dyn Stream>;
+    for stream in [plain_stream, Box::new(over_tls.await.unwrap())] {
+        let told = answers(stream, &all, requests.len()).await;
         for ((status, body), (request, wanted, part)) in told.iter().zip(&requests) {
             assert_eq!(status, wanted, "{request:?}: {body}");
             assert!(body.contains(part), "{request:?}: {body}");

@@ -102,6 +102,17 @@ async fn expect_100_continue() {
     let received = upstream.only();
     assert_eq!(received.body, "abc");
     assert_eq!(received.header("Expect"), None);
+
+    // A client that is refused need not send its body; nobody takes what it sends next for it.
+    let request = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\
+                   Expect: 100-continue\r\n\r\n";
+    let said = told(&gateway, &format!("{request}GET /a HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    assert!(said.starts_with("HTTP/1.1 404 ") && said.matches("HTTP/1.1 ").count() == 1, "{said}");
+    assert!(upstream.take().is_empty());
+    // One that knows no such thing is not told.
+    let request = "POST /a HTTP/1.0\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc";
+    let said = told(&gateway, request).await;
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
 }
 
 /// Early hints reach a client that may get them; the answer is the last one.
@@ -229,4 +240,26 @@ async fn other_upgrades_are_dropped() {
     assert_eq!(received.header("Upgrade"), None, "{received:?}");
     assert_eq!(received.header("Connection"), Some("keep-alive"));
     assert_eq!(received.header("HTTP2-Settings"), None);
+}
+
+/// A WebSocket on which nothing is said for as long as the service may be silent ends; one that
+/// talks goes on.
+#[tokio::test]
+async fn silent_websockets_end() {
+    let gateway = Gateway::start().await;
+    publish(&gateway, echo().await).await;
+    let service = gateway.url("admin", "/services/a");
+    let limit = json!({"read_timeout": 600});
+    plain().patch(service).json(&limit).answer().await.expect(200);
+    let url = format!("ws://{}/a", gateway.addr("proxy"));
+    let stream = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
+    let request = url.into_client_request().unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    for _ in 0..8 {
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        socket.send(Message::text("on")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("on"));
+    }
+    let end = tokio::time::timeout(DEADLINE, socket.next()).await.expect("it ends");
+    assert!(!matches!(end, Some(Ok(ref message)) if !message.is_close()), "{end:?}");
 }
