@@ -21,7 +21,7 @@ use crate::held::Held;
 use crate::options::Options;
 use crate::router::{Found, Wanted, path};
 use crate::snapshot::Snapshot;
-use crate::tls::Keyring;
+use crate::tls::{Keyring, Lease};
 use crate::traffic::InFlight;
 use crate::upstream::{self, Balance, Called, CompiledUpstream};
 use target::{Target, target};
@@ -56,6 +56,8 @@ pub struct Exchange {
     pub(crate) tries: Vec<Try>,
     /// Whether the upstream is told to close its connection after this request.
     pub(crate) ends_connection: bool,
+    /// The hold on the upstream's connection, where its TLS is made here.
+    pub(crate) lease: Option<Arc<Lease>>,
     /// The way through the targets, where the service's host names an upstream.
     pub(crate) balance: Option<Box<Balance>>,
     /// Why the client's certificate does not suffice.
@@ -112,6 +114,7 @@ impl Exchange {
             upstream_target: Bytes::new(),
             tries: Vec::new(),
             ends_connection: false,
+            lease: None,
             balance: None,
             certificate_refused: None,
             called: None,
@@ -327,6 +330,13 @@ impl Exchange {
     /// Certificates and authorities.
     pub(crate) fn keyring(&self) -> &Keyring {
         &self.snapshot.keyring
+    }
+
+    /// Has the upstream's connection kept for others, if it may: its answer was read to the end.
+    pub(crate) fn end_lease(&self) {
+        if let Some(lease) = self.lease.as_ref().filter(|_| !self.ends_connection) {
+            lease.end();
+        }
     }
 
     /// How long things took so far.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
+use http::uri::{Authority, Scheme};
 use http::{Uri, Version};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
@@ -94,6 +95,25 @@ fn host(head: &mut RequestHeader, exchange: &Exchange) -> Result<()> {
     } else if let Some(host) = &found.route.upstream_host {
         head.insert_header(header::HOST, host.clone())?;
     }
+    Ok(())
+}
+
+/// Says `https` on HTTP/2, where pingora knows of no TLS because it is made here. What is left to it
+/// to say is what a request with a Host is for.
+///
+/// # Errors
+///
+/// A host that is no authority; the client gets a 400.
+pub(crate) fn name_scheme(head: &mut RequestHeader) -> Result<()> {
+    let Some(host) = head.remove_header(&header::HOST) else { return Ok(()) };
+    let mut parts = head.uri.clone().into_parts();
+    let refused = |why: http::Error| {
+        Error::because(ErrorType::HTTPStatus(400), "an authority for an upstream", why)
+    };
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority =
+        Some(Authority::try_from(host.as_bytes()).map_err(|why| refused(why.into()))?);
+    head.set_uri(Uri::from_parts(parts).map_err(|why| refused(why.into()))?);
     Ok(())
 }
 

@@ -33,6 +33,8 @@ pub struct Options {
     pub keepalive_seconds: u64,
     /// How connections to upstreams are secured where the catalog does not say.
     pub tls: tls::Defaults,
+    /// Upstream connections of ours that are kept (`upstream_keepalive_pool_size`).
+    pub upstream_pool: usize,
     /// Seconds an idle upstream connection is kept, 0 for no limit
     /// (`upstream_keepalive_idle_timeout`).
     pub upstream_idle_seconds: u64,
@@ -109,6 +111,7 @@ impl Default for Options {
             max_held: 16 * 1024 * 1024,
             keepalive_seconds: 60,
             tls: tls::Defaults::default(),
+            upstream_pool: 512,
             upstream_idle_seconds: 60,
             upstream_requests: 10_000,
             server: HeaderValue::from_static("kong/3.10.0"),

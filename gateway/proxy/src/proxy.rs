@@ -43,7 +43,7 @@ use crate::held::{self, Held};
 use crate::options::Options;
 use crate::resolve::{Endpoint, Resolver};
 use crate::snapshot::Current;
-use crate::tls::{UpstreamTls, authorities_of, client_pair};
+use crate::tls::{Kept, UpstreamTls, authorities_of, client_pair};
 use crate::traffic::Traffic;
 use crate::upstream::{self, Balance, Called, ConnectionUses};
 use crate::{forward, given_body, reply};
@@ -58,6 +58,7 @@ pub struct Proxy {
     calls: Option<Arc<dyn Calls>>,
     traffic: Arc<Traffic>,
     uses: ConnectionUses,
+    kept: Arc<Kept>,
     clock: Clock,
 }
 
@@ -73,7 +74,20 @@ impl Proxy {
     ) -> Self {
         let traffic = Arc::default();
         let uses = ConnectionUses::new(options.upstream_requests);
-        Self { current, options, embedded, resolver, access_log, calls: None, traffic, uses, clock }
+        let idle = Duration::from_secs(options.upstream_idle_seconds);
+        let kept = Kept::new(options.upstream_pool, Some(idle).filter(|idle| !idle.is_zero()));
+        Self {
+            current,
+            options,
+            embedded,
+            resolver,
+            access_log,
+            calls: None,
+            traffic,
+            uses,
+            kept,
+            clock,
+        }
     }
 
     /// Tells `calls` of every call to a service, once it is over.
@@ -283,10 +297,9 @@ impl ProxyHttp for Proxy {
             let shown = shown.or_err(ErrorType::InternalError, "reading a handler's key pair")?;
             let believed = wanted.and_then(|wanted| wanted.authorities.as_ref());
             let believed = believed.map(|authorities| authorities_of(&authorities.0));
-            UpstreamTls::of(&service, upstream, exchange.keyring(), &self.options.tls)
-                .wanted(wanted, shown.as_ref(), believed.as_ref())
-                .secure(&mut peer)
-                .or_err(ErrorType::InternalError, "securing a connection")?;
+            let tls = UpstreamTls::of(&service, upstream, exchange.keyring(), &self.options.tls);
+            let tls = tls.wanted(wanted, shown.as_ref(), believed.as_ref());
+            exchange.lease = tls.secure(&mut peer, &self.kept);
         }
         if let Some(times) = exchange.facts.upstream.as_ref().and_then(|wanted| wanted.timeouts) {
             upstream::hurry(&mut peer, times);
@@ -303,8 +316,11 @@ impl ProxyHttp for Proxy {
         _: Option<&Digest>,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        exchange.ends_connection =
-            matches!(peer.options.alpn, ALPN::H1) && self.uses.is_last(socket, reused);
+        exchange.ends_connection = matches!(peer.options.alpn, ALPN::H1)
+            && match &exchange.lease {
+                Some(lease) => lease.is_last(self.options.upstream_requests),
+                None => self.uses.is_last(socket, reused),
+            };
         Ok(())
     }
 
@@ -332,6 +348,7 @@ impl ProxyHttp for Proxy {
         reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
+        let reused = reused || exchange.lease.as_ref().is_some_and(|lease| lease.is_reused());
         let method = &session.req_header().method;
         let repeatable = !matches!(method.as_str(), "POST" | "PATCH" | "LOCK")
             && !session.as_ref().retry_buffer_truncated()
@@ -353,12 +370,16 @@ impl ProxyHttp for Proxy {
         head: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        forward::forward(head, session.req_header(), exchange, &self.options)
+        forward::forward(head, session.req_header(), exchange, &self.options)?;
+        if exchange.lease.is_some() && head.version == http::Version::HTTP_2 {
+            forward::name_scheme(head)?;
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
@@ -374,6 +395,10 @@ impl ProxyHttp for Proxy {
         }
         if let Some(balance) = &mut exchange.balance {
             balance.answered(head.status.as_u16());
+        }
+        let empty = head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+        if empty || reply::is_bodiless(session, head.status) {
+            exchange.end_lease();
         }
         Ok(())
     }
@@ -430,6 +455,9 @@ impl ProxyHttp for Proxy {
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<Option<Duration>> {
+        if end {
+            exchange.end_lease();
+        }
         match &mut exchange.held {
             Some(held) => held.take(body)?,
             None => exchange.body_filter(body, end),

@@ -12,6 +12,7 @@ mod chain;
 mod client_auth;
 mod dial;
 mod handshakes;
+mod kept;
 mod keyring;
 mod pair;
 mod resolver;
@@ -19,6 +20,7 @@ mod upstream;
 
 pub use client_auth::{ClientAuth, Demand, Judged};
 pub use handshakes::{Handshakes, Refused};
+pub(crate) use kept::{Kept, Lease};
 pub use keyring::{Keyring, Shown};
 pub use pair::{PairError, certificates, certified_key};
 pub use resolver::SniResolver;

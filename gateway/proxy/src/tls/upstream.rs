@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gateway_model::Item;
 use gateway_model::entities::{Service, Upstream};
+use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
 use plugins::contract::Overrides;
@@ -24,6 +25,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::Keyring;
 use super::chain::{Shower, algorithms, follow, reason};
 use super::dial::dial;
+use super::kept::{Kept, Lease};
 use super::pair::{PairError, certificates, certified_key, private_key};
 
 /// A pair shown to upstreams that ask for one.
@@ -114,8 +116,8 @@ fn hash<'d>(parts: impl Iterator<Item = &'d [u8]>) -> u64 {
 pub struct Defaults {
     /// Whether certificates are verified (`proxy_ssl_verify`).
     pub verify: bool,
-    /// Most intermediate certificates (`lua_ssl_verify_depth`). HTTP upstreams are held to it
-    /// where it is not the default, or the service names its own: see `dial.rs`.
+    /// Most intermediate certificates (`lua_ssl_verify_depth`). Upstreams of gRPC are held to it
+    /// where it is not the default, or a handler asks for it: see `dial.rs`.
     pub depth: u8,
     /// Whom to believe (`lua_ssl_trusted_certificate`).
     pub roots: Arc<RootCertStore>,
@@ -137,7 +139,7 @@ pub(crate) struct UpstreamTls<'k> {
     verify: bool,
     depth: u8,
     /// Whether somebody chose the depth.
-    limited: bool,
+    chosen: bool,
     client: Option<&'k Arc<ClientPair>>,
     /// `None`: the gateway's authorities.
     trust: Option<&'k Arc<Trust>>,
@@ -158,7 +160,7 @@ impl<'k> UpstreamTls<'k> {
         Self {
             verify: service.tls_verify.unwrap_or(defaults.verify),
             depth: service.tls_verify_depth.unwrap_or(defaults.depth),
-            limited: service.tls_verify_depth.is_some() || defaults.depth != DEPTH,
+            chosen: service.tls_verify_depth.is_some() || defaults.depth != DEPTH,
             client: client.or(defaults.client.as_ref()),
             trust: keyring.trust(service.id()),
             defaults,
@@ -178,7 +180,7 @@ impl<'k> UpstreamTls<'k> {
         Self {
             verify,
             depth: defaults.depth,
-            limited: true,
+            chosen: true,
             client: client.or(defaults.client.as_ref()),
             trust: None,
             defaults,
@@ -186,13 +188,8 @@ impl<'k> UpstreamTls<'k> {
     }
 
     /// Has connections to a peer made with TLS of our own, whatever is asked for.
-    ///
-    /// # Errors
-    ///
-    /// None, unless rustls takes no protocol version at all.
-    pub(crate) fn dial(&self, peer: &mut HttpPeer) -> Result<(), rustls::Error> {
-        dial(peer, self.config()?);
-        Ok(())
+    pub(crate) fn dial(&self, peer: &mut HttpPeer) {
+        dial(peer, self.terms(), None);
     }
 
     /// As handlers want it, where they want anything.
@@ -205,48 +202,79 @@ impl<'k> UpstreamTls<'k> {
         let Some(wanted) = wanted else { return self };
         self.verify = wanted.tls_verify.unwrap_or(self.verify);
         if let Some(depth) = wanted.tls_verify_depth {
-            (self.depth, self.limited) = (depth, true);
+            (self.depth, self.chosen) = (depth, true);
         }
         self.client = shown.or(self.client);
         self.trust = believed.or(self.trust);
         self
     }
 
-    /// Tells a peer. Connections secured in different ways are never shared.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::dial`].
-    pub(crate) fn secure(&self, peer: &mut HttpPeer) -> Result<(), rustls::Error> {
+    /// Tells a peer. Connections secured in different ways are never shared. Those that are
+    /// verified are made here, and rest among `kept`: what is given is the hold on one. pingora
+    /// makes those of HTTP/2, over chains of any length, where nobody chose one: it could not share
+    /// ours.
+    pub(crate) fn secure(&self, peer: &mut HttpPeer, kept: &Arc<Kept>) -> Option<Arc<Lease>> {
         peer.options.verify_cert = self.verify;
         peer.options.verify_hostname = self.verify;
         peer.client_cert_key = self.client.map(|pair| Arc::clone(&pair.for_peer));
         // The pool looks at neither the chain nor the authorities.
         let mut key = self.client.map_or(0, |pair| pair.hash);
-        if let Some(trust) = self.trust.filter(|_| self.verify) {
-            peer.options.ca = Some(Arc::clone(&trust.for_peer));
-            key = key.rotate_left(1) ^ trust.hash;
-        }
-        if self.verify && self.limited {
-            key = key.rotate_left(8) ^ u64::from(self.depth);
-            self.dial(peer)?;
+        if self.verify {
+            let trust = self.trust.map_or(0, |trust| trust.hash);
+            key = (key.rotate_left(1) ^ trust).rotate_left(8) ^ u64::from(self.depth);
         }
         peer.group_key = key;
-        Ok(())
+        if !self.verify {
+            return None;
+        }
+        if matches!(peer.options.alpn, ALPN::H2) && !self.chosen {
+            peer.options.ca = self.trust.map(|trust| Arc::clone(&trust.for_peer));
+            return None;
+        }
+        Some(dial(peer, self.terms(), Some(kept)))
     }
 
     /// The configuration of a connection of our own.
     pub(crate) fn config(&self) -> Result<ClientConfig, rustls::Error> {
+        self.terms().tls()
+    }
+
+    fn terms(&self) -> Terms {
         let roots = self.trust.map_or(&self.defaults.roots, |trust| &trust.roots);
-        let verifier =
-            Arc::new(Verifier { verify: self.verify, depth: self.depth, roots: Arc::clone(roots) });
+        Terms {
+            verifier: Verifier { verify: self.verify, depth: self.depth, roots: Arc::clone(roots) },
+            shown: self.client.map(|pair| Arc::clone(&pair.pair)),
+        }
+    }
+}
+
+/// How one connection is secured.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    verifier: Verifier,
+    shown: Option<Arc<CertifiedKey>>,
+}
+
+impl Terms {
+    /// The configuration of a connection for HTTP.
+    ///
+    /// # Errors
+    ///
+    /// None, unless rustls takes no protocol version at all.
+    pub(super) fn config(&self, http2: bool) -> Result<ClientConfig, rustls::Error> {
+        let mut config = self.tls()?;
+        config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+        Ok(config)
+    }
+
+    fn tls(&self) -> Result<ClientConfig, rustls::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        Ok(match self.client {
+            .with_custom_certificate_verifier(Arc::new(self.verifier.clone()));
+        Ok(match &self.shown {
             None => builder.with_no_client_auth(),
-            Some(pair) => builder.with_client_cert_resolver(Arc::new(Show(Arc::clone(&pair.pair)))),
+            Some(pair) => builder.with_client_cert_resolver(Arc::new(Show(Arc::clone(pair)))),
         })
     }
 }
@@ -266,7 +294,7 @@ impl ResolvesClientCert for Show {
 }
 
 /// Verifies an upstream's certificate, or takes any.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Verifier {
     verify: bool,
     depth: u8,

@@ -112,8 +112,7 @@ async fn probe(
         if tls {
             let (verify, snapshot) = (check.https_verify_certificate, prober.current.load_full());
             UpstreamTls::of_probes(&upstream.entity, verify, &snapshot.keyring, &prober.tls)
-                .dial(&mut peer)
-                .or_err(ErrorType::InternalError, "securing a probe")?;
+                .dial(&mut peer);
         }
         match kind {
             CheckType::Http | CheckType::Https => {

@@ -75,6 +75,10 @@ pub(super) fn proxy(settings: &Settings, tls: Defaults) -> Options {
         max_held: proxying.max_held,
         keepalive_seconds: proxying.keepalive.timeout.as_secs(),
         tls,
+        upstream_pool: proxying
+            .upstream_pool
+            .size
+            .saturating_mul(settings.process.workers.threads().get()),
         // pingora's pool keeps one connection even when it is told to keep none.
         upstream_requests: match proxying.upstream_pool.size {
             0 => 1,

@@ -347,18 +347,28 @@ async fn chains_of_upstreams_have_a_length() {
     let gateway = settings.start().await;
     let url = format!("https://{}", nginx.addr());
     let service = json!({"name": "s", "url": url, "retries": 0, "tls_verify": true});
-    post(&gateway, "/services", service).await.expect(201);
+    post(&gateway, "/services", service.clone()).await.expect(201);
     post(&gateway, "/services/s/routes", json!({"paths": ["/"]})).await.expect(201);
-    for (depth, wanted) in [(1, 502), (2, 200), (3, 200), (0, 502)] {
+    let rows = [(Some(1), 502), (Some(2), 200), (Some(3), 200), (Some(0), 502), (None, 502)];
+    for (depth, wanted) in rows {
         patch(&gateway, "/services/s", json!({"tls_verify_depth": depth})).await;
         // A connection made under another depth is not used.
         for _ in 0..2 {
             let answer = plain().get(gateway.url("proxy", "/")).answer().await;
-            assert_eq!(answer.status, wanted, "{depth}: {}", answer.text());
+            assert_eq!(answer.status, wanted, "{depth:?}: {}", answer.text());
         }
     }
     // Nothing is followed where nothing is verified.
     patch(&gateway, "/services/s", json!({"tls_verify": false})).await;
+    plain().get(gateway.url("proxy", "/")).answer().await.expect(200);
+
+    // Settings say what holds for services that do not.
+    let options = Options::new()
+        .set("lua_ssl_trusted_certificate", root.cert.clone())
+        .set("lua_ssl_verify_depth", "2");
+    let gateway = options.start().await;
+    post(&gateway, "/services", service).await.expect(201);
+    post(&gateway, "/services/s/routes", json!({"paths": ["/"]})).await.expect(201);
     plain().get(gateway.url("proxy", "/")).answer().await.expect(200);
 }
 

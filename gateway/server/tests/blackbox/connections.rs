@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Answered as _, DEADLINE, Gateway, Options, eventually, http1, plain};
+use crate::harness::{
+    Answered as _, Authority, DEADLINE, Gateway, Issued, Options, eventually, http1, plain,
+};
 
 /// An upstream that says the same to every request, and counts its connections and requests.
 struct Fixed {
@@ -20,8 +22,19 @@ struct Fixed {
 
 impl Fixed {
     async fn start(answer: &'static str) -> Self {
+        Self::listen(answer, None).await
+    }
+
+    /// The same under TLS.
+    async fn secured(answer: &'static str, pair: &Issued) -> Self {
+        Self::listen(answer, Some(pair)).await
+    }
+
+    async fn listen(answer: &'static str, pair: Option<&Issued>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if pair.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let acceptor = pair.map(Issued::acceptor);
         let fixed = Self {
             url,
             connections: Arc::default(),
@@ -35,17 +48,16 @@ impl Fixed {
                 connections.fetch_add(1, Ordering::SeqCst);
                 open.fetch_add(1, Ordering::SeqCst);
                 let (open, told_to_close) = (Arc::clone(&open), Arc::clone(&told_to_close));
+                let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    let mut stream = BufReader::new(stream);
-                    while let Ok(Some(head)) = http1::read_head(&mut stream).await {
-                        http1::read_body(&mut stream, &head, false).await.unwrap();
-                        let last = head.header("connection") == Some("close");
-                        stream.write_all(answer.as_bytes()).await.unwrap();
-                        if last {
-                            told_to_close.fetch_add(1, Ordering::SeqCst);
-                            break;
-                        }
-                    }
+                    let last = match acceptor {
+                        None => serve(stream, answer).await,
+                        Some(acceptor) => match acceptor.accept(stream).await {
+                            Ok(stream) => serve(stream, answer).await,
+                            Err(_) => false,
+                        },
+                    };
+                    told_to_close.fetch_add(usize::from(last), Ordering::SeqCst);
                     open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -62,6 +74,23 @@ impl Fixed {
         plain().post(admin("/services/s/routes")).json(&route).answer().await.expect(201);
         gateway
     }
+}
+
+/// Says the same until the other end closes; true when it was told to close itself.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> bool {
+    let mut stream = BufReader::new(stream);
+    while let Ok(Some(head)) = http1::read_head(&mut stream).await {
+        if http1::read_body(&mut stream, &head, false).await.is_err()
+            || stream.write_all(answer.as_bytes()).await.is_err()
+            || stream.flush().await.is_err()
+        {
+            break;
+        }
+        if head.header("connection") == Some("close") {
+            return true;
+        }
+    }
+    false
 }
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -162,4 +191,79 @@ async fn answers_before_the_answer() {
     let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
     let asked = client.get(gateway.url("proxy", "/")).timeout(Duration::from_secs(20));
     assert_eq!(asked.send().await.unwrap().text().await.unwrap(), "hello");
+}
+
+/// Connections to upstreams that are verified are kept as others are, whatever their answers are like.
+#[tokio::test]
+async fn verified_connections_are_kept_too() {
+    const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    const NOTHING: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+    const CHUNKED: &str =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    const CLOSING: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab";
+    const OLD: &str = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab";
+    const TALKING: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabHTTP/1.1 200 OK\r\n\r\n";
+    let root = Authority::root("root");
+    let pair = root.below("middle").issue("up", &["127.0.0.1"]);
+    for (answer, keys, wanted) in [
+        (HELLO, &[][..], 1),
+        (EMPTY, &[], 1),
+        (NOTHING, &[], 1),
+        (CHUNKED, &[], 1),
+        (CLOSING, &[], 6),
+        (OLD, &[], 6),
+        (TALKING, &[], 6),
+        (HELLO, &[("upstream_keepalive_max_requests", "2")], 3),
+        (HELLO, &[("upstream_keepalive_pool_size", "0")], 6),
+        (HELLO, &[("upstream_keepalive_idle_timeout", "0")], 1),
+    ] {
+        let upstream = Fixed::secured(answer, &pair).await;
+        let options = Options::new().set("lua_ssl_trusted_certificate", root.cert.clone());
+        let options = keys.iter().fold(options, |all, (key, value)| all.set(key, *value));
+        let gateway = upstream.behind(options).await;
+        let verify = json!({"tls_verify": true});
+        let service = gateway.url("admin", "/services/s");
+        plain().patch(service).json(&verify).answer().await.expect(200);
+        for method in ["GET", "POST", "GET", "HEAD", "POST", "GET"] {
+            // What a HEAD is answered here has a body it must not have.
+            let method = if answer == NOTHING || answer == EMPTY { method } else { "POST" };
+            let asked = plain().request(method.parse().unwrap(), gateway.url("proxy", "/"));
+            let status = asked.body("x").answer().await.status;
+            assert_eq!(status, if answer == NOTHING { 204 } else { 200 }, "{answer}");
+        }
+        assert_eq!(upstream.connections.load(Ordering::SeqCst), wanted, "{answer} {keys:?}");
+    }
+}
+
+/// A kept connection that ended meanwhile costs nobody an answer, and idle ones end in their time.
+#[tokio::test]
+async fn verified_connections_end() {
+    let root = Authority::root("root");
+    let pair = root.issue("up", &["127.0.0.1"]);
+    let upstream = Fixed::secured(HELLO, &pair).await;
+    let options = Options::new()
+        .set("lua_ssl_trusted_certificate", root.cert.clone())
+        .set("upstream_keepalive_idle_timeout", "1");
+    let gateway = upstream.behind(options).await;
+    let service = gateway.url("admin", "/services/s");
+    let verify = json!({"tls_verify": true, "retries": 0});
+    plain().patch(service).json(&verify).answer().await.expect(200);
+    for connections in 1..3 {
+        plain().get(gateway.url("proxy", "/")).answer().await.expect(200);
+        assert_eq!(upstream.connections.load(Ordering::SeqCst), connections);
+        eventually("the end of an idle connection", async || {
+            (upstream.open.load(Ordering::SeqCst) == 0).then_some(())
+        })
+        .await;
+    }
+    // Many at once, and none gets the answer of another.
+    let url = gateway.url("proxy", "/");
+    let client = plain();
+    for _ in 0..3 {
+        let all = (0..20).map(|_| client.get(&url).answer());
+        for answer in futures::future::join_all(all).await {
+            assert_eq!(answer.expect(200).text(), "hello");
+        }
+    }
+    assert!(upstream.connections.load(Ordering::SeqCst) < 50, "they are kept");
 }
