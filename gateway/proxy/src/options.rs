@@ -38,7 +38,7 @@ pub struct Options {
     /// Seconds an idle upstream connection is kept, 0 for no limit
     /// (`upstream_keepalive_idle_timeout`).
     pub upstream_idle_seconds: u64,
-    /// Requests on one HTTP/1 connection to an upstream, 0 for no limit
+    /// Requests on one connection to an upstream, 0 for no limit
     /// (`upstream_keepalive_max_requests`).
     pub upstream_requests: u32,
     /// `kong/3.10.0`: the Server header of our own answers.

@@ -301,6 +301,9 @@ impl ProxyHttp for Proxy {
             let tls = tls.wanted(wanted, shown.as_ref(), believed.as_ref());
             exchange.lease = tls.secure(&mut peer, &self.kept);
         }
+        if matches!(peer.options.alpn, ALPN::H2) {
+            self.uses.age(&mut peer);
+        }
         if let Some(times) = exchange.facts.upstream.as_ref().and_then(|wanted| wanted.timeouts) {
             upstream::hurry(&mut peer, times);
         }

@@ -1,12 +1,15 @@
 //! Connections to upstreams: how long they are kept, and what HTTP/1 carries besides heads and bodies.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::harness::{
     Answered as _, Authority, DEADLINE, Gateway, Issued, Options, eventually, http1, plain,
@@ -266,4 +269,79 @@ async fn verified_connections_end() {
         }
     }
     assert!(upstream.connections.load(Ordering::SeqCst) < 50, "they are kept");
+}
+
+/// An upstream of gRPC that counts its connections and tells what it is called.
+async fn calls(pair: Option<&Issued>) -> (SocketAddr, Arc<AtomicUsize>, UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let connections = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&connections);
+    let (heard, told) = tokio::sync::mpsc::unbounded_channel();
+    let acceptor = pair.map(|pair| pair.acceptor_of(&[b"h2"]));
+    let answer = move |request: http::Request<hyper::body::Incoming>| {
+        let _ = heard.send(request.uri().to_string());
+        let answer = http::Response::builder().header("content-type", "application/grpc");
+        let answer = answer.header("grpc-status", "0").body(String::new());
+        async move { answer }
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            tokio::spawn(async move {
+                let service = hyper::service::service_fn(answer);
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                match acceptor {
+                    None => server.serve_connection(TokioIo::new(stream), service).await,
+                    Some(acceptor) => {
+                        let stream = acceptor.accept(stream).await.unwrap();
+                        server.serve_connection(TokioIo::new(stream), service).await
+                    }
+                }
+            });
+        }
+    });
+    (addr, connections, told)
+}
+
+/// Connections of HTTP/2 carry no more requests than they may, and each request says under which
+/// scheme it came.
+#[tokio::test]
+async fn connections_of_http2_to_upstreams() {
+    let root = Authority::root("root");
+    let pair = root.issue("up", &["127.0.0.1"]);
+    // Where a length of chains is chosen they are not shared.
+    for (tls, depth, most, wanted) in [
+        (false, "1", "10000", 1),
+        (false, "1", "2", 3),
+        (true, "1", "0", 1),
+        (true, "1", "2", 3),
+        (true, "2", "0", 6),
+    ] {
+        let (addr, connections, mut told) = calls(tls.then_some(&pair)).await;
+        let options = Options::new()
+            .set("proxy_listen", "127.0.0.1:0 http2")
+            .set("lua_ssl_trusted_certificate", root.cert.clone())
+            .set("nginx_proxy_proxy_ssl_verify", "on")
+            .set("lua_ssl_verify_depth", depth)
+            .set("upstream_keepalive_max_requests", most);
+        let gateway = options.start().await;
+        let admin = |path: &str| gateway.url("admin", path);
+        let protocol = if tls { "grpcs" } else { "grpc" };
+        let service = json!({"name": "s", "url": format!("{protocol}://{addr}")});
+        plain().post(admin("/services")).json(&service).answer().await.expect(201);
+        let route = json!({"protocols": ["grpc", "grpcs"], "paths": ["/"], "strip_path": false});
+        plain().post(admin("/services/s/routes")).json(&route).answer().await.expect(201);
+        let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+        for _ in 0..6 {
+            let asked = client.post(gateway.url("proxy", "/a.B/C?d")).timeout(DEADLINE);
+            let answer =
+                asked.header("content-type", "application/grpc").answer().await.expect(200);
+            assert_eq!(answer.header("grpc-status"), Some("0"));
+            let scheme = if tls { "https" } else { "http" };
+            assert_eq!(told.recv().await.unwrap(), format!("{scheme}://{addr}/a.B/C?d"));
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), wanted, "{protocol} {depth} {most}");
+    }
 }
