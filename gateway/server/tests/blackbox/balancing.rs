@@ -1,12 +1,16 @@
 //! Requests spread over the targets of an upstream, beyond what the recorded scenarios hold.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
-use crate::harness::{Answer, Answered as _, Gateway, Upstream, eventually, plain};
+use crate::harness::{Answer, Answered as _, Gateway, Upstream, eventually, http1, plain};
 
 /// An upstream with these settings, and a service `s` that goes there by the routes `/a` and
 /// `/c/KEY`.
@@ -223,4 +227,175 @@ async fn health_outlives_publishes() {
     for _ in 0..10 {
         plain().get(gateway.url("proxy", "/a")).answer().await.expect(200);
     }
+}
+
+/// What else keeps a client at its target: who it is, and what is looked at where the first is
+/// missing.
+#[tokio::test]
+async fn consumers_stay_and_fallbacks_take_over() {
+    let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+    let targets = upstreams.each_ref().map(|one| one.addr().to_string());
+    let gateway = Gateway::start().await;
+    let missing = json!({"hash_on": "header", "hash_on_header": "X-Not-Sent"});
+    let with = |more: Value| {
+        let mut settings = missing.clone();
+        for (name, value) in more.as_object().unwrap() {
+            settings[name] = value.clone();
+        }
+        settings
+    };
+    let by_key = |gateway: &Gateway, key: &str| {
+        plain().get(gateway.url("proxy", "/a")).header("apikey", key)
+    };
+    let rows: [Carried; 7] = [
+        (json!({"hash_on": "consumer"}), by_key),
+        (with(json!({"hash_fallback": "consumer"})), by_key),
+        (
+            with(json!({"hash_fallback": "header", "hash_fallback_header": "X-Key"})),
+            |gateway, key| plain().get(gateway.url("proxy", "/a")).header("X-Key", key),
+        ),
+        (
+            with(json!({"hash_fallback": "query_arg", "hash_fallback_query_arg": "k"})),
+            |gateway, key| plain().get(gateway.url("proxy", &format!("/a?k={key}"))),
+        ),
+        (
+            with(json!({"hash_fallback": "uri_capture", "hash_fallback_uri_capture": "key"})),
+            |gateway, key| plain().get(gateway.url("proxy", &format!("/c/{key}"))),
+        ),
+        (with(json!({"hash_fallback": "path"})), |gateway, key| {
+            plain().get(gateway.url("proxy", &format!("/a/{key}")))
+        }),
+        (with(json!({"hash_fallback": "cookie", "hash_on_cookie": "sid"})), |gateway, key| {
+            plain().get(gateway.url("proxy", "/a")).header("Cookie", format!("sid={key}"))
+        }),
+    ];
+    for (settings, request) in rows {
+        gateway.forget_everything().await;
+        publish(&gateway, &settings, &targets).await;
+        let by_consumer = settings.to_string().contains("consumer");
+        if by_consumer {
+            let post = async |path: &str, body: Value| {
+                plain().post(gateway.url("admin", path)).json(&body).answer().await.expect(201);
+            };
+            post("/services/s/plugins", json!({"name": "key-auth"})).await;
+            for n in 0..16 {
+                post("/consumers", json!({"username": format!("c{n}")})).await;
+                post(&format!("/consumers/c{n}/key-auth"), json!({"key": format!("key{n}")})).await;
+            }
+        }
+        let mut met = BTreeSet::new();
+        for n in 0..16 {
+            let key = format!("key{n}");
+            let first = target(&request(&gateway, &key).answer().await.expect(200));
+            for _ in 0..2 {
+                let again = target(&request(&gateway, &key).answer().await.expect(200));
+                assert_eq!(again, first, "{settings} of {key}");
+            }
+            met.insert(first);
+        }
+        assert_eq!(met.len(), targets.len(), "{settings} spreads");
+    }
+    // The address, where nothing else is there.
+    gateway.forget_everything().await;
+    publish(&gateway, &with(json!({"hash_fallback": "ip"})), &targets).await;
+    let mut met = BTreeSet::new();
+    for _ in 0..6 {
+        met.insert(target(&plain().get(gateway.url("proxy", "/a")).answer().await.expect(200)));
+    }
+    assert_eq!(met.len(), 1);
+    // A cookie is given only to who has nothing the first looks at.
+    gateway.forget_everything().await;
+    let cookie = json!({"hash_on": "header", "hash_on_header": "X-Key", "hash_fallback": "cookie",
+                        "hash_on_cookie": "sid", "hash_on_cookie_path": "/a"});
+    publish(&gateway, &cookie, &targets).await;
+    let get = || plain().get(gateway.url("proxy", "/a"));
+    let given = get().answer().await.expect(200);
+    let form =
+        regex::Regex::new("^sid=[0-9a-f]{8}-[0-9a-f-]{27}; Path=/a; Same-Site=Lax; HttpOnly$");
+    let given = given.header("Set-Cookie").unwrap();
+    assert!(form.unwrap().is_match(given), "{given}");
+    let keyed = get().header("X-Key", "v").answer().await.expect(200);
+    assert_eq!(keyed.header("Set-Cookie"), None);
+}
+
+/// Whatever chooses, a target that failed is not asked again for the same request.
+#[tokio::test]
+async fn retries_go_to_those_left() {
+    let closed = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let live = Upstream::start().await;
+    let targets = [closed().to_string(), closed().to_string(), live.addr().to_string()];
+    let gateway = Gateway::start().await;
+    for settings in [
+        json!({"algorithm": "round-robin"}),
+        json!({"algorithm": "least-connections"}),
+        json!({"algorithm": "latency"}),
+        json!({"algorithm": "consistent-hashing", "hash_on": "header", "hash_on_header": "X-Key"}),
+        json!({"algorithm": "consistent-hashing", "slots": 10, "hash_on": "ip"}),
+    ] {
+        gateway.forget_everything().await;
+        publish(&gateway, &settings, &targets).await;
+        let service = gateway.url("admin", "/services/s");
+        plain().patch(service).json(&json!({"retries": 2})).answer().await.expect(200);
+        for n in 0..12 {
+            let asked = plain().get(gateway.url("proxy", "/a")).header("X-Key", n.to_string());
+            assert_eq!(target(&asked.answer().await.expect(200)), targets[2], "{settings}");
+        }
+    }
+}
+
+/// Who is busy gets nothing more as long as another is not.
+#[tokio::test]
+async fn the_least_busy_is_asked() {
+    let upstreams = [Upstream::start().await, Upstream::start().await];
+    let targets = upstreams.each_ref().map(|one| one.addr().to_string());
+    let gateway = Gateway::start().await;
+    publish(&gateway, &json!({"algorithm": "least-connections"}), &targets).await;
+    let service = gateway.url("admin", "/services/s");
+    plain().patch(service).json(&json!({"read_timeout": 60_000})).answer().await.expect(200);
+    let slow = tokio::spawn(plain().get(gateway.url("proxy", "/a/delay/3")).send());
+    let busy = eventually("a target that is busy", async || {
+        upstreams.iter().position(|one| !one.take().is_empty())
+    })
+    .await;
+    for _ in 0..6 {
+        let answer = plain().get(gateway.url("proxy", "/a")).answer().await.expect(200);
+        assert_eq!(target(&answer), targets[1 - busy]);
+    }
+    assert!(!slow.is_finished(), "it was busy all the time");
+    slow.abort();
+}
+
+/// Who answers late is asked less.
+#[tokio::test]
+async fn the_fastest_is_asked() {
+    let fast = Upstream::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let late = listener.local_addr().unwrap();
+    let asked = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                while let Ok(Some(_)) = http1::read_head(&mut stream).await {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(150)).await;
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                    stream.write_all(answer).await.unwrap();
+                }
+            });
+        }
+    });
+    let gateway = Gateway::start().await;
+    let targets = [late.to_string(), fast.addr().to_string()];
+    publish(&gateway, &json!({"algorithm": "latency"}), &targets).await;
+    let service = gateway.url("admin", "/services/s");
+    plain().patch(service).json(&json!({"read_timeout": 60_000})).answer().await.expect(200);
+    for _ in 0..30 {
+        plain().get(gateway.url("proxy", "/a")).answer().await.expect(200);
+    }
+    let (late, fast) = (asked.load(Ordering::SeqCst), fast.take().len());
+    assert_eq!(late + fast, 30);
+    assert!(late < 10, "{late} went to the one that answers late");
 }

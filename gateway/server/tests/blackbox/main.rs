@@ -30,6 +30,7 @@ mod dns;
 mod durability;
 mod errors;
 mod every_plugin;
+mod expressions;
 mod faults;
 mod grpc;
 mod grpc_web;

@@ -223,3 +223,72 @@ async fn plugins_calls_are_resolved_the_same_way() {
     })
     .await;
 }
+
+/// The times settings give to answers of each kind.
+#[tokio::test]
+async fn how_long_answers_are_kept() {
+    let upstream = Upstream::start().await;
+    let url = format!("http://a.test:{}", port(&upstream));
+    let known = |ttl: u32| [format!("a.test {ttl} A 127.0.0.1")];
+    let stage = async |keys: &[(&str, &str)]| {
+        let server = NameServer::start().await;
+        let options = asking(&server, "").set("dns_order", "A");
+        let options = keys.iter().fold(options, |all, (key, value)| all.set(key, *value));
+        let gateway = options.start().await;
+        route(&gateway, &url).await;
+        (server, gateway)
+    };
+    let becomes = async |gateway: &Gateway, status: u16| {
+        eventually(&format!("status {status}"), async || {
+            (get(gateway).await.status == status).then_some(())
+        })
+        .await;
+    };
+
+    // An absent name is asked for again when that may be, and no sooner.
+    let (server, gateway) = stage(&[("dns_not_found_ttl", "1")]).await;
+    get(&gateway).await.expect(503);
+    server.knows(&known(60));
+    becomes(&gateway, 200).await;
+    let (server, gateway) = stage(&[("dns_not_found_ttl", "300")]).await;
+    get(&gateway).await.expect(503);
+    server.knows(&known(60));
+    get(&gateway).await.expect(503);
+    assert_eq!(server.asked("a.test"), [RecordType::A]);
+
+    // The same for a server that fails.
+    let (server, gateway) = stage(&[("dns_error_ttl", "1")]).await;
+    server.fails();
+    get(&gateway).await.expect(503);
+    server.knows(&known(60));
+    becomes(&gateway, 200).await;
+
+    // A time of our own in the place of the record's.
+    let (server, gateway) = stage(&[("dns_valid_ttl", "1")]).await;
+    server.knows(&known(3600));
+    get(&gateway).await.expect(200);
+    server.asked("a.test");
+    eventually("another question", async || {
+        get(&gateway).await.expect(200);
+        (!server.asked("a.test").is_empty()).then_some(())
+    })
+    .await;
+
+    // What has expired serves on while the server fails, as long as it may.
+    let (server, gateway) = stage(&[("dns_stale_ttl", "1")]).await;
+    server.knows(&known(1));
+    get(&gateway).await.expect(200);
+    server.fails();
+    becomes(&gateway, 503).await;
+    let (server, gateway) = stage(&[]).await;
+    server.knows(&known(1));
+    get(&gateway).await.expect(200);
+    server.fails();
+    server.asked("a.test");
+    eventually("a question that failed", async || {
+        get(&gateway).await.expect(200);
+        (!server.asked("a.test").is_empty()).then_some(())
+    })
+    .await;
+    get(&gateway).await.expect(200);
+}

@@ -289,3 +289,25 @@ async fn a_slow_upstream_times_out() {
     assert_eq!(answer.status, 504, "{:?}", answer.body);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
+
+/// `port_maps`: the port clients see, in the place of the listener's.
+#[tokio::test]
+async fn ports_are_mapped() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let upstream = Upstream::start().await;
+    let gateway = Options::new()
+        .set("proxy_listen", free.to_string())
+        .set("port_maps", format!("80:{}", free.port()))
+        .start()
+        .await;
+    publish(&gateway, "p", &upstream.url()).await;
+    let admin = |path: &str| gateway.url("admin", path);
+    let route = json!({"hosts": ["a.test:80"], "paths": ["/mapped"]});
+    plain().post(admin("/services/p/routes")).json(&route).answer().await.expect(201);
+    let get = |host: &'static str| {
+        plain().get(gateway.url("proxy", "/mapped")).header("host", host).answer()
+    };
+    get("a.test").await.expect(200);
+    assert_eq!(upstream.only().all("x-forwarded-port"), ["80"]);
+    get("a.test:81").await.expect(404);
+}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -241,11 +242,16 @@ async fn plugins_of_streams() {
         })
         .await
     };
+    let began = Instant::now();
     let mut stream = TcpStream::connect(to).await.unwrap();
     let from = stream.local_addr().unwrap();
     assert_eq!(ask(&mut stream, "hello").await, "up:hello");
+    let served = Instant::now();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let least = served.elapsed().as_millis();
     drop(stream);
     let entry = next().await;
+    let most = began.elapsed().as_millis();
     assert_eq!(
         entry["session"],
         json!({"received": 5, "sent": 8, "status": 200, "server_port": to.port()})
@@ -254,7 +260,11 @@ async fn plugins_of_streams() {
     assert_eq!(entry["client_ip"], json!(from.ip()));
     assert_eq!(entry["tries"][0]["port"], upstream.port());
     assert_eq!((&entry["route"]["name"], &entry["service"]["name"]), (&json!("r"), &json!("s")));
-    assert!(entry["latencies"]["session"].is_u64() && entry["latencies"]["kong"].is_u64());
+    // The whole of the session, from its first byte to its last, and no more.
+    let took = |name: &str| u128::from(entry["latencies"][name].as_u64().unwrap());
+    let session = took("session");
+    assert!((least - 1..=most).contains(&session), "{least} {session} {most}");
+    assert!(took("kong") <= session, "{entry}");
     assert!(entry.get("request").is_none() && entry.get("response").is_none());
 
     let deny = json!({"name": "ip-restriction", "config": {"deny": ["127.0.0.1"]},
@@ -272,6 +282,9 @@ async fn plugins_of_streams() {
         r"^127\.0\.0\.1 \[\d\d/\w{3}/\d{4}:[\d:]{8} \+0000\] TCP 200 8 5 \d+\.\d{3}\n127\.0\.0\.1 .* TCP 403 0 0 ",
     );
     assert!(format.unwrap().is_match(&lines), "{lines}");
+    let seconds = lines.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap();
+    let millis = seconds.replace('.', "").parse::<u128>().unwrap();
+    assert!((least - 1..=most).contains(&millis), "{least} {seconds} {most}");
     assert_eq!(entry["tries"], json!([]));
     let told = plain().get(gateway.url("status", "/metrics")).answer().await.text().to_owned();
     for (code, source) in [("200", "service"), ("403", "kong")] {
