@@ -6,12 +6,13 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use plugins::contract::{Reply, RequestBody};
 
 use crate::exchange::{Exchange, declared_length};
+use crate::reply::failure;
 
 /// A body that declares more than this is not read ahead: pingora replays no more.
 const REPLAYED: u64 = 64 * 1024;
@@ -24,7 +25,7 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// 400 when the client leaves or breaks the framing.
+    /// 400 when the client leaves or breaks the framing, 408 when it falls silent.
     pub(crate) async fn read_body(&mut self, session: &mut Session) -> Result<(), Reply> {
         if session.is_body_empty() {
             self.facts.body = RequestBody::Whole(Bytes::new());
@@ -35,7 +36,10 @@ impl Exchange {
             self.facts.body = RequestBody::TooLarge;
             return Ok(());
         }
-        let gone = |_| Reply::message(StatusCode::BAD_REQUEST, "");
+        let gone = |why: Box<Error>| match why.etype() {
+            ErrorType::ReadTimedout => failure(StatusCode::REQUEST_TIMEOUT, ""),
+            _ => failure(StatusCode::BAD_REQUEST, ""),
+        };
         self.give_leave(session).await.map_err(gone)?;
         session.as_mut().enable_retry_buffering();
         let mut read = BytesMut::new();

@@ -1,6 +1,7 @@
 //! [`Options`]: what the data plane is told at start.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use http::HeaderValue;
 
@@ -29,6 +30,8 @@ pub struct Options {
     pub max_body: u64,
     /// Largest body of an answer that is held back for plugins, bytes (`mep_response_buffer_size`).
     pub max_held: usize,
+    /// How long a client of HTTP/1 may be silent within a body (`nginx_http_client_body_timeout`).
+    pub body_timeout: Duration,
     /// Seconds an idle client connection is kept; 0 closes it after each answer.
     pub keepalive_seconds: u64,
     /// How connections to upstreams are secured where the catalog does not say.
@@ -109,6 +112,7 @@ impl Default for Options {
             port_maps: HashMap::new(),
             max_body: 0,
             max_held: 16 * 1024 * 1024,
+            body_timeout: Duration::from_secs(60),
             keepalive_seconds: 60,
             tls: tls::Defaults::default(),
             upstream_pool: 512,

@@ -207,6 +207,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         exchange.begin(session, &self.options);
         session.set_write_timeout(Some(SEND));
+        session.set_read_timeout(Some(self.options.body_timeout));
         // A client of HTTP/1.0 knows one answer only.
         session.set_ignore_info_resp(exchange.client_version == http::Version::HTTP_10);
         // Closing was decided already when the client or a shutdown asked for it.

@@ -97,6 +97,8 @@ pub(crate) struct ClientKeepalive {
     pub(crate) timeout: Duration,
     /// For the head of a request to arrive.
     pub(crate) header_timeout: Duration,
+    /// Between two pieces of a request's body.
+    pub(crate) body_timeout: Duration,
 }
 
 /// Idle connections to upstreams.
@@ -149,6 +151,7 @@ impl Proxying {
                 requests: reader.whole("nginx_http_keepalive_requests", 1..=u32::MAX),
                 timeout: reader.span("nginx_http_keepalive_timeout"),
                 header_timeout: reader.span("nginx_http_client_header_timeout"),
+                body_timeout: reader.span("nginx_http_client_body_timeout"),
             },
             upstream_pool: UpstreamPool {
                 size: reader.whole("upstream_keepalive_pool_size", 0..=1 << 20),

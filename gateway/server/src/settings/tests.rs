@@ -448,6 +448,7 @@ fn the_table_is_sound() {
         "custom_plugins",
         "nginx_http_keepalive_timeout",
         "nginx_http_client_header_timeout",
+        "nginx_http_client_body_timeout",
         "nginx_proxy_ssl_verify_client",
         "nginx_proxy_ssl_client_certificate",
         "nginx_proxy_ssl_verify_depth",

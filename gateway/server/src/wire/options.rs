@@ -73,6 +73,7 @@ pub(super) fn proxy(settings: &Settings, tls: Defaults) -> Options {
         port_maps: address.port_maps.iter().map(|map| (map.listener, map.outside)).collect(),
         max_body: proxying.max_body.unwrap_or(0),
         max_held: proxying.max_held,
+        body_timeout: proxying.keepalive.body_timeout,
         keepalive_seconds: proxying.keepalive.timeout.as_secs(),
         tls,
         upstream_pool: proxying

@@ -1,5 +1,6 @@
 //! Requests that attack: each has a safe outcome, is logged, and costs little; none reaches an
-//! upstream in a form two parsers could read differently.
+//! upstream in a form two parsers could read differently. Those in frames are in
+//! `hostile_frames.rs`, what does reach upstreams is held to its form in `hostile_forms.rs`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Answered as _, DEADLINE, Gateway, Options, Upstream, eventually, plain};
 
-async fn publish(gateway: &Gateway, upstream: &Upstream, path: &str, strip: bool) {
+pub(crate) async fn publish(gateway: &Gateway, upstream: &Upstream, path: &str, strip: bool) {
     let name = path.trim_matches('/');
     let service = json!({"name": name, "url": upstream.url()});
     plain().post(gateway.url("admin", "/services")).json(&service).answer().await.expect(201);
@@ -20,7 +21,7 @@ async fn publish(gateway: &Gateway, upstream: &Upstream, path: &str, strip: bool
 }
 
 /// Sends bytes and reads until the other end closes: what it said.
-async fn until_closed(to: SocketAddr, bytes: &[u8]) -> String {
+pub(crate) async fn until_closed(to: SocketAddr, bytes: &[u8]) -> String {
     let exchange = async {
         let mut stream = TcpStream::connect(to).await.unwrap();
         // The other end may have heard enough before all is said.
@@ -33,12 +34,12 @@ async fn until_closed(to: SocketAddr, bytes: &[u8]) -> String {
     told.unwrap_or_else(|_| panic!("still open: {:?}", String::from_utf8_lossy(bytes)))
 }
 
-async fn still_serves(gateway: &Gateway) {
+pub(crate) async fn still_serves(gateway: &Gateway) {
     plain().get(gateway.url("proxy", "/a/x")).answer().await.expect(200);
 }
 
 /// Resident memory of the gateway, KiB.
-fn memory(gateway: &Gateway) -> u64 {
+pub(crate) fn memory(gateway: &Gateway) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -63,6 +64,30 @@ async fn heads_that_can_be_read_in_two_ways() {
         ("POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), 400),
         ("GET /a HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n".to_owned(), 400),
         ("GET /a HTTP/1.1\nHost: a\n\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\nX: y\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\n Host: a\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nX\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nX\0: y\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nX: \u{b}\r\n\r\n".to_owned(), 400),
+        ("GET\t/a\tHTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("GET  /a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1 \r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/01.1\r\nHost: a\r\n\r\n".to_owned(), 505),
+        ("GET /a http/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("G(T /a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0x4\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4 4\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551620\r\n\r\nabcd".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n".to_owned(), 400),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n".to_owned(), 501),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n".to_owned(), 501),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n".to_owned(), 501),
+        ("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(), 400),
+        ("GET /a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n".to_owned(), 400),
         ("GET /a HTTP/1.1\r\nHost: a\rX: b\r\n\r\n".to_owned(), 400),
         ("GET /a HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n".to_owned(), 400),
         ("GET /a\0 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
@@ -112,6 +137,22 @@ async fn bodies_that_can_be_read_in_two_ways() {
         "2\r\nabXX\r\n0\r\n\r\n",
         "2 \0\r\nab\r\n0\r\n\r\n",
         "\r\nab\r\n0\r\n\r\n",
+        "10000000000000002\r\nab\r\n0\r\n\r\n",
+        "8000000000000000\r\nab\r\n0\r\n\r\n",
+        " 2\r\nab\r\n0\r\n\r\n",
+        "2 \r\nab\r\n0\r\n\r\n",
+        "2\nab\n0\n\n",
+        "2\r\nab\n0\r\n\r\n",
+        "2\r\nab0\r\n\r\n",
+        "2\r\nab\r\r\n0\r\n\r\n",
+        "2;\nxx\r\nab\r\n0\r\n\r\n",
+        "2;a=\"\r\n\"\r\nab\r\n0\r\n\r\n",
+        "2\r\nab\r\n0\r\n folded\r\n\r\n",
+        "2\r\nab\r\n0\r\nX: \0\r\n\r\n",
+        "2\r\nab\r\n0\nX: y\n\n",
+        &format!("2;{}\r\nab\r\n0\r\n\r\n", "x".repeat(20_000)),
+        &format!("2\r\nab\r\n0\r\nX: {}\r\n\r\n", "x".repeat(20_000)),
+        &format!("{}2\r\nab\r\n0\r\n\r\n", "0".repeat(100)),
     ] {
         let smuggled = format!("{head}{body}GET /a/smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
         let said = until_closed(gateway.addr("proxy"), smuggled.as_bytes()).await;
@@ -247,106 +288,25 @@ async fn connections_are_limited() {
     plain().get(gateway.url("admin", "/")).answer().await.expect(200);
 }
 
-/// HTTP/2 frames, written by hand.
-mod h2 {
-    pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    pub(super) const HEADERS: u8 = 1;
-    pub(super) const RST_STREAM: u8 = 3;
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const CONTINUATION: u8 = 9;
-    pub(super) const END_STREAM: u8 = 1;
-    pub(super) const END_HEADERS: u8 = 4;
-
-    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        frame
-    }
-
-    /// `GET /a` for host `a`, from the static table.
-    pub(super) const GET: &[u8] = b"\x82\x86\x04\x02/a\x41\x01a";
-
-    /// A header that is not put into the table.
-    pub(super) fn literal(name: &str, value: &str) -> Vec<u8> {
-        let mut literal = vec![0, u8::try_from(name.len()).unwrap()];
-        literal.extend(name.as_bytes());
-        literal.push(u8::try_from(value.len()).unwrap());
-        literal.extend(value.as_bytes());
-        literal
-    }
-}
-
-/// Floods a connection with what `next` gives until it is closed, at most `most` bytes.
-async fn flood(to: SocketAddr, most: usize, mut next: impl FnMut() -> Vec<u8>) -> usize {
-    let stream = TcpStream::connect(to).await.unwrap();
-    let (mut read, mut write) = stream.into_split();
-    write.write_all(h2::PREFACE).await.unwrap();
-    write.write_all(&h2::frame(h2::SETTINGS, 0, 0, &[])).await.unwrap();
-    let reading = tokio::spawn(async move {
-        let mut piece = [0; 16 * 1024];
-        while !matches!(read.read(&mut piece).await, Ok(0) | Err(_)) {}
-    });
-    let mut sent = 0;
-    while sent < most && !reading.is_finished() {
-        let bytes = next();
-        if write.write_all(&bytes).await.is_err() {
-            break;
-        }
-        sent += bytes.len();
-    }
-    drop(write);
-    let _ = tokio::time::timeout(DEADLINE, reading).await.expect("the connection ends");
-    sent
-}
-
+/// A client that stops in the middle of a body is told so, and holds nothing any more.
 #[tokio::test]
-async fn floods_of_http2_frames_end_the_connection() {
+async fn slow_bodies_lose_their_connection() {
     let upstream = Upstream::start().await;
-    let options = Options::new().set("proxy_listen", "127.0.0.1:0 http2");
-    let gateway = options.start().await;
+    let gateway = Options::new().set("nginx_http_client_body_timeout", "1s").start().await;
     publish(&gateway, &upstream, "/a", true).await;
-    still_serves(&gateway).await;
-    let to = gateway.addr("proxy");
-    let before = memory(&gateway);
-
-    // Rapid reset: requests that are taken back at once.
-    let mut stream = 1;
-    let mut reset = || {
-        let flags = h2::END_STREAM | h2::END_HEADERS;
-        let mut frames = h2::frame(h2::HEADERS, flags, stream, h2::GET);
-        frames.extend(h2::frame(h2::RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
-        stream += 2;
-        frames
-    };
-    let most = 20_000_000;
-    let sent = flood(to, most, &mut reset).await;
-    assert!(sent < most, "{sent} bytes of resets were borne");
-
-    // A head that never ends.
-    let mut first = true;
-    let piece = h2::literal("x-flood", &"y".repeat(100)).repeat(100);
-    let sent = flood(to, most, || {
-        let kind = if std::mem::take(&mut first) { h2::HEADERS } else { h2::CONTINUATION };
-        h2::frame(kind, 0, 1, &piece)
-    })
-    .await;
-    assert!(sent < most, "{sent} bytes of head were borne");
-
-    // Empty continuations cost nothing to send.
-    let mut first = true;
-    let sent = flood(to, most, || {
-        if std::mem::take(&mut first) {
-            return h2::frame(h2::HEADERS, 0, 1, h2::GET);
+    let key = json!({"name": "key-auth", "config": {"key_in_body": true, "anonymous": null}});
+    publish(&gateway, &upstream, "/read", true).await;
+    let plugins = gateway.url("admin", "/services/read/plugins");
+    plain().post(plugins).json(&key).answer().await.expect(201);
+    for path in ["/a", "/read"] {
+        for framing in
+            ["Content-Length: 100\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n64\r\nabc"]
+        {
+            let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\n{framing}");
+            let said = until_closed(gateway.addr("proxy"), request.as_bytes()).await;
+            assert!(said.starts_with("HTTP/1.1 408 "), "{request:?}: {said}");
         }
-        h2::frame(h2::CONTINUATION, 0, 1, &[]).repeat(100)
-    })
-    .await;
-    assert!(sent < most, "{sent} bytes of empty frames were borne");
-
-    let grown = memory(&gateway).saturating_sub(before);
-    assert!(grown < 64 * 1024, "{grown} KiB more");
+    }
+    assert!(upstream.take().is_empty());
     still_serves(&gateway).await;
 }

@@ -36,6 +36,8 @@ mod grpc;
 mod grpc_web;
 mod handshakes;
 mod hostile;
+mod hostile_forms;
+mod hostile_frames;
 mod installer;
 mod limits;
 mod logs;

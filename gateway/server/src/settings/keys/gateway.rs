@@ -402,6 +402,12 @@ pub(super) const PROXYING: Group = Group {
             "How long a client may take to send the head of a request. The default is NGINX's.",
         )
         .also(&["nginx_proxy_client_header_timeout"]),
+        span(
+            "nginx_http_client_body_timeout",
+            "60s",
+            "How long a client may be silent in the middle of a request's body over HTTP/1. The default is NGINX's.",
+        )
+        .also(&["nginx_proxy_client_body_timeout"]),
         number(
             "upstream_keepalive_pool_size",
             "512",
