@@ -400,7 +400,8 @@ impl ProxyHttp for Proxy {
         if let Some(balance) = &mut exchange.balance {
             balance.answered(head.status.as_u16());
         }
-        let empty = head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+        let empty = head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0")
+            && !head.headers.contains_key(header::TRANSFER_ENCODING);
         if empty || reply::is_bodiless(session, head.status) {
             exchange.end_lease();
         }
