@@ -21,6 +21,8 @@ const MOST_LINES: usize = 256;
 pub enum Fault {
     /// A request line that is none.
     RequestLine,
+    /// A request for a tunnel: what follows it would be no request.
+    Tunnel,
     /// A version other than 1.0 and 1.1.
     Version,
     /// A line that ends in a bare LF, or holds a bare CR.
@@ -49,6 +51,7 @@ impl Fault {
     /// The status it is answered with.
     pub const fn status(self) -> u16 {
         match self {
+            Self::Tunnel => 405,
             Self::Version => 505,
             Self::Coding => 501,
             Self::TargetTooLong => 414,
@@ -171,11 +174,14 @@ fn request_line(line: &[u8]) -> Result<bool, Fault> {
     if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) || target.is_empty() {
         return Err(Fault::RequestLine);
     }
+    if method == b"CONNECT" {
+        return Err(Fault::Tunnel);
+    }
     if target.iter().any(|byte| byte.is_ascii_control()) {
         return Err(Fault::Control);
     }
     let absolute = memchr::memmem::find(target, b"://").is_some();
-    if target[0] != b'/' && target != b"*" && !absolute && method != b"CONNECT" {
+    if target[0] != b'/' && target != b"*" && !absolute {
         return Err(Fault::RequestLine);
     }
     match version {
@@ -330,6 +336,8 @@ mod tests {
             ("GET /", Fault::RequestLine),
             ("GET a HTTP/1.1|Host: a", Fault::RequestLine),
             ("G(T / HTTP/1.1|Host: a", Fault::RequestLine),
+            ("CONNECT a:80 HTTP/1.1|Host: a:80", Fault::Tunnel),
+            ("CONNECT / HTTP/1.0", Fault::Tunnel),
             ("GET / HTTP/1.2|Host: a", Fault::Version),
             ("GET / HTTP/2.0|Host: a", Fault::Version),
             ("GET / http/1.1|Host: a", Fault::RequestLine),

@@ -97,6 +97,7 @@ async fn heads_that_can_be_read_in_two_ways() {
         ("GET /a HTTP/3.0\r\nHost: a\r\n\r\n".to_owned(), 505),
         ("GET /a\r\n\r\n".to_owned(), 400),
         ("nonsense\r\n\r\n".to_owned(), 400),
+        ("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n".to_owned(), 405),
         ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\r\n\r\n".to_owned(), 400),
         (format!("GET /a?{endless} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
         (format!("GET /a HTTP/1.1\r\nHost: a\r\nX: {endless}\r\n\r\n"), 400),
