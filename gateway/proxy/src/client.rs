@@ -1,14 +1,15 @@
 //! Whose address counts: the peer's, or what a trusted proxy says.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use plugins::contract::{Client, Scheme, TlsFacts};
+use tokio::sync::watch;
 
 use crate::given_body::Lent;
 
@@ -34,6 +35,34 @@ pub struct ConnectionFacts {
     pub offers_upgrade: Arc<AtomicBool>,
     /// Where the connection is while a session of our own serves its request. Only on HTTP/1.
     pub lent: Lent,
+    /// How many requests it may carry, where the listener does not count them itself: on HTTP/2.
+    pub quota: OnceLock<Arc<Quota>>,
+}
+
+/// How many requests a connection may carry, and what happens after the last.
+#[derive(Debug)]
+pub struct Quota {
+    left: AtomicU32,
+    spent: watch::Sender<bool>,
+}
+
+impl Quota {
+    /// So many requests, at least one. What is returned beside it turns true when they are spent.
+    pub fn new(requests: u32) -> (Arc<Self>, watch::Receiver<bool>) {
+        let (spent, told) = watch::channel(false);
+        (Arc::new(Self { left: AtomicU32::new(requests), spent }), told)
+    }
+
+    /// Has the connection take no further requests.
+    pub fn end(&self) {
+        self.spent.send_replace(true);
+    }
+
+    fn take(&self) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.end();
+        }
+    }
 }
 
 impl ConnectionFacts {
@@ -48,6 +77,14 @@ impl ConnectionFacts {
             certificate_refused: None,
             offers_upgrade: Arc::default(),
             lent: Lent::default(),
+            quota: OnceLock::new(),
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn count(&self) {
+        if let Some(quota) = self.quota.get() {
+            quota.take();
         }
     }
 }

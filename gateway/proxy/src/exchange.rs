@@ -136,6 +136,7 @@ impl Exchange {
     pub(crate) fn begin(&mut self, session: &Session, options: &Options) {
         let head = session.req_header();
         if let Some(connection) = connection(session) {
+            connection.count();
             self.facts.client = options.trust.client(connection, head);
             self.peer_ip.clone_from(&connection.peer_ip);
             self.certificate_refused = connection.certificate_refused;

@@ -35,7 +35,7 @@ mod traffic;
 mod upstream;
 
 pub use access_log::{AccessLog, Line, version};
-pub use client::{ConnectionFacts, RealIp, Trust};
+pub use client::{ConnectionFacts, Quota, RealIp, Trust};
 pub use embed::{Embedded, EmbeddedBody, EmbeddedServices};
 pub use exchange::Exchange;
 pub use given_body::Lent;

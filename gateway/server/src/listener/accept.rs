@@ -12,7 +12,7 @@ use bytes::Bytes;
 use gateway_model::Clock;
 use gateway_model::ports::Caller;
 use gateway_proxy::tls::{ClientAuth, Handshakes};
-use gateway_proxy::{AccessLog, ConnectionFacts, Line, Proxy, Trust};
+use gateway_proxy::{AccessLog, ConnectionFacts, Line, Proxy, Quota, Trust};
 use http::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -72,7 +72,7 @@ impl Proxied {
     /// because the guard must know when the next head is awaited).
     async fn serve(&self, connection: Connection, peer: SocketAddr, stop: &watch::Receiver<bool>) {
         if connection.is_http2() {
-            self.app.process_new(Box::new(connection), stop).await;
+            self.serve_http2(connection, stop.clone()).await;
             return;
         }
         let (guard, expects) = Guard::new(Arc::clone(&self.limits), peer);
@@ -105,6 +105,27 @@ impl Proxied {
             // It is the one that was given.
             let Ok(again) = stream.into_any().downcast::<Connection>() else { return };
             (connection, settings) = (again, kept);
+        }
+    }
+}
+
+impl Proxied {
+    /// Serves one connection of HTTP/2 until the client leaves, its requests are spent or a stop
+    /// comes; the last two are told to the client, who finishes what it began.
+    async fn serve_http2(&self, connection: Connection, mut stop: watch::Receiver<bool>) {
+        let (quota, spent) = Quota::new(self.requests);
+        if let Some(facts) = connection.facts() {
+            // Nobody else sets it.
+            let _ = facts.quota.set(Arc::clone(&quota));
+        }
+        let stops = async {
+            stopped(&mut stop).await;
+            quota.end();
+            std::future::pending().await
+        };
+        tokio::select! {
+            _ = self.app.process_new(Box::new(connection), &spent) => {}
+            () = stops => {}
         }
     }
 }

@@ -132,6 +132,11 @@ impl Connection {
         self.lent.clone()
     }
 
+    /// What every request on it knows.
+    pub(crate) fn facts(&self) -> Option<&ConnectionFacts> {
+        self.facts.user_data.as_ref()?.downcast_ref()
+    }
+
     /// Reads through a guard from now on.
     pub(crate) fn guarded(mut self, guard: Guard) -> Self {
         self.guard = Some(guard);

@@ -302,3 +302,39 @@ async fn requests_that_change_when_they_are_passed_on() {
     }
     still_serves(&gateway).await;
 }
+
+/// A connection carries as many requests as it may, and says which was the last.
+#[tokio::test]
+async fn connections_end_in_their_time() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().set("proxy_listen", "127.0.0.1:0 http2");
+    let gateway = options.set("nginx_http_keepalive_requests", "3").start().await;
+    publish(&gateway, &upstream, "/a", true).await;
+    let mut stream = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    let (mut answered, mut ended) = (Vec::new(), false);
+    let exchange = async {
+        for id in [1, 3, 5] {
+            assert!(!ended, "after {answered:?}");
+            let get = frame(HEADERS, END_STREAM | END_HEADERS, id, GET);
+            stream.write_all(&get).await.unwrap();
+            while answered.last() != Some(&id) || (id == 5 && !ended) {
+                let mut head = [0; 9];
+                stream.read_exact(&mut head).await.unwrap();
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; length as usize];
+                stream.read_exact(&mut payload).await.unwrap();
+                match head[3] {
+                    HEADERS => {
+                        assert_eq!(payload[0], 0x88, "status 200");
+                        answered.push(u32::from(head[8]));
+                    }
+                    GOAWAY => ended = true,
+                    _ => {}
+                }
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, exchange).await.expect("three answers and the end");
+    assert_eq!(upstream.take().len(), 3);
+}
