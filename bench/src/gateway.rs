@@ -1,18 +1,18 @@
 //! The gateway under measurement: built, started on free ports, configured over its Admin API.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use reqwest::{Certificate, Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use crate::Bench;
 use crate::load::{Bound, drive};
-use crate::machine::Machine;
 use crate::process::Process;
 
 /// The longest a start or one answer may take.
@@ -57,23 +57,37 @@ impl Gateway {
     /// # Errors
     ///
     /// When it ends or stays silent instead, with what it wrote to its log.
-    pub(crate) async fn start(file: &Path, machine: &Machine) -> Result<Self> {
-        Self::start_with(file, machine, &[]).await
+    pub(crate) async fn start(bench: &Bench) -> Result<Self> {
+        Self::start_with(bench, 1, &[]).await
     }
 
-    /// The same with more settings.
+    /// The same with more workers and settings.
     ///
     /// # Errors
     ///
     /// As [`Self::start`].
     pub(crate) async fn start_with(
-        file: &Path,
-        machine: &Machine,
+        bench: &Bench,
+        workers: usize,
         more: &[(&str, &str)],
     ) -> Result<Self> {
         let prefix = tempfile::Builder::new().prefix("gateway-bench-").tempdir()?;
+        Self::start_in(bench, prefix, workers, more).await
+    }
+
+    /// The same in a prefix where one may have been before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub(crate) async fn start_in(
+        bench: &Bench,
+        prefix: TempDir,
+        workers: usize,
+        more: &[(&str, &str)],
+    ) -> Result<Self> {
         let log = prefix.path().join("stderr.log");
-        let mut command = machine.proxy_command(file);
+        let mut command = bench.machine.proxy_command(&bench.gateway, workers);
         // Nothing of the environment but the way to `taskset`.
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("KONG_PREFIX", prefix.path()).current_dir(prefix.path());
@@ -83,7 +97,9 @@ impl Gateway {
             ("STATUS_LISTEN", "127.0.0.1:0"),
             ("MEP_LISTEN", "off"),
             ("MEP_AUTH_LISTEN", "127.0.0.1:0"),
-            ("NGINX_WORKER_PROCESSES", "1"),
+            ("NGINX_WORKER_PROCESSES", workers.to_string().as_str()),
+            ("SSL_CERT", &bench.certificate.certificate().display().to_string()),
+            ("SSL_CERT_KEY", &bench.certificate.key().display().to_string()),
             ("PROXY_ACCESS_LOG", "off"),
             ("ADMIN_ACCESS_LOG", "off"),
             // Load from one application is what is measured.
@@ -115,15 +131,6 @@ impl Gateway {
     pub(crate) fn origin(&self, listener: &str, scheme: &str) -> Result<&str> {
         let found = self.listeners.get(&format!("{listener} {scheme}"));
         found.map(String::as_str).with_context(|| format!("no {scheme} listener {listener}"))
-    }
-
-    /// The authority its certificates are signed by.
-    ///
-    /// # Errors
-    ///
-    /// When it is not where the gateway puts it.
-    pub(crate) fn authority(&self) -> Result<Certificate> {
-        Ok(Certificate::from_pem(&std::fs::read(self.prefix.path().join("certs/ca.crt"))?)?)
     }
 
     /// A request to the Admin API.

@@ -1,4 +1,4 @@
-//! The machine: which programs are installed and which core each process gets.
+//! The machine: what it is, and which core each process gets.
 
 use std::fmt;
 use std::path::Path;
@@ -8,19 +8,15 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use tokio::process::Command;
 
-/// The core proxies have to themselves.
-const PROXY_CORE: &str = "0";
-/// The core of everything else: load, upstream, this process.
-const LOAD_CORE: &str = "1";
-
 /// Where the measurements are taken.
 #[derive(Serialize)]
 pub(crate) struct Machine {
-    cores: usize,
-    /// Whether proxies and load have cores of their own.
+    processor: String,
+    kernel: String,
+    pub(crate) cores: usize,
+    /// Whether proxies and load have cores of their own: the first ones for a proxy, as many as it
+    /// has workers; the last one for everything else.
     pinned: bool,
-    /// The version of nginx, where there is one.
-    pub(crate) nginx: Option<String>,
 }
 
 impl Machine {
@@ -35,37 +31,37 @@ impl Machine {
         if pinned {
             let own = std::process::id().to_string();
             let status = std::process::Command::new("taskset")
-                .args(["--pid", "--cpu-list", LOAD_CORE, &own])
+                .args(["--pid", "--cpu-list", &(cores - 1).to_string(), &own])
                 .stdout(Stdio::null())
                 .status()
                 .context("taskset")?;
             ensure!(status.success(), "taskset: {status}");
         }
-        let nginx = is_installed("nginx").then(|| {
-            let told = std::process::Command::new("nginx").arg("-v").output();
-            let told = told.map(|told| String::from_utf8_lossy(&told.stderr).trim().to_owned());
-            told.unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned()
-        });
-        Ok(Self { cores, pinned, nginx })
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let about = read("/proc/cpuinfo");
+        let model = about.lines().find_map(|line| line.strip_prefix("model name"));
+        let processor = model.unwrap_or_default().trim_start_matches([' ', '\t', ':']).to_owned();
+        let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
+        Ok(Self { processor, kernel, cores, pinned })
     }
 
-    /// A command that will run on the core of the proxies.
-    pub(crate) fn proxy_command(&self, program: &Path) -> Command {
+    /// A command that will run on the first cores, as many as its workers.
+    pub(crate) fn proxy_command(&self, program: &Path, workers: usize) -> Command {
         if !self.pinned {
             return Command::new(program);
         }
         // It becomes the program, so the child's id is the program's.
         let mut command = Command::new("taskset");
-        command.args(["--cpu-list", PROXY_CORE]).arg(program);
+        let last = workers.clamp(1, self.cores) - 1;
+        command.args(["--cpu-list", &format!("0-{last}")]).arg(program);
         command
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pinned = if self.pinned { "proxies alone on the first" } else { "not pinned" };
-        let nginx = self.nginx.as_deref().unwrap_or("not installed");
-        write!(f, "{} cores, {pinned}; nginx {nginx}", self.cores)
+        let pinned = if self.pinned { "load on the last" } else { "not pinned" };
+        write!(f, "{}, {} cores, {pinned}; Linux {}", self.processor, self.cores, self.kernel)
     }
 }
 

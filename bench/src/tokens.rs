@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Seconds a token is good for: longer than any run.
 const LIFETIME: i64 = 24 * 3600;
@@ -24,6 +25,15 @@ impl Signer {
         let file = prefix.join("keys/jwt_privatekey");
         let pem = std::fs::read(&file).with_context(|| file.display().to_string())?;
         Ok(Self(EncodingKey::from_rsa_pem(&pem)?))
+    }
+
+    /// The key its tokens are verified with, as a JSON Web Key Set.
+    ///
+    /// # Errors
+    ///
+    /// When the library refuses.
+    pub(crate) fn key_set(&self) -> Result<Value> {
+        Ok(json!({"keys": [Jwk::from_encoding_key(&self.0, Algorithm::RS512)?]}))
     }
 
     /// A token for that app, called from 127.0.0.1.

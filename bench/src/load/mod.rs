@@ -1,42 +1,76 @@
-//! Load: closed loops over keep-alive connections, and what came of them.
+//! Load: requests sent in turn, in one of several ways, and what came of them.
 
 mod closed_loop;
+mod paced;
 mod wrk;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use reqwest::{Certificate, Client};
+use bytes::Bytes;
+use reqwest::{Certificate, Client, Method, RequestBuilder};
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use serde::{Serialize, Serializer};
 
 pub(crate) use closed_loop::{Bound, drive};
+pub(crate) use paced::answer;
 
 use crate::gateway::client;
 use crate::machine::is_installed;
 
 /// Connections of the load, each with one request at a time.
 pub(crate) const CONNECTIONS: usize = 32;
+/// Connections of HTTP/2.
+const MULTIPLEXED: usize = 4;
+/// Requests under way on each of these.
+const STREAMS: usize = 32;
+/// Stands in a token for twelve hexadecimal digits that differ in each request.
+pub(crate) const DISTINCT: char = '%';
+/// Requests whose digits differ from those of all other loads.
+const APART: u64 = 1 << 32;
 
-/// GET requests that are sent in turn, all of which are answered with 200.
+/// Requests that are sent in turn, all of which are answered alike.
 pub(crate) struct Traffic {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
-    /// Who signed the certificates.
-    pub(crate) authority: Option<Certificate>,
+    /// The PEM of who vouches for the certificates.
+    pub(crate) authority: Option<String>,
     pub(crate) requests: Vec<Get>,
+    /// Bytes each request brings along; with any it is a POST.
+    pub(crate) upload: usize,
+    /// The status of the answers.
+    pub(crate) wanted: u16,
 }
 
 /// One request.
 pub(crate) struct Get {
     pub(crate) path: String,
+    /// With [`DISTINCT`] in it no two requests bear the same.
     pub(crate) token: Option<String>,
 }
 
+/// How requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// On [`CONNECTIONS`] kept connections of HTTP/1.1, each as soon as the one before is answered.
+    Kept,
+    /// As streams of a few connections of HTTP/2.
+    Streams,
+    /// Each on a connection of its own, with a whole handshake of TLS 1.3.
+    Handshakes,
+    /// So many a second, however slow the answers are; times begin when a request is due.
+    Paced(u32),
+}
+
 impl Traffic {
-    /// Over HTTP without TLS.
+    /// Over HTTP without TLS, answered with 200.
     pub(crate) fn plain(requests: Vec<Get>) -> Self {
-        Self { scheme: "http", authority: None, requests }
+        Self { scheme: "http", authority: None, requests, upload: 0, wanted: 200 }
     }
 
     /// A client for this traffic; over TLS it speaks 1.3 only.
@@ -48,11 +82,70 @@ impl Traffic {
         let mut client = client();
         if let Some(authority) = &self.authority {
             client = client
-                .tls_certs_only([authority.clone()])
+                .tls_certs_only([Certificate::from_pem(authority.as_bytes())?])
                 .min_tls_version(reqwest::tls::Version::TLS_1_3);
         }
         Ok(client.build()?)
     }
+
+    /// A client that keeps neither connections nor what could shorten the next handshake.
+    fn forgetful(&self) -> Result<Client> {
+        let mut authorities = RootCertStore::empty();
+        let authority = self.authority.as_deref().context("handshakes are for TLS")?;
+        authorities.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(authorities)
+            .with_no_client_auth();
+        tls.resumption = Resumption::disabled();
+        let client = client().tls_backend_preconfigured(tls).pool_max_idle_per_host(0);
+        Ok(client.build()?)
+    }
+
+    /// A client that has one connection of HTTP/2.
+    fn multiplexed(&self) -> Result<Client> {
+        let authority = self.authority.as_deref().context("streams are for TLS")?;
+        let authority = Certificate::from_pem(authority.as_bytes())?;
+        let client = Client::builder().no_proxy().tls_certs_only([authority]);
+        Ok(client.http2_prior_knowledge().timeout(Duration::from_secs(60)).build()?)
+    }
+
+    /// The request of that number.
+    fn request(&self, client: &Client, origin: &str, number: u64, body: &Bytes) -> RequestBuilder {
+        let at = usize::try_from(number).unwrap_or(0) % self.requests.len();
+        let Get { path, token } = &self.requests[at];
+        let method = if body.is_empty() { Method::GET } else { Method::POST };
+        let mut request = client.request(method, format!("{origin}{path}"));
+        if let Some(token) = token {
+            request = request.bearer_auth(token.replacen(DISTINCT, &format!("{number:012x}"), 1));
+        }
+        if body.is_empty() { request } else { request.body(body.clone()) }
+    }
+
+    /// Has clients of ours send it.
+    async fn drive(
+        &self,
+        clients: &[Client],
+        together: usize,
+        origin: &str,
+        bound: Bound,
+    ) -> Result<Outcome> {
+        let body = Bytes::from(vec![b'x'; self.upload]);
+        let apart = apart();
+        drive(together, bound, self.wanted, |number| {
+            let client = &clients[usize::try_from(number)? % clients.len()];
+            Ok(self.request(client, origin, apart + number, &body))
+        })
+        .await
+    }
+}
+
+/// The first number of a load, of whose numbers no other has any.
+fn apart() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(APART, Ordering::Relaxed)
 }
 
 /// What a load measured.
@@ -65,6 +158,10 @@ pub(crate) struct Outcome {
     pub(crate) p50_us: f64,
     /// 99 of 100 took no longer than this, in microseconds.
     pub(crate) p99_us: f64,
+    /// 999 of 1,000 took no longer than this, in microseconds.
+    pub(crate) p999_us: f64,
+    /// Answers of another status, and answers that did not come.
+    pub(crate) errors: u64,
 }
 
 impl Outcome {
@@ -76,14 +173,22 @@ impl Outcome {
     pub(crate) fn of(mut times: Vec<u64>, length: Duration) -> Result<Self> {
         times.sort_unstable();
         // Exact far beyond the longest deadline.
-        let percentile = |part: usize| times.get(times.len() * part / 100).map(|time| *time as f64);
-        let (p50_us, p99_us) = percentile(50).zip(percentile(99)).context("nothing was sent")?;
-        let requests = times.len().try_into()?;
-        Ok(Self { requests, seconds: length.as_secs_f64(), p50_us, p99_us })
+        let part = |part: usize| {
+            let time = times.get(times.len() * part / 1000).context("nothing was sent")?;
+            anyhow::Ok(*time as f64)
+        };
+        Ok(Self {
+            requests: times.len().try_into()?,
+            seconds: length.as_secs_f64(),
+            p50_us: part(500)?,
+            p99_us: part(990)?,
+            p999_us: part(999)?,
+            errors: 0,
+        })
     }
 }
 
-/// Where load comes from.
+/// What kept connections are loaded by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Generator {
     /// The program of that name: cheap enough to fill a proxy from one core.
@@ -98,29 +203,40 @@ impl Generator {
         if is_installed("wrk") { Self::Wrk } else { Self::BuiltIn }
     }
 
-    /// Sends traffic to `origin` for that long.
+    /// Sends traffic to `origin` until the bound. So many requests and no more are sent by
+    /// [`drive`], since wrk only knows time.
     ///
     /// # Errors
     ///
-    /// Any answer that is an error, and any that does not come.
+    /// Any answer of another status and any that does not come, of wrk's at the latest: those are
+    /// counted.
     pub(crate) async fn send(
         self,
+        load: Load,
         traffic: &Traffic,
         origin: &str,
-        length: Duration,
+        bound: Bound,
     ) -> Result<Outcome> {
-        match self {
-            Self::Wrk => wrk::send(traffic, origin, length).await,
-            Self::BuiltIn => {
-                let client = traffic.client()?;
-                let request = |number: u64| {
-                    let at = usize::try_from(number).unwrap_or(0) % traffic.requests.len();
-                    let Get { path, token } = &traffic.requests[at];
-                    let request = client.get(format!("{origin}{path}"));
-                    Ok(token.iter().fold(request, |request, token| request.bearer_auth(token)))
-                };
-                drive(CONNECTIONS, Bound::Time(length), 200, request).await
+        let clients = |count, make: &dyn Fn() -> Result<Client>| -> Result<Vec<_>> {
+            (0..count).map(|_| make()).collect()
+        };
+        match (load, self, bound) {
+            (Load::Kept, Self::Wrk, Bound::Time(length)) => {
+                wrk::send(traffic, origin, length).await
             }
+            (Load::Kept, ..) => {
+                let client = clients(1, &|| traffic.client())?;
+                traffic.drive(&client, CONNECTIONS, origin, bound).await
+            }
+            (Load::Streams, ..) => {
+                let clients = clients(MULTIPLEXED, &|| traffic.multiplexed())?;
+                traffic.drive(&clients, MULTIPLEXED * STREAMS, origin, bound).await
+            }
+            (Load::Handshakes, ..) => {
+                let client = clients(1, &|| traffic.forgetful())?;
+                traffic.drive(&client, CONNECTIONS, origin, bound).await
+            }
+            (Load::Paced(rate), ..) => paced::send(traffic, origin, rate, bound).await,
         }
         .with_context(|| format!("load on {origin}"))
     }
@@ -142,62 +258,4 @@ impl Serialize for Generator {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::upstream::Upstream;
-
-    fn traffic() -> Traffic {
-        let token = Some("token".to_owned());
-        Traffic::plain(vec![
-            Get { path: "/one".to_owned(), token: None },
-            Get { path: "/seen".to_owned(), token },
-        ])
-    }
-
-    #[tokio::test]
-    async fn load_is_counted_and_its_absence_is_a_failure() {
-        let upstream = Upstream::start().unwrap();
-        let origin = format!("http://{}", upstream.address);
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let length = Duration::from_secs(1);
-        for generator in [Generator::BuiltIn, Generator::found()] {
-            let outcome = generator.send(&traffic(), &origin, length).await.unwrap();
-            assert!(outcome.requests > 0 && outcome.seconds > 0.5, "{generator}: {outcome:?}");
-            let (p50, p99) = (outcome.p50_us, outcome.p99_us);
-            assert!(0.0 < p50 && p50 <= p99, "{generator}: {outcome:?}");
-            let refused = generator.send(&traffic(), &format!("http://{closed}"), length).await;
-            assert!(refused.is_err(), "{generator}: {refused:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_of_another_status_ends_a_loop() {
-        let upstream = Upstream::start().unwrap();
-        let client = client().build().unwrap();
-        let url = format!("http://{}/one", upstream.address);
-        let get = |_| Ok(client.get(&url));
-        let done = drive(4, Bound::Count(100), 200, get).await.unwrap();
-        assert_eq!(done.requests, 100);
-        let failed = drive(4, Bound::Count(100), 201, get).await.unwrap_err();
-        assert!(failed.to_string().contains("200 OK"), "{failed}");
-    }
-
-    #[tokio::test]
-    async fn the_upstream_tells_what_it_saw() {
-        let upstream = Upstream::start().unwrap();
-        let client = client().build().unwrap();
-        let url = format!("http://{}", upstream.address);
-        let usual = client.get(format!("{url}/other")).send().await.unwrap();
-        assert_eq!(usual.bytes().await.unwrap().len(), crate::upstream::BODY);
-        let seen = client.get(format!("{url}/a/seen")).header("X-One", "1").send().await.unwrap();
-        let seen = seen.text().await.unwrap();
-        assert!(
-            seen.starts_with("GET /a/seen HTTP/1.1\r\n") && seen.contains("x-one: 1"),
-            "{seen}"
-        );
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! A new one is a line in [`ALL`], with a kind of its own when no [`Kind`] fits.
 
+mod idle;
 mod mp1;
 mod notify;
 mod plugin;
@@ -9,17 +10,18 @@ mod proxied;
 mod router;
 mod scale;
 mod soak;
+mod start;
+mod storm;
+mod turns;
 mod writes;
 
 use anyhow::Result;
 
 use crate::Bench;
-use crate::gateway::Gateway;
-use crate::load::{Outcome, Traffic};
-use crate::nginx::Nginx;
+use crate::load::{Load, Outcome};
 use crate::process::Process;
-use crate::report::{Figures, Row, Subject};
-use proxied::Shape;
+use crate::report::{BEHIND_TARGETS, Fact, Figures, Row};
+use proxied::{Body, RATE, Shape, Tokens};
 use scale::Population;
 
 /// One scenario.
@@ -29,9 +31,23 @@ pub(crate) struct Scenario {
     kind: Kind,
 }
 
+/// What a scenario found.
+#[derive(Default)]
+pub(crate) struct Measured {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) facts: Vec<Fact>,
+}
+
+impl From<Vec<Row>> for Measured {
+    fn from(rows: Vec<Row>) -> Self {
+        Self { rows, facts: Vec::new() }
+    }
+}
+
 enum Kind {
-    /// A GET of 1 KiB from the upstream.
+    /// Requests that go to the upstream.
     Proxied(Shape),
+    Cores,
     Plugins,
     Discover,
     Register,
@@ -41,35 +57,66 @@ enum Kind {
     Scale,
     Notify,
     Soak,
+    Storm,
+    Start,
+    Idle,
+}
+
+const fn proxied(name: &'static str, about: &'static str, shape: Shape) -> Scenario {
+    Scenario { name, about, kind: Kind::Proxied(shape) }
 }
 
 /// Every scenario, in the order they are run.
 pub(crate) const ALL: &[Scenario] = &[
-    Scenario { name: "plain", about: "a route without plugins", kind: Kind::Proxied(Shape::PLAIN) },
+    proxied("plain", "a route without plugins", Shape::PLAIN),
+    proxied("jwt", "RS512 token, app id, rate limit, a response header removed", Shape::JWT),
+    proxied(
+        "jwt-rotate",
+        "as jwt, many tokens in turn",
+        Shape { tokens: Tokens::Rotated, ..Shape::JWT },
+    ),
+    proxied(
+        "jwt-cold",
+        "as jwt, tokens that were never seen",
+        Shape { tokens: Tokens::Fresh, ..Shape::JWT },
+    ),
+    proxied(
+        "bad-tokens",
+        "as jwt, a bad signature in each request, answered with 401",
+        Shape { tokens: Tokens::Bad, ..Shape::JWT },
+    ),
+    proxied("tls", "as jwt, over kept connections of TLS 1.3", Shape { tls: true, ..Shape::JWT }),
+    proxied(
+        "handshakes",
+        "as plain, each on a new connection with a full handshake, RSA of 2048 bits",
+        Shape { tls: true, load: Load::Handshakes, ..Shape::PLAIN },
+    ),
+    proxied(
+        "h2",
+        "as plain, 128 streams on 4 connections of HTTP/2 over TLS",
+        Shape { tls: true, load: Load::Streams, ..Shape::PLAIN },
+    ),
+    proxied(
+        "routes",
+        "as jwt, many prefix routes in turn",
+        Shape { many_routes: true, ..Shape::JWT },
+    ),
+    proxied("down", "as plain, 1 MiB down", Shape { body: Body::LargeDown, ..Shape::PLAIN }),
+    proxied("up", "as plain, 1 MiB up", Shape { body: Body::LargeUp, ..Shape::PLAIN }),
+    proxied(
+        "open-loop",
+        "as jwt, 2,000 requests a second whatever the answers take",
+        Shape { load: Load::Paced(RATE), direct: true, ..Shape::JWT },
+    ),
     Scenario {
-        name: "jwt",
-        about: "RS512 token, app id, rate limit, a response header removed",
-        kind: Kind::Proxied(Shape::JWT),
-    },
-    Scenario {
-        name: "jwt-rotate",
-        about: "as jwt, many tokens in turn",
-        kind: Kind::Proxied(Shape { many_tokens: true, ..Shape::JWT }),
-    },
-    Scenario {
-        name: "routes",
-        about: "as jwt, many prefix routes in turn",
-        kind: Kind::Proxied(Shape { many_routes: true, ..Shape::JWT }),
+        name: "cores",
+        about: "as plain, with 1, 2 and all cores (the last is shared with the load)",
+        kind: Kind::Cores,
     },
     Scenario {
         name: "router",
         about: "prefix routes, answered without an upstream: a row for each size of the table",
         kind: Kind::Router,
-    },
-    Scenario {
-        name: "tls",
-        about: "as jwt, over kept connections of TLS 1.3",
-        kind: Kind::Proxied(Shape { tls: true, ..Shape::JWT }),
     },
     Scenario {
         name: "plugins",
@@ -113,28 +160,44 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "requests while routes, targets and certificates are edited 20 times a second",
         kind: Kind::Soak,
     },
+    Scenario {
+        name: "storm",
+        about: "as open-loop, while routes are changed 20 times a second, and without pause",
+        kind: Kind::Storm,
+    },
+    Scenario { name: "start", about: "from exec to the first proxied request", kind: Kind::Start },
+    Scenario {
+        name: "idle",
+        about: "10,000 connections that are kept and not used, without and with TLS",
+        kind: Kind::Idle,
+    },
 ];
 
-/// The scenarios of that name; `all` for each of them.
+/// The scenarios of that name; `all` for each of them, `targets` for those behind a target.
 ///
 /// # Errors
 ///
 /// The names there are.
-pub(crate) fn named(name: &str) -> Result<&'static [Scenario], String> {
-    if name == "all" {
-        return Ok(ALL);
-    }
-    let found = ALL.iter().find(|scenario| scenario.name == name).map(std::slice::from_ref);
-    found.ok_or_else(|| {
+pub(crate) fn named(name: &str) -> Result<Vec<&'static Scenario>, String> {
+    let wanted = |scenario: &&Scenario| match name {
+        "all" => true,
+        "targets" => BEHIND_TARGETS.contains(&scenario.name),
+        name => scenario.name == name,
+    };
+    let found: Vec<_> = ALL.iter().filter(wanted).collect();
+    if found.is_empty() {
         let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
-        format!("there are: all, {}", names.join(", "))
-    })
+        return Err(format!("there are: all, targets, {}", names.join(", ")));
+    }
+    Ok(found)
 }
 
 /// How much of everything there is.
 pub(crate) struct Sizes {
     /// Tokens in rotation.
     tokens: usize,
+    /// Tokens of one load none of which was seen before.
+    fresh: usize,
     /// Routes, one row for each.
     routes: &'static [usize],
     /// Prefix routes in a table, one row for each.
@@ -143,22 +206,28 @@ pub(crate) struct Sizes {
     present: &'static [usize],
     /// What the platform has to cope with.
     population: Population,
+    /// Connections that are kept and not used.
+    idle: usize,
 }
 
 impl Sizes {
     pub(crate) const FULL: Self = Self {
         tokens: 1000,
-        routes: &[1000, 10_000],
+        fresh: 20_000,
+        routes: &[1000, 10_000, 100_000],
         tables: &[10, 100, 1_000, 10_000, 100_000],
         present: &[0, 10_000],
         population: Population::FULL,
+        idle: 10_000,
     };
     pub(crate) const SMOKE: Self = Self {
         tokens: 20,
+        fresh: 100,
         routes: &[100],
         tables: &[10, 100],
         present: &[100],
         population: Population::SMOKE,
+        idle: 200,
     };
 }
 
@@ -168,9 +237,10 @@ impl Scenario {
     /// # Errors
     ///
     /// The first answer that is not as it should be.
-    pub(crate) async fn run(&self, bench: &Bench) -> Result<Vec<Row>> {
-        match &self.kind {
+    pub(crate) async fn run(&self, bench: &Bench) -> Result<Measured> {
+        let rows = match &self.kind {
             Kind::Proxied(shape) => proxied::run(bench, self.name, shape).await,
+            Kind::Cores => proxied::cores(bench, self.name).await,
             Kind::Plugins => plugin::run(bench).await,
             Kind::Discover => mp1::discover(bench, self.name).await,
             Kind::Register => mp1::register(bench, self.name).await,
@@ -180,70 +250,26 @@ impl Scenario {
             Kind::Scale => scale::run(bench, self.name).await,
             Kind::Notify => notify::run(bench, self.name).await,
             Kind::Soak => soak::run(bench, self.name).await,
-        }
-    }
-}
-
-/// Has the gateway and, where it is installed, nginx take the same traffic in turns.
-async fn take_turns(
-    bench: &Bench,
-    name: &str,
-    gateway: Gateway,
-    traffic: &Traffic,
-) -> Result<Vec<Row>> {
-    let nginx = match bench.machine.nginx {
-        Some(_) => {
-            let certs = gateway.prefix.path().join("certs");
-            Some(Nginx::start(&bench.machine, bench.upstream.address, &certs).await?)
-        }
-        None => None,
-    };
-    let ours = gateway.origin("proxy", traffic.scheme)?.to_owned();
-    let theirs = nginx.as_ref().map(|nginx| (nginx, nginx.origin(traffic.scheme)));
-    let measure = async |process: &Process, origin: &str, subject: Subject| {
-        let load = bench.generator.send(traffic, origin, bench.length);
-        measured(name, subject, process, load).await
-    };
-    if let Some(length) = bench.warm_up {
-        bench.generator.send(traffic, &ours, length).await?;
-        if let Some((_, origin)) = &theirs {
-            bench.generator.send(traffic, origin, length).await?;
-        }
-    }
-    let (mut our_rounds, mut their_rounds) = (Vec::new(), Vec::new());
-    for _ in 0..bench.rounds {
-        let peer = match &theirs {
-            Some((nginx, origin)) => Some(measure(&nginx.process, origin, Subject::Nginx).await?),
-            None => None,
+            Kind::Storm => storm::run(bench, self.name).await,
+            Kind::Start => return start::run(bench, self.name).await,
+            Kind::Idle => return idle::run(bench, self.name).await,
         };
-        let mut figures = measure(&gateway.process, &ours, Subject::Gateway).await?;
-        if let Some(peer) = peer {
-            figures.compare(&peer);
-            println!("  {:.2} of nginx's CPU time", figures.cpu_to_nginx.unwrap_or(f64::NAN));
-        }
-        our_rounds.push(figures);
-        their_rounds.extend(peer);
+        rows.map(Measured::from)
     }
-    let mut rows = vec![Row::new(name, Subject::Gateway, our_rounds, &gateway.process)?];
-    gateway.process.stop().await?;
-    if let Some(nginx) = nginx {
-        rows.push(Row::new(name, Subject::Nginx, their_rounds, &nginx.process)?);
-        nginx.process.stop().await?;
-    }
-    Ok(rows)
 }
 
-/// Waits for the load and tells what it cost the process.
+/// Waits for the load and tells what it cost the process, where there is one.
 async fn measured(
     name: &str,
-    subject: Subject,
-    process: &Process,
+    subject: &str,
+    process: Option<&Process>,
     load: impl Future<Output = Result<Outcome>>,
 ) -> Result<Figures> {
-    let before = process.cpu_micros()?;
+    let used = || process.map_or(Ok(0), Process::cpu_micros);
+    let before = used()?;
     let outcome = load.await?;
-    let figures = Figures::new(outcome, process.cpu_micros()?.saturating_sub(before));
-    println!("  {name:<18} {subject:<8} {figures}");
+    let figures = Figures::new(outcome, used()?.saturating_sub(before));
+    println!("  {name:<18} {subject:<10} {figures}");
     Ok(figures)
 }
 
@@ -253,12 +279,13 @@ mod tests {
 
     #[test]
     fn scenarios_are_found_by_name() {
-        let found = |name| named(name).map(<[Scenario]>::len);
+        let found = |name| named(name).map(|found| found.len());
         assert_eq!(found("all"), Ok(ALL.len()));
+        assert_eq!(found("targets"), Ok(BEHIND_TARGETS.len()));
         for scenario in ALL {
             assert_eq!(found(scenario.name), Ok(1), "{}", scenario.name);
         }
         let why = found("nothing").expect_err("no scenario");
-        assert!(why.contains("all, plain, jwt,"), "{why}");
+        assert!(why.contains("all, targets, plain, jwt,"), "{why}");
     }
 }

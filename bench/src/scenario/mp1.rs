@@ -4,16 +4,18 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::{measured, take_turns};
+use super::measured;
+use super::turns::Turns;
 use crate::Bench;
 use crate::gateway::{Gateway, client};
 use crate::load::{Bound, CONNECTIONS, Get, Traffic, drive};
-use crate::report::{Row, Subject};
+use crate::report::{GATEWAY, Row};
 use crate::tokens::{self, Signer};
+use crate::upstream;
 
 pub(super) const MP1: &str = "/mep/mec_service_mgmt/v1";
 /// Services one app may register.
@@ -21,28 +23,35 @@ const PER_APP: usize = 50;
 /// Services one discovery finds.
 const FOUND: usize = 10;
 
-/// Registers services of different names until the time is over.
+/// Registers services of different names until the time is over, among as many as are present.
 pub(super) async fn register(bench: &Bench, name: &str) -> Result<Vec<Row>> {
-    let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
-    let apps = Apps::of(&gateway, bench)?;
     let mut rows = Vec::new();
-    for clients in [1, CONNECTIONS] {
-        let name = format!("{name}-by-{clients}");
-        let mut rounds = Vec::new();
-        for round in 0..bench.rounds {
-            let service = |number| apps.registration(&format!("c{clients}r{round}n{number}"));
-            let load = drive(clients, Bound::Time(bench.length), 201, service);
-            rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+    for &present in bench.sizes.present {
+        let gateway = Gateway::start(bench).await?;
+        let apps = Apps::of(&gateway, bench)?;
+        apps.check(&gateway).await?;
+        let there = |number| apps.registration(&format!("present{number}"));
+        if present > 0 {
+            drive(CONNECTIONS, Bound::Count(present.try_into()?), 201, there).await?;
         }
-        rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
+        for clients in [1, CONNECTIONS] {
+            let name = format!("{name}-{present}-by-{clients}");
+            let mut rounds = Vec::new();
+            for round in 0..bench.rounds {
+                let service = |number| apps.registration(&format!("c{clients}r{round}n{number}"));
+                let load = drive(clients, Bound::Time(bench.length), 201, service);
+                rounds.push(measured(&name, GATEWAY, Some(&gateway.process), load).await?);
+            }
+            rows.push(Row::new(&name, GATEWAY, rounds, Some(&gateway.process))?);
+        }
+        gateway.process.stop().await?;
     }
-    gateway.process.stop().await?;
     Ok(rows)
 }
 
 /// Discovers services by their name.
 pub(super) async fn discover(bench: &Bench, name: &str) -> Result<Vec<Row>> {
-    let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+    let gateway = Gateway::start(bench).await?;
     let apps = Apps::of(&gateway, bench)?;
     let found = Bound::Count(FOUND.try_into()?);
     drive(1, found, 201, |_| apps.registration("wanted")).await?;
@@ -58,7 +67,7 @@ pub(super) async fn discover(bench: &Bench, name: &str) -> Result<Vec<Row>> {
     ensure!(status == 200 && listed.len() == FOUND, "discovery: {status} {body}");
 
     let traffic = Traffic::plain(vec![Get { path, token: Some(token) }]);
-    take_turns(bench, name, gateway, &traffic).await
+    Turns::beside_nginx(bench, name).take(bench, gateway, &[traffic]).await
 }
 
 /// Application instances that register services, as many as it takes.
@@ -106,6 +115,25 @@ impl Apps {
         let answer = request.send().await?;
         let (status, body) = (answer.status(), answer.text().await?);
         ensure!(status == 200, "announcing an app: {status} {body}");
+        Ok(())
+    }
+
+    /// Registers a service and calls it at once, by the name the gateway published it under.
+    async fn check(&self, gateway: &Gateway) -> Result<()> {
+        let answer = self.registration("called")?.send().await?;
+        let (status, body) = (answer.status(), answer.text().await?);
+        ensure!(status == 201, "a registration: {status} {body}");
+        let listed = gateway.admin(Method::GET, "/services?size=1000")?.send().await?;
+        let listed: Value = listed.json().await?;
+        let services = listed["data"].as_array().context("services")?;
+        let names = services.iter().filter_map(|service| service["name"].as_str());
+        let name = names.into_iter().find(|name| name.starts_with("called"));
+        let name = name.with_context(|| format!("not published: {listed}"))?;
+        let (_, token) = self.app(0)?;
+        let url = format!("{}/{name}/one", self.origin);
+        let answer = self.client.get(url).bearer_auth(token).send().await?;
+        let (status, body) = (answer.status(), answer.bytes().await?);
+        ensure!(status == 200 && body.len() == upstream::BODY, "calling {name}: {status}");
         Ok(())
     }
 

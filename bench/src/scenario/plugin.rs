@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::take_turns;
+use super::turns::Turns;
 use crate::Bench;
 use crate::gateway::Gateway;
 use crate::load::{Get, Traffic};
@@ -121,7 +121,7 @@ pub(super) async fn run(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 async fn one(bench: &Bench, case: &Case) -> Result<Vec<Row>> {
-    let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+    let gateway = Gateway::start(bench).await?;
     let url = format!("http://{}", bench.upstream.address);
     gateway.create("/services", &json!({"name": "one", "url": url})).await?;
     let mut plugin = json!({"name": case.name, "config": (case.config)()});
@@ -147,7 +147,7 @@ async fn one(bench: &Bench, case: &Case) -> Result<Vec<Row>> {
     let request = Get { path: case.path.to_owned(), token: case.token.map(str::to_owned) };
     let traffic = Traffic::plain(vec![request]);
     check(&gateway, &traffic, case).await?;
-    take_turns(bench, case.name, gateway, &traffic).await
+    Turns::beside_nginx(bench, case.name).take(bench, gateway, &[traffic]).await
 }
 
 /// Listens on a port of the machine for as long as the program runs.

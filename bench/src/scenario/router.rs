@@ -8,8 +8,8 @@ use serde_json::json;
 use super::measured;
 use crate::Bench;
 use crate::gateway::Gateway;
-use crate::load::{Get, Traffic};
-use crate::report::{Row, Subject};
+use crate::load::{Bound, Get, Load, Traffic};
+use crate::report::{GATEWAY, Row};
 
 /// Different paths that are asked for, the same number whatever the size of the table.
 const PATHS: usize = 10;
@@ -25,22 +25,22 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
         std::fs::write(&file, declared(count))?;
         let file = file.to_str().context("a path")?;
         let more = [("DATABASE", "off"), ("DECLARATIVE_CONFIG", file)];
-        let gateway = Gateway::start_with(&bench.gateway, &bench.machine, &more).await?;
+        let gateway = Gateway::start_with(bench, 1, &more).await?;
         let path = |number: usize| format!("/service-{}/orders/7", number * (count / PATHS));
         let get = |number| Get { path: path(number), token: None };
         let traffic = Traffic::plain((0..PATHS).map(get).collect());
         let origin = gateway.origin("proxy", "http")?;
         if let Some(length) = bench.warm_up {
-            bench.generator.send(&traffic, origin, length).await?;
+            bench.generator.send(Load::Kept, &traffic, origin, Bound::Time(length)).await?;
         }
         let mut rounds = Vec::new();
         for _ in 0..bench.rounds {
-            let load = bench.generator.send(&traffic, origin, bench.length);
-            rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+            let load = bench.generator.send(Load::Kept, &traffic, origin, bench.bound);
+            rounds.push(measured(&name, GATEWAY, Some(&gateway.process), load).await?);
         }
         // The least a request cost: whatever else the machine did only adds.
         costs.push(rounds.iter().map(|one| one.cpu_us_per_request).fold(f64::NAN, f64::min));
-        rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
+        rows.push(Row::new(&name, GATEWAY, rounds, Some(&gateway.process))?);
         gateway.process.stop().await?;
     }
     if let (Some(smallest), Some(largest)) = (costs.first(), costs.last()) {

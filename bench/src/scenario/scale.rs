@@ -16,7 +16,7 @@ use super::mp1::{Apps, MP1};
 use crate::Bench;
 use crate::gateway::Gateway;
 use crate::load::Outcome;
-use crate::report::{Figures, Row, Subject};
+use crate::report::{Figures, GATEWAY, Row};
 
 /// How much there is of everything.
 pub(super) struct Population {
@@ -67,7 +67,7 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
     let population = &bench.sizes.population;
     let interval = population.interval.to_string();
     let settings = [("MEP_LIVENESS_INTERVAL", interval.as_str())];
-    let gateway = Gateway::start_with(&bench.gateway, &bench.machine, &settings).await?;
+    let gateway = Gateway::start_with(bench, 1, &settings).await?;
     let apps = Apps::of(&gateway, bench)?;
     apps.announce(&gateway, 0, &["service-discovery"]).await?;
     let heart = Heart::new(&apps, population);
@@ -130,8 +130,8 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
     for (kind, outcome) in kinds {
         let figures = Figures::new(outcome, cpu);
         let name = format!("{name}-{kind}");
-        println!("  {name:<18} {:<8} {figures}", Subject::Gateway);
-        rows.push(Row::new(&name, Subject::Gateway, vec![figures], &gateway.process)?);
+        println!("  {name:<18} {:<8} {figures}", GATEWAY);
+        rows.push(Row::new(&name, GATEWAY, vec![figures], Some(&gateway.process))?);
     }
     gateway.process.stop().await?;
     Ok(rows)

@@ -11,7 +11,7 @@ use super::measured;
 use crate::Bench;
 use crate::gateway::Gateway;
 use crate::load::{Bound, CONNECTIONS, Get, Traffic, drive};
-use crate::report::{Row, Subject};
+use crate::report::{GATEWAY, Row};
 use crate::upstream::Upstream;
 
 /// Between writes.
@@ -21,7 +21,7 @@ const KEPT: u64 = 20;
 
 /// One row for plain requests, one for those over TLS; writes go on through both.
 pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
-    let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+    let gateway = Gateway::start(bench).await?;
     let others = [Upstream::start()?, Upstream::start()?];
     configure(bench, &gateway).await?;
     let mut rows = Vec::new();
@@ -29,7 +29,7 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
         let mut traffic = Traffic::plain(vec![Get { path: "/soak".to_owned(), token: None }]);
         if scheme == "https" {
             traffic.scheme = "https";
-            traffic.authority = Some(gateway.authority()?);
+            traffic.authority = Some(bench.certificate.pem.clone());
         }
         let client = traffic.client()?;
         let url = format!("{}/soak", gateway.origin("proxy", scheme)?);
@@ -38,20 +38,15 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
             let load = async {
                 let get = |_| Ok(client.get(&url));
                 let load = drive(CONNECTIONS, Bound::Time(bench.length), 200, get);
-                let writes = writes(&gateway, &others, bench.length);
+                let writes = writes(bench, &gateway, &others);
                 let (outcome, written) = tokio::try_join!(load, writes)?;
                 println!("  {written} writes");
                 Ok(outcome)
             };
             let name = format!("{name}-{scheme}");
-            rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+            rounds.push(measured(&name, GATEWAY, Some(&gateway.process), load).await?);
         }
-        rows.push(Row::new(
-            &format!("{name}-{scheme}"),
-            Subject::Gateway,
-            rounds,
-            &gateway.process,
-        )?);
+        rows.push(Row::new(&format!("{name}-{scheme}"), GATEWAY, rounds, Some(&gateway.process))?);
     }
     gateway.process.stop().await?;
     Ok(rows)
@@ -66,10 +61,10 @@ async fn configure(bench: &Bench, gateway: &Gateway) -> Result<()> {
 }
 
 /// Writes until the time is over and tells how often; what was made is removed again in turn.
-async fn writes(gateway: &Gateway, others: &[Upstream; 2], length: Duration) -> Result<u64> {
-    let certs = gateway.prefix.path().join("certs");
-    let read = |name: &str| std::fs::read_to_string(certs.join(name)).context("a certificate");
-    let pair = json!({"cert": read("server.crt")?, "key": read("server.key")?});
+async fn writes(bench: &Bench, gateway: &Gateway, others: &[Upstream; 2]) -> Result<u64> {
+    let length = bench.length;
+    let key = std::fs::read_to_string(bench.certificate.key()).context("its key")?;
+    let pair = json!({"cert": bench.certificate.pem, "key": key});
     let began = Instant::now();
     let mut tick = tokio::time::interval(EVERY);
     let (mut written, mut certificates) = (0, Vec::new());

@@ -8,14 +8,14 @@ use super::measured;
 use crate::Bench;
 use crate::gateway::Gateway;
 use crate::load::{Bound, CONNECTIONS, drive};
-use crate::report::{Row, Subject};
+use crate::report::{GATEWAY, Row};
 
 /// For each number of services, routes and plugins already there, a row of one writer and a row of
 /// many, for services and for plugins that concern every request.
 pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for &present in bench.sizes.present {
-        let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+        let gateway = Gateway::start(bench).await?;
         fill(&gateway, present).await?;
         for writers in [1, CONNECTIONS] {
             let name = format!("{name}-{present}-by-{writers}");
@@ -24,9 +24,9 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
                 let prefix = format!("w{writers}r{round}");
                 let make = gateway.creations("/services", |number| service(&prefix, number))?;
                 let load = drive(writers, Bound::Time(bench.length), 201, make);
-                rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+                rounds.push(measured(&name, GATEWAY, Some(&gateway.process), load).await?);
             }
-            rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
+            rows.push(Row::new(&name, GATEWAY, rounds, Some(&gateway.process))?);
         }
         let name = format!("{name}-{present}-global");
         let mut rounds = Vec::new();
@@ -43,9 +43,9 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
                 json!({"name": "correlation-id", "consumer": consumer})
             })?;
             let load = drive(1, Bound::Count(many), 201, make);
-            rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+            rounds.push(measured(&name, GATEWAY, Some(&gateway.process), load).await?);
         }
-        rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
+        rows.push(Row::new(&name, GATEWAY, rounds, Some(&gateway.process))?);
         gateway.process.stop().await?;
     }
     Ok(rows)
@@ -56,15 +56,15 @@ pub(super) async fn bulk(bench: &Bench, name: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for &present in bench.sizes.present.iter().filter(|present| **present > 0) {
         let name = format!("{name}-{}", 3 * present);
-        let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+        let gateway = Gateway::start(bench).await?;
         let mut rounds = Vec::new();
         for (path, make) in KINDS {
             let make = gateway.creations(path, make)?;
             let load = drive(CONNECTIONS, Bound::Count(present.try_into()?), 201, make);
             let name = format!("{name}{path}");
-            rounds.push(measured(&name, Subject::Gateway, &gateway.process, load).await?);
+            rounds.push(measured(&name, GATEWAY, Some(&gateway.process), load).await?);
         }
-        rows.push(Row::new(&name, Subject::Gateway, rounds, &gateway.process)?);
+        rows.push(Row::new(&name, GATEWAY, rounds, Some(&gateway.process))?);
         gateway.process.stop().await?;
     }
     Ok(rows)
