@@ -44,7 +44,7 @@ impl Exchange {
         session.as_mut().enable_retry_buffering();
         let mut read = BytesMut::new();
         while declared.is_some() || read.len() <= UNDECLARED {
-            match session.read_request_body().await {
+            match self.next_piece(session).await {
                 Ok(Some(piece)) => read.extend_from_slice(&piece),
                 Ok(None) => {
                     self.facts.body = RequestBody::Whole(read.freeze());
@@ -69,9 +69,22 @@ impl Exchange {
         Ok(())
     }
 
-    /// Reads a body that comes in pieces before the upstream is asked, as `request_buffering` of the
-    /// route wants it, so that its length is known. A large one, one of declared length and a stream
-    /// of gRPC go on as they come.
+    /// Reads another piece of the body, unless its client is silent for too long: pingora knows such
+    /// a limit for HTTP/1 only.
+    ///
+    /// # Errors
+    ///
+    /// When the client is silent, leaves or breaks the framing.
+    pub(crate) async fn next_piece(&self, session: &mut Session) -> Result<Option<Bytes>> {
+        match tokio::time::timeout(self.patience, session.read_request_body()).await {
+            Ok(piece) => piece.map_err(|why| why.into_down()),
+            Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "within a body").into_down()),
+        }
+    }
+
+    /// Reads a body before the upstream is asked, as `request_buffering` of the route wants it: its
+    /// length is known then, and a client that sends slowly is no upstream's burden. A large one and
+    /// a stream of gRPC go on as they come.
     ///
     /// # Errors
     ///
@@ -80,7 +93,6 @@ impl Exchange {
         let head = session.req_header();
         let wanted = self.facts.route.as_ref().is_some_and(|route| route.request_buffering)
             && self.facts.body == RequestBody::Unread
-            && declared_length(head).is_none()
             && !head.headers.contains_key(header::UPGRADE)
             && !self.facts.service.as_ref().is_some_and(|one| one.protocol.starts_with("grpc"));
         if wanted && !session.is_body_empty() { self.read_body(session).await } else { Ok(()) }

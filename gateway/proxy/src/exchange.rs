@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gateway_model::entities::Service;
@@ -68,6 +68,8 @@ pub struct Exchange {
     pub(crate) failure: Option<(StatusCode, &'static str)>,
     pub(crate) source: Source,
     pub(crate) body_seen: u64,
+    /// How long the client may be silent within a body.
+    pub(crate) patience: Duration,
     /// The lines of Via the upstream sent.
     pub(crate) upstream_via: Vec<HeaderValue>,
     /// Whether the client was told to send its body.
@@ -121,6 +123,7 @@ impl Exchange {
             failure: None,
             source: Source::Gateway,
             body_seen: 0,
+            patience: Duration::MAX,
             upstream_via: Vec::new(),
             given_leave: false,
             body_begun: None,
@@ -148,6 +151,7 @@ impl Exchange {
             ip_value(client.ip)
         };
         self.client_version = head.version;
+        self.patience = options.body_timeout;
         self.debug = options.debug_header
             && head.headers.get("kong-debug").is_some_and(|asked| asked == "1");
         self.asked_for_trailers = head

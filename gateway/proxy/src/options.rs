@@ -30,7 +30,8 @@ pub struct Options {
     pub max_body: u64,
     /// Largest body of an answer that is held back for plugins, bytes (`mep_response_buffer_size`).
     pub max_held: usize,
-    /// How long a client of HTTP/1 may be silent within a body (`nginx_http_client_body_timeout`).
+    /// How long a client may be silent within a body (`nginx_http_client_body_timeout`). One of
+    /// HTTP/2 whose body goes to an upstream may be as long as the service is.
     pub body_timeout: Duration,
     /// Seconds an idle client connection is kept; 0 closes it after each answer.
     pub keepalive_seconds: u64,

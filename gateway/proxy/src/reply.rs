@@ -107,7 +107,7 @@ pub(crate) async fn embedded(
                 // What was read ahead and can be replayed still is where pingora keeps it.
                 None => session.as_ref().get_retry_buffer().map(Vec::from).unwrap_or_default(),
             };
-            while let Some(piece) = session.read_request_body().await? {
+            while let Some(piece) = exchange.next_piece(session).await? {
                 if (body.len() + piece.len()) as u64 > limit {
                     return send(session, exchange, options, too_large(), Origin::Core).await;
                 }

@@ -1,6 +1,7 @@
 //! Request bodies that handlers read before the upstream is asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -143,6 +144,31 @@ async fn buffering_of_routes() {
         plain().post(&url).body(small).answer().await.expect(200);
         let (head, length) = received.recv().await.unwrap();
         assert_eq!((length, head.header("content-length").is_some()), (2, requests), "{head:?}");
+    }
+}
+
+/// The upstream's time begins when it has the body: a client that sends a small one slowly costs it
+/// nothing.
+#[tokio::test]
+async fn slow_clients_are_no_burden() {
+    let (gateway, upstream) = (Gateway::start().await, Upstream::start().await);
+    let admin = |path: &str| gateway.url("admin", path);
+    let service = json!({"name": "s", "url": upstream.url(), "read_timeout": 300, "retries": 0});
+    plain().post(admin("/services")).json(&service).answer().await.expect(201);
+    let route = json!({"paths": ["/r"]});
+    plain().post(admin("/services/s/routes")).json(&route).answer().await.expect(201);
+    for (framing, rest) in [
+        ("Content-Length: 6\r\n\r\nabc", "def"),
+        ("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "3\r\ndef\r\n0\r\n\r\n"),
+    ] {
+        let mut connection = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
+        let head = format!("POST /r HTTP/1.1\r\nHost: h\r\n{framing}");
+        connection.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        connection.write_all(rest.as_bytes()).await.unwrap();
+        wait_for(&mut connection, "HTTP/1.1 200 Told\r\n").await;
+        let received = upstream.only();
+        assert_eq!((&*received.body, received.header("content-length")), ("abcdef", Some("6")));
     }
 }
 

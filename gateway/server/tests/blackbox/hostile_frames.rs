@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{DEADLINE, Gateway, Options, Upstream};
+use crate::harness::{Answered as _, DEADLINE, Gateway, Options, Upstream, plain};
 use crate::hostile::{memory, publish, still_serves};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -301,6 +302,27 @@ async fn requests_that_change_when_they_are_passed_on() {
         assert!(seen.is_empty(), "{name}: {seen:?}");
     }
     still_serves(&gateway).await;
+}
+
+/// A body that does not go on holds nothing for long, whoever reads it.
+#[tokio::test]
+async fn bodies_that_stop() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().set("proxy_listen", "127.0.0.1:0 http2");
+    let gateway = options.set("nginx_http_client_body_timeout", "1s").start().await;
+    publish(&gateway, &upstream, "/read", true).await;
+    let plugin = json!({"name": "key-auth", "config": {"key_in_body": true}});
+    let plugins = gateway.url("admin", "/services/read/plugins");
+    plain().post(plugins).json(&plugin).answer().await.expect(201);
+    // A handler reads it, and an embedded service.
+    for path in ["/read", "/mep/token"] {
+        let length = literal("content-length", "100");
+        let head = [&b"\x83\x86\x04"[..], &text(path), b"\x41\x01a", &length].concat();
+        let begun = [frame(HEADERS, END_HEADERS, 1, &head), frame(DATA, 0, 1, b"abc")].concat();
+        let outcome = outcome(&gateway, &begun).await;
+        assert!(outcome.is_refused(), "{path}: {outcome:?}");
+    }
+    assert!(upstream.take().is_empty());
 }
 
 /// A connection carries as many requests as it may, and says which was the last.

@@ -405,7 +405,7 @@ pub(super) const PROXYING: Group = Group {
         span(
             "nginx_http_client_body_timeout",
             "60s",
-            "How long a client may be silent in the middle of a request's body over HTTP/1. The default is NGINX's.",
+            "How long a client may be silent in the middle of a request's body. The default is NGINX's.",
         )
         .also(&["nginx_proxy_client_body_timeout"]),
         number(
