@@ -8,6 +8,8 @@
 mod access_log;
 #[doc(hidden)]
 pub mod attack;
+#[doc(hidden)]
+pub mod bare;
 mod body;
 pub mod chain;
 pub mod chunks;

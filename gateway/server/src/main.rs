@@ -1,26 +1,4 @@
 //! `gateway`: the whole product in one process.
-//!
-//! This crate is where the others meet ([`wire`]); it holds no rule of the domain.
-
-mod backup;
-mod cli;
-mod daemon;
-mod demo;
-mod docs;
-mod embed;
-mod files;
-mod gui;
-mod handover;
-mod listener;
-mod log_file;
-mod node;
-mod reference;
-#[expect(dead_code, reason = "every key is typed and checked; parts to come read the rest")]
-mod settings;
-mod startup;
-mod telemetry;
-mod trust;
-mod wire;
 
 use std::process::ExitCode;
 
@@ -28,5 +6,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::main()
+    gateway_server::main()
 }

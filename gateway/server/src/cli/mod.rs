@@ -268,7 +268,7 @@ enum Vault {
 }
 
 /// Reads the command line and does what it says.
-pub(crate) fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let called = std::env::args_os().next().unwrap_or_default();
     let as_kong = Path::new(&called).file_stem() == Some(OsStr::new("kong"));
     let mut command = Cli::command();

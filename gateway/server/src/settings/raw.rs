@@ -68,6 +68,13 @@ impl RawSettings {
         raw
     }
 
+    /// What a file of this text would give, and nothing else.
+    pub(crate) fn of_text(path: &Path, text: &str) -> Self {
+        let mut raw = Self::collect(None, std::iter::empty(), &[]);
+        raw.read_text(path, text);
+        raw
+    }
+
     fn read_file(&mut self, path: &Path) {
         match fs::read_to_string(path) {
             Ok(text) => self.read_text(path, &text),
@@ -184,9 +191,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> RawSettings {
-        let mut raw = RawSettings::collect(None, std::iter::empty(), &[]);
-        raw.read_text(Path::new("gateway.conf"), text);
-        raw
+        RawSettings::of_text(Path::new("gateway.conf"), text)
     }
 
     #[test]

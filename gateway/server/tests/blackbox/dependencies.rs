@@ -89,9 +89,30 @@ fn no_crate_of_ours_holds_unsafe_code() {
     let (members, _) = members.split_once(']').unwrap();
     let members: Vec<_> = members.split('"').skip(1).step_by(2).collect();
     assert!(members.len() >= 10, "{members:?}");
-    // The entry points the fuzzer calls need a name the linker knows, which counts as unsafe.
-    for member in members.iter().filter(|member| !member.ends_with("/fuzz")) {
+    for member in members {
         let manifest = read(Path::new(member).join("Cargo.toml"));
         assert!(manifest.contains("\n[lints]\nworkspace = true\n"), "{member}");
+    }
+    // What a macro of another crate expands to is not looked at by the lint; an `unsafe` block or
+    // function written here would be. Nor may anybody lift it, which `forbid` refuses to hear of.
+    let mut sources = Vec::new();
+    let mut folders: Vec<_> =
+        ["gateway", "mep", "plugins", "certs", "bench"].map(|one| root().join(one)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push(path);
+            }
+        }
+    }
+    assert!(sources.len() > 300, "{}", sources.len());
+    let word =
+        regex::Regex::new(r"(?m)^[^/]*\bunsafe\s*(?:\{|fn|impl|extern|\(no_mangle)").unwrap();
+    for path in sources {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!word.is_match(&text), "{}", path.display());
     }
 }

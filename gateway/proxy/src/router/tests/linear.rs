@@ -1,131 +1,14 @@
 //! The router against a linear scan: slow, and obviously what the rules say.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
-use gateway_model::Item;
-use gateway_model::entities::Route;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{Ask, Flavour, Router, find, path};
-use crate::router::CompiledRoute;
+use crate::attack::linear::scan;
 use crate::snapshot::test_kit::{World, id, insert};
-
-/// The best match: its route, how many bytes of the path it matched, and how it ranks.
-type Best = (Item<Route>, usize);
-
-fn scan(flavour: Flavour, routes: &[Arc<CompiledRoute>], ask: &Ask) -> Option<Best> {
-    let mut matching = Vec::new();
-    for route in routes {
-        let route = &route.route;
-        let Some(named_port) = host_matches(flavour, route, ask) else { continue };
-        if !method_matches(route, ask) || !headers_match(route, ask) || !sni_matches(route, ask) {
-            continue;
-        }
-        let paths = route.paths.clone().unwrap_or_default();
-        if paths.is_empty() {
-            matching.push((rank(flavour, route, named_port, "", 0), route, 0));
-        }
-        for (at, path) in paths.iter().enumerate() {
-            if let Some(length) = matched_length(path, &ask.path) {
-                matching.push((rank(flavour, route, named_port, path, at), route, length));
-            }
-        }
-    }
-    let best = matching.into_iter().max_by(|a, b| a.0.cmp(&b.0));
-    best.map(|(_, route, length)| (route.clone(), length))
-}
-
-/// Whether a host fits, and if so whether one does that names its port.
-fn host_matches(flavour: Flavour, route: &Route, ask: &Ask) -> Option<bool> {
-    let hosts = route.hosts.clone().unwrap_or_default();
-    let (sent, sent_port) = match ask.host.split_once(':') {
-        Some((name, port)) => (name, port.parse().unwrap()),
-        None => (&*ask.host, 8000),
-    };
-    let fits = |host: &&String| {
-        let (name, port) = match host.split_once(':') {
-            Some((name, port)) => (name, Some(port.parse::<u16>().unwrap())),
-            None => (&***host, None),
-        };
-        let name_fits = match (name.strip_prefix('*'), name.strip_suffix('*')) {
-            (Some(end), _) => {
-                sent.ends_with(end) && (flavour != Flavour::Traditional || sent != end)
-            }
-            (_, Some(start)) => {
-                sent.starts_with(start) && (flavour != Flavour::Traditional || sent != start)
-            }
-            _ => sent == name,
-        };
-        name_fits && port.is_none_or(|port| port == sent_port)
-    };
-    let fitting: Vec<&String> = hosts.iter().filter(fits).collect();
-    (hosts.is_empty() || !fitting.is_empty()).then(|| fitting.iter().any(|host| host.contains(':')))
-}
-
-fn method_matches(route: &Route, ask: &Ask) -> bool {
-    route.methods.as_ref().is_none_or(|all| all.is_empty() || all.contains(&ask.method))
-}
-
-fn headers_match(route: &Route, ask: &Ask) -> bool {
-    route.headers.iter().flatten().all(|(name, values)| {
-        ask.headers.get_all(name.as_str()).iter().any(|sent| {
-            let sent = sent.to_str().unwrap().to_lowercase();
-            values.iter().any(|value| match value.strip_prefix("~*") {
-                Some(pattern) => Regex::new(pattern).unwrap().is_match(&sent),
-                None => value.to_lowercase() == sent,
-            })
-        })
-    })
-}
-
-fn sni_matches(route: &Route, ask: &Ask) -> bool {
-    let snis = route.snis.clone().unwrap_or_default();
-    snis.is_empty() || ask.sni.as_ref().is_none_or(|sni| snis.contains(sni))
-}
-
-fn matched_length(path: &str, asked: &str) -> Option<usize> {
-    match path.strip_prefix('~') {
-        Some(pattern) => {
-            Regex::new(&format!("^(?:{pattern})")).unwrap().find(asked).map(|found| found.end())
-        }
-        None => asked.starts_with(path).then_some(path.len()),
-    }
-}
-
-/// The rules of precedence, most important first.
-fn rank(
-    flavour: Flavour,
-    route: &Route,
-    named_port: bool,
-    path: &str,
-    at: usize,
-) -> impl Ord + use<> {
-    let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let headers = route.headers.as_ref().map_or(0, |headers| headers.len());
-    let kinds =
-        [set(&route.hosts), headers > 0, set(&route.paths), set(&route.methods), set(&route.snis)];
-    let count = kinds.iter().filter(|set| **set).count();
-    let hosts = route.hosts.clone().unwrap_or_default();
-    let wildcard = hosts.iter().any(|host| host.contains('*'));
-    let plain = set(&route.hosts) && !wildcard;
-    let regex = path.starts_with('~');
-    let priority = if regex { route.regex_priority.unwrap_or(0) } else { 0 };
-    let length = if regex { 0 } else { path.len() };
-    let path = (regex, priority, length);
-    match flavour {
-        Flavour::Traditional => {
-            let wildcard_port = hosts.iter().any(|host| host.contains('*') && host.contains(':'));
-            let details = (kinds, named_port, wildcard_port, plain, regex, headers, path);
-            let age = Some((route.created_at, route.id));
-            (count, Some(details), None, Reverse(age), route.id, Reverse(at))
-        }
-        _ => (count, None, Some((plain, headers, path)), Reverse(None), route.id, Reverse(at)),
-    }
-}
 
 /// Some of a list, as a field; sometimes none of it.
 fn field(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
@@ -212,7 +95,7 @@ proptest! {
         for ask in &asks {
             for (router, routes) in [(&half, early), (&whole, &all[..]), (&rest, &left[..])] {
                 let found = find(router, ask).map(|found| (found.route.id(), found.prefix));
-                let wanted = scan(flavour, routes, ask).map(|(route, length)| (route.id(), length));
+                let wanted = scan(flavour, routes, &ask.wanted()).map(|(route, length)| (route.id(), length));
                 prop_assert_eq!(found, wanted, "{:?} among {:?}", ask, routes);
             }
         }

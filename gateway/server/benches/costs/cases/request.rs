@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::plane::{NOW, Plane};
+use super::plane::{NOW, plane};
 
 const REQUEST: &[u8] = b"GET /s/orders HTTP/1.1\r\nHost: a.test\r\nUser-Agent: curl/8\r\n\
                          Accept: */*\r\n\r\n";
@@ -55,19 +55,18 @@ pub(super) fn proxied() -> Box<dyn FnMut()> {
     let at_upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     at_upstream.set_nonblocking(true).unwrap();
     let url = format!("http://{}", at_upstream.local_addr().unwrap());
-    let plane = Plane::with(&[
+    let (plane, runtime) = plane(&[
         ("services", json!({"name": "s", "url": url})),
         ("routes", json!({"paths": ["/s"], "service": {"name": "s"}})),
     ]);
     let (stop, stopping) = watch::channel(false);
-    let mut client = plane.runtime.block_on(async {
+    let mut client = runtime.block_on(async {
         tokio::spawn(upstream(TcpListener::from_std(at_upstream).unwrap()));
         let clock = Clock::fixed(NOW);
         let names = NameOptions::default();
         let resolver = Resolver::new(names, clock.clone(), tokio::runtime::Handle::current());
         let options = Options::default();
-        let proxy =
-            Proxy::new(plane.current.clone(), options, Default::default(), None, clock, resolver);
+        let proxy = Proxy::new(plane.current(), options, Default::default(), None, clock, resolver);
         let mut app = HttpProxy::new(proxy, Arc::new(ServerConf::default()));
         app.handle_init_modules();
         let app = Arc::new(app);
@@ -89,7 +88,7 @@ pub(super) fn proxied() -> Box<dyn FnMut()> {
     });
     Box::new(move || {
         let _kept = &stop;
-        plane.runtime.block_on(async {
+        runtime.block_on(async {
             client.write_all(REQUEST).await.unwrap();
             assert!(read_until(&mut client, b"answer").await);
         });

@@ -4,14 +4,14 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use mep::auth::keyfile::RsaPrivateKey;
 use serde_json::json;
 
-use super::plane::{NOW, Plane, runs};
+use super::plane::{NOW, plane, runs};
 
 /// Verifies `count` RS512 tokens in rotation. One of them is remembered at once; as many as are
 /// done before and while it is counted are met first each time.
 pub(super) fn verify(count: usize) -> Box<dyn FnMut()> {
     let key = RsaPrivateKey::generate().unwrap();
     let route = "00000000-0000-4000-8000-000000000001";
-    let plane = Plane::with(&[
+    let plane = plane(&[
         ("services", json!({"name": "s", "host": "upstream.test"})),
         ("routes", json!({"id": route, "paths": ["/s"], "service": {"name": "s"}})),
         ("consumers", json!({"username": "app"})),
