@@ -84,13 +84,30 @@ impl Server {
 
     /// Has its own client run statements.
     pub(crate) fn psql(&self, statements: &str) {
-        let output = Command::new(self.binaries.join("psql"))
-            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "gateway", "postgres"])
-            .args(["-v", "ON_ERROR_STOP=1", "-q", "-c", statements])
+        self.client("psql", &["postgres", "-v", "ON_ERROR_STOP=1", "-q", "-c", statements]);
+    }
+
+    /// What `pg_dump` makes of its database.
+    pub(crate) fn dump(&self, file: &Path) {
+        let words = ["--no-owner", "--file", file.to_str().unwrap(), "postgres"];
+        self.client("pg_dump", &words);
+    }
+
+    /// Has its own client run the statements of a file.
+    pub(crate) fn run_file(&self, file: &Path) {
+        let words = ["-v", "ON_ERROR_STOP=1", "-q", "-f", file.to_str().unwrap(), "postgres"];
+        self.client("psql", &words);
+    }
+
+    /// Runs one of PostgreSQL's own clients.
+    fn client(&self, name: &str, words: &[&str]) {
+        let output = Command::new(self.binaries.join(name))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "gateway"])
+            .args(words)
             .env("PGPASSWORD", PASSWORD)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Ends it as a crash does: no session is finished.

@@ -369,16 +369,35 @@ impl Launch {
     }
 }
 
+/// When the text of the manual pages was last changed.
+const MANUAL_OF: &str = "2026-11-28";
+
 /// Prints the manual page, or writes all of them.
 fn man(folder: Option<&Path>) -> Result<()> {
+    let mut command = Cli::command();
     let Some(folder) = folder else {
         let mut text = Vec::new();
-        clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+        page(command).render(&mut text)?;
         print(&text);
         return Ok(());
     };
-    clap_mangen::generate_to(Cli::command(), folder)
-        .with_context(|| format!("writing manual pages to {}", folder.display()))
+    // Not a page for `help` and every command it explains.
+    command = command.disable_help_subcommand(true);
+    command.build();
+    pages(command, folder).with_context(|| format!("writing manual pages to {}", folder.display()))
+}
+
+/// Writes the page of a command, and those of the commands below it.
+fn pages(command: clap::Command, folder: &Path) -> std::io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        pages(below.clone(), folder)?;
+    }
+    page(command).generate_to(folder).map(drop)
+}
+
+fn page(command: clap::Command) -> clap_mangen::Man {
+    let version = concat!("gateway ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command).date(MANUAL_OF).source(version).manual("MEP gateway")
 }
 
 /// Prints the reference of the plugins.

@@ -114,7 +114,8 @@ async fn flags_stand_anywhere() {
     assert!(out.contains("migrations"), "{out}");
 }
 
-/// One page, or one for every command with what can be said to it; `man` itself reads them.
+/// One page, or one for every command with what can be said to it; what renders them finds nothing
+/// wrong, where it is installed.
 #[tokio::test]
 async fn manual_pages() {
     let options = Options::new();
@@ -128,10 +129,47 @@ async fn manual_pages() {
     assert_eq!(code, Some(0), "{error}");
     let page = std::fs::read_to_string(folder.join("gateway-quit.1")).unwrap();
     assert!(page.contains("Seconds for requests in flight"), "{page}");
-    assert!(std::fs::read_dir(&folder).unwrap().count() > 20);
+    let pages: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|one| one.unwrap().path()).collect();
+    assert!(pages.len() > 20);
+    let mut lint = std::process::Command::new("mandoc");
+    if let Ok(linted) = lint.args(["-Tlint", "-Wwarning"]).args(&pages).output() {
+        let told = String::from_utf8_lossy(&linted.stdout).into_owned();
+        let faults = told.lines().filter(|line| !line.contains("skipping paragraph macro: br"));
+        assert_eq!(faults.collect::<Vec<_>>(), [""; 0]);
+    }
     let (code, _, error) = options.run(&["man", "/no/such/folder"]).await;
     assert_eq!(code, Some(1));
     assert!(error.contains("/no/such/folder"), "{error}");
+}
+
+/// Every command the README shows is one, with the flags it shows.
+#[tokio::test]
+async fn commands_of_the_readme() {
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap().replace("\\\n", " ");
+    let (options, mut seen) = (Options::new(), 0);
+    for line in readme.lines() {
+        let line = line.split(" #").next().unwrap().trim();
+        // What stands before is for the environment.
+        let line = match line.split_once(' ') {
+            Some((first, rest)) if first.contains('=') => rest,
+            _ => line,
+        };
+        let Some(line) = line.strip_prefix("gateway ") else { continue };
+        // `start / stop` are two.
+        for command in line.split(" / ") {
+            let mut words: Vec<_> = command.split_whitespace().collect();
+            words.push("--help");
+            let (code, out, error) = options.run(&words).await;
+            assert_eq!(code, Some(0), "{command}: {error}");
+            assert!(out.contains("Usage: "), "{command}: {out}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+    let unknown = options.run(&["backup", "--no-such-flag", "--help"]).await;
+    assert_ne!(unknown.0, Some(0), "asking for help does not hide what is wrong");
 }
 
 /// Unit files and containers call it `kong`.

@@ -16,7 +16,7 @@ use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually,
 const PROMPT: Duration = Duration::from_millis(500);
 
 /// The settings of a node of this database. Nodes share the folder of their keys.
-fn node(server: &Server, keys: &std::path::Path) -> Options {
+pub(crate) fn node(server: &Server, keys: &std::path::Path) -> Options {
     let given = server.options();
     Options::new()
         .set("database", "postgres")

@@ -2,12 +2,15 @@
 //! program. Whether they work on a cluster is not seen here.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
-use serde_json::Value;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{Answered as _, Gateway, Options, plain};
+use crate::harness::{Answered as _, App, Gateway, Options, Upstream, plain};
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(file);
@@ -144,6 +147,62 @@ async fn the_image() {
     let readme = std::fs::read_to_string(readme).unwrap();
     for package in ["build-essential", "cmake"] {
         assert!(of("RUN")[0].contains(package) && readme.contains(package), "{package}");
+    }
+}
+
+/// As image and manifests have it run: a user without rights or capabilities, a root file system nobody
+/// may write to, and one folder that is its own.
+#[tokio::test]
+async fn a_root_that_is_read_only() {
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root may make such a place");
+        return;
+    }
+    let options = Options::new();
+    let plain_command = options.command();
+    // The user may have no way to where the program was built.
+    let program = options.prefix().join("gateway");
+    std::fs::copy(plain_command.as_std().get_program(), &program).unwrap();
+    std::os::unix::fs::chown(options.prefix(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let place = "set -e
+        mount --make-rprivate /
+        mount --bind \"$KONG_PREFIX\" \"$KONG_PREFIX\"
+        mount -o remount,bind,ro /
+        ! touch /written 2>/dev/null || { rm /written; exit 90; }
+        cd \"$KONG_PREFIX\"
+        exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs \
+            --inh-caps=-all --bounding-set=-all \"$0\" run";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", place]).arg(&program);
+    command
+        .env_clear()
+        .envs(plain_command.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir(options.prefix());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut gateway = Gateway::from_command(options, command).await;
+
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    assert_eq!(line("Uid:").split_whitespace().collect::<Vec<_>>(), ["65534"; 4]);
+    assert_eq!((line("CapEff:"), line("CapBnd:")), ("0000000000000000", "0000000000000000"));
+    assert_eq!(line("NoNewPrivs:"), "1");
+    let upstream = Upstream::start().await;
+    let service = json!({"name": "s", "url": upstream.url()});
+    plain().post(gateway.url("admin", "/services")).json(&service).answer().await.expect(201);
+    let routes = gateway.url("admin", "/services/s/routes");
+    plain().post(routes).json(&json!({"paths": ["/s"]})).answer().await.expect(201);
+    plain().get(gateway.url("proxy", "/s")).answer().await.expect(200);
+    // A body beyond what is kept in memory, if any is kept elsewhere.
+    let large = plain().post(gateway.url("proxy", "/s")).body(vec![b'x'; 3_000_000]);
+    large.answer().await.expect(200);
+    App::bootstrap(&gateway).token(&gateway).await;
+    gateway.signal(Signal::QUIT);
+    assert!(gateway.ended().await.success());
+    for entry in std::fs::read_dir(gateway.prefix()).unwrap() {
+        let entry = entry.unwrap();
+        let owner = entry.metadata().unwrap().uid();
+        assert!(owner == NOBODY || entry.path() == program, "{:?}", entry.path());
     }
 }
 
