@@ -12,7 +12,7 @@ mod heartbeats;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use gateway_control::{Committed, Control};
@@ -129,12 +129,19 @@ impl Watchman {
         mut shutdown: watch::Receiver<bool>,
     ) {
         self.watch_all();
+        let mut looked = Instant::now();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = over(&mut shutdown) => return,
-                _ = tick.tick() => self.look().await,
+                _ = tick.tick() => {
+                    let passed = std::mem::replace(&mut looked, Instant::now()).elapsed();
+                    if self.heartbeats.leapt(self.clock.unix_ms(), passed) {
+                        self.watch_all();
+                    }
+                    self.look().await;
+                }
                 committed = feed.recv() => match committed {
                     Ok(committed) => self.follow(&committed),
                     Err(RecvError::Lagged(_)) => self.watch_all(),
@@ -312,6 +319,29 @@ mod tests {
         watchman.clock.set_unix_ms(DAY + 63_000);
         watchman.look().await;
         assert_eq!(states(&watchman.control, State::Suspended), 2, "nobody was heard for a day");
+    }
+
+    /// A clock that is set forward says nothing of silence; time that passed does.
+    #[tokio::test]
+    async fn clocks_that_are_set_forward() {
+        let mut watchman = watchman().await;
+        register(&watchman.control, &beating("x", 60)).await;
+        watchman.watch_all();
+        let seconds = Duration::from_secs;
+        for (now_ms, passed, suspended) in [
+            (1_000, seconds(1), 0),
+            // A day within a second.
+            (86_401_000, seconds(1), 0),
+            (86_463_999, seconds(63), 0),
+            (86_464_000, seconds(1), 1),
+        ] {
+            watchman.clock.set_unix_ms(now_ms);
+            if watchman.heartbeats.leapt(now_ms, passed) {
+                watchman.watch_all();
+            }
+            watchman.look().await;
+            assert_eq!(states(&watchman.control, State::Suspended), suspended, "at {now_ms}");
+        }
     }
 
     #[tokio::test]

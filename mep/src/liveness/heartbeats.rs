@@ -53,6 +53,9 @@ const GRACE_MS: u64 = 500;
 /// The time is told more often than this.
 const ASKED_WITHIN_MS: u64 = 10_000;
 
+/// How much faster than time a clock may be without having been set: it may be slewed.
+const LEAP_MS: u64 = 2_000;
+
 /// What a line about a heartbeat begins with; the id follows.
 const WORD: &str = "heartbeat ";
 
@@ -80,6 +83,18 @@ impl Heartbeats {
             self.latest_ms.store(now_ms + ASKED_WITHIN_MS, Relaxed);
         }
         set_back
+    }
+
+    /// Whether the clock was set forward: it is now further on than the time that passed since it was
+    /// asked last. Nobody was silent for that long, so everybody has a whole interval again.
+    pub(super) fn leapt(&self, now_ms: u64, passed: Duration) -> bool {
+        let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let most = self.now_ms.load(Relaxed).saturating_add(passed_ms).saturating_add(LEAP_MS);
+        let leapt = now_ms > most;
+        if leapt {
+            self.missed(now_ms);
+        }
+        leapt
     }
 
     /// Notes a heartbeat.
