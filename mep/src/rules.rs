@@ -137,6 +137,8 @@ pub(crate) async fn follow(
             heard = feed.recv() => heard,
         };
         match heard {
+            // What this node stored is in effect already.
+            Ok(committed) if committed.ours => {}
             Ok(committed) => {
                 for write in committed.writes.iter() {
                     keep_up(platform, write).await;
@@ -148,8 +150,7 @@ pub(crate) async fn follow(
     }
 }
 
-/// Does to a rule what is true of it now. What this node stored itself is in effect already, and
-/// applying it again changes nothing.
+/// Does to a rule what is true of it now.
 async fn keep_up(platform: &Platform, write: &Write) {
     let rule = write.before.as_ref().or(write.after.as_ref());
     let app = rule.and_then(|rule| {

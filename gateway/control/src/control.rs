@@ -55,6 +55,10 @@ pub struct Committed {
     pub writes: Arc<[Write]>,
     /// The catalog after it.
     pub catalog: Arc<Catalog>,
+    /// Whether this node wrote it. What another node of the store wrote is taken over, several
+    /// commits at once where there were several; so is what this one wrote without knowing that it
+    /// was stored.
+    pub ours: bool,
 }
 
 /// Why control could not start.

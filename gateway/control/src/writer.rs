@@ -185,7 +185,7 @@ impl Writer {
                     #[expect(clippy::cast_precision_loss, reason = "at most 1024")]
                     self.shared.metrics.requests.observe(batch.len() as f64);
                     let outcomes = compiled.outcomes(&compiled.catalog);
-                    self.publish(compiled.catalog, compiled.writes, compiled.prepared);
+                    self.publish(compiled.catalog, compiled.writes, compiled.prepared, true);
                     return Ok(outcomes);
                 }
                 Err(StoreError::Conflict { current }) => {
@@ -238,6 +238,7 @@ impl Writer {
         catalog: Arc<Catalog>,
         writes: Arc<[Write]>,
         prepared: Vec<Box<dyn Publish>>,
+        ours: bool,
     ) {
         let revision = catalog.revision();
         self.shared.catalog.store(Arc::clone(&catalog));
@@ -248,7 +249,7 @@ impl Writer {
             warn_of_unresolved(one);
         });
         // An error means that nobody listens.
-        let _ = self.shared.feed.send(Arc::new(Committed { revision, writes, catalog }));
+        let _ = self.shared.feed.send(Arc::new(Committed { revision, writes, catalog, ours }));
     }
 
     /// Takes over what another node committed; gives the revision to wait beyond. What cannot be
@@ -285,7 +286,7 @@ impl Writer {
         let (catalog, writes, prepared) = blocking(work)
             .await
             .map_err(|why| Stuck { at: Some(revision), why: why.to_string() })?;
-        self.publish(catalog, writes.into(), prepared);
+        self.publish(catalog, writes.into(), prepared, false);
         Ok(revision)
     }
 

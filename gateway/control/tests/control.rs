@@ -269,11 +269,13 @@ async fn two_nodes_lose_nothing() {
     assert_eq!(stored_names(&*store).await.len(), 60);
 
     // Without a write of its own, each follows the other.
-    let mut feed = b.feed();
+    let (mut own, mut feed) = (a.feed(), b.feed());
     a.apply(vec![Change::Delete { kind: "services", key: named("s0") }]).await.unwrap();
+    // It may have taken over others before.
+    while !timeout(DEADLINE, own.recv()).await.expect("what it wrote").unwrap().ours {}
     let followed = timeout(DEADLINE, async {
         while b.catalog().find("services", &named("s0")).is_some() {
-            feed.recv().await.unwrap();
+            assert!(!feed.recv().await.unwrap().ours, "it took it over");
         }
         b.catalog().all::<Service>().count()
     });

@@ -3,7 +3,8 @@
 //! The feed of committed changes becomes events ([`message`]), which are matched with the
 //! subscriptions of the same catalog ([`index`], [`matching`]) and queued per subscription
 //! ([`delivery`]); [`outbound`] makes the calls. A subscriber that is slow or gone delays nobody
-//! else. Queues live in memory: what is not delivered when the process ends is lost.
+//! else. Queues live in memory: what is not delivered when the process ends is lost. Of nodes that
+//! share a store the one that wrote tells.
 
 mod delivery;
 mod index;
@@ -113,6 +114,9 @@ impl Notifier {
         let mut any = false;
         for event in events.map(Arc::new) {
             any = true;
+            if !committed.ours {
+                continue;
+            }
             for id in index.iter().flat_map(|index| index.candidates(&event.instance)) {
                 let subscription = catalog.get::<Subscription>(id);
                 if subscription.is_some_and(|found| matching::wants(&found, &event)) {

@@ -262,6 +262,8 @@ async fn rules_are_in_effect_at_every_node() {
     let end = format!("{AS}/applications/{A}/AppInstanceTermination");
     asked.mp1(Method::DELETE, &end).of(A).send().await.is(200, "\"\"\n");
     has(&["withdraw r1", "withdraw r2"]).await;
+    let did = ["apply r1", "apply r2", "withdraw r1", "apply r1", "withdraw r1", "withdraw r2"];
+    assert_eq!(*here.did.lock().await, did, "once where it was asked");
 }
 
 fn put<T: Entity + Serialize>(id: Id, entity: &T) -> Change {

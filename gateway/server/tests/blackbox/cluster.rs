@@ -45,7 +45,7 @@ impl Pair {
     }
 
     /// The same with more settings.
-    async fn start_with(more: &[(&str, &str)]) -> Option<Self> {
+    pub(crate) async fn start_with(more: &[(&str, &str)]) -> Option<Self> {
         let server = Server::start().await?;
         let keys = tempfile::tempdir().unwrap();
         let node = || {

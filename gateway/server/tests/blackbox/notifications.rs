@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
+use crate::cluster::Pair;
 use crate::harness::{
     Answer, Answered as _, App, Authority, Gateway, Issued, NameServer, Options, Upstream,
     eventually, golden, http1, mp1, plain,
@@ -157,6 +158,40 @@ async fn dead_subscribers_delay_nobody() {
         (metric(&gateway, "mep_notifications_waiting").await == 0).then_some(())
     })
     .await;
+}
+
+/// Of nodes that share a database the one that was asked tells: once, whichever it is.
+#[tokio::test]
+async fn nodes_tell_once() {
+    let allowed = [("mep_ssrf_allow", "127.0.0.1")];
+    let Some(pair) = Pair::start_with(&allowed).await else { return };
+    let upstream = Upstream::start().await;
+    let app = App::random();
+    let body = subscription(&upstream.url());
+    let path = app.path("/subscriptions");
+    call(&pair.nodes[0], &app, Method::POST, &path, &body).await.expect(201);
+    eventually("both know of it", async || {
+        let list = call(&pair.nodes[1], &app, Method::GET, &path, &Value::Null).await;
+        (list.status == 200).then_some(())
+    })
+    .await;
+    // What a node would tell of the other's it would tell before the last one of its own.
+    let mut wanted = Vec::new();
+    for number in 0..10 {
+        let name = format!("s{number}");
+        let body = App::service(&name, "http://192.0.2.10:8080/");
+        let node = &pair.nodes[number % 2];
+        call(node, &app, Method::POST, &app.path("/services"), &body).await.expect(201);
+        wanted.push(name);
+    }
+    let mut told = Vec::new();
+    while !["s8", "s9"].iter().all(|last| told.iter().any(|name| name == last)) {
+        let notification = upstream.next().await.json();
+        told.push(notification["serviceReferences"][0]["serName"].as_str().unwrap().to_owned());
+    }
+    told.sort();
+    assert_eq!(told, wanted);
+    assert!(upstream.take().is_empty(), "told twice");
 }
 
 /// what is refused, and what is not there.

@@ -137,10 +137,8 @@ impl TrafficDriver for Nftables {
         let mut next = active.clone();
         next.retain(|place, _| place.id != rule.id);
         next.insert(Place::of(rule), lowered);
-        if next != *active {
-            self.replace(&next).await?;
-            *active = next;
-        }
+        self.replace(&next).await?;
+        *active = next;
         Ok(())
     }
 
