@@ -1,54 +1,103 @@
 //! What was acknowledged is there after any end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Answered as _, App, Gateway, Options, Upstream, plain};
+use crate::cluster::Pair;
+use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually, plain};
+
+/// How often a gateway is killed. `KILL_CYCLES` asks for another number.
+fn cycles(usual: usize) -> usize {
+    let wanted = std::env::var("KILL_CYCLES").ok();
+    wanted.map_or(usual, |text| text.parse().expect("KILL_CYCLES is a number"))
+}
 
 /// Kills the gateway in the middle of concurrent writes, again and again. Whatever was answered with
 /// 201 is there afterwards, whatever was answered 204 is not, and the gateway starts every time.
-/// `KILL_CYCLES` asks for another number of cycles.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledged_write_survives_kill_9() {
-    const WRITERS: usize = 8;
-    let wanted = std::env::var("KILL_CYCLES").ok();
-    let cycles = wanted.map_or(20, |text| text.parse().expect("KILL_CYCLES is a number"));
-    let bound = Instant::now() + Duration::from_secs(10 * cycles as u64);
-    let mut gateway = Gateway::start().await;
-    let (mut present, mut written) = (BTreeSet::<String>::new(), 0);
-    for cycle in 0..cycles {
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| {
-                let victim = present.iter().nth(writer * 7).cloned().filter(|_| cycle % 2 == 1);
-                let base = gateway.url("admin", "/services");
-                tokio::spawn(write_until_cut_off(base, format!("c{cycle}w{writer}"), victim))
-            })
-            .collect();
-        // A different moment each time: the fsync, the compile and the answer all get their turn.
-        let moment = 40 + 13 * (cycle as u64 % 20);
-        tokio::time::sleep(Duration::from_millis(moment)).await;
-        gateway.kill().await;
-        for writer in writers {
-            let Writes { made, removed, unsure } = writer.await.unwrap();
-            written += made.len() + removed.len();
-            present.extend(made);
-            present.retain(|name| !removed.contains(name) && !unsure.contains(name));
+    // As large as a store becomes in so many cycles; more would test how long a start takes.
+    const FOLDER: usize = 40;
+    let cycles = cycles(20);
+    let mut written = 0;
+    for begin in (0..cycles).step_by(FOLDER) {
+        let mut gateway = Gateway::start().await;
+        let mut present = BTreeSet::new();
+        for cycle in begin..cycles.min(begin + FOLDER) {
+            written += killed_while_writing(&mut gateway, cycle, &mut present).await;
         }
-        gateway.start_again().await;
-        let found = services(&gateway).await;
-        let lost: Vec<_> = present.iter().filter(|name| !found.contains_key(*name)).collect();
-        assert!(lost.is_empty(), "cycle {cycle}: acknowledged, then lost: {lost:?}");
-        // What a list shows is there by its id too.
-        for (name, id) in found.iter().take(10) {
-            let url = gateway.url("admin", &format!("/services/{id}"));
-            let shown = plain().get(url).answer().await.expect(200).json();
-            assert_eq!(shown["name"].as_str(), Some(name.as_str()));
-        }
-        assert!(Instant::now() < bound, "{cycle} cycles took too long");
+        println!("{} cycles, {} services", cycles.min(begin + FOLDER), present.len());
     }
     assert!(written > cycles * 2, "only {written} writes were acknowledged");
+}
+
+/// The same with PostgreSQL, where another node goes on and has everything too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_write_survives_kill_9_with_postgresql() {
+    let Some(mut pair) = Pair::start().await else { return };
+    let cycles = cycles(5);
+    let (mut present, mut written) = (BTreeSet::new(), 0);
+    for cycle in 0..cycles {
+        let [killed, other] = &mut pair.nodes;
+        written += killed_while_writing(killed, cycle, &mut present).await;
+        eventually("the other node has everything", async || {
+            let found = services(other).await;
+            present.iter().all(|name| found.contains_key(name)).then_some(())
+        })
+        .await;
+        if present.len() > 1000 {
+            for name in std::mem::take(&mut present) {
+                let url = other.url("admin", &format!("/services/{name}"));
+                plain().delete(url).answer().await.expect(204);
+            }
+            println!("{} cycles", cycle + 1);
+        }
+    }
+    assert!(written > cycles, "only {written} writes were acknowledged");
+}
+
+/// One cycle: writes until the gateway is killed, and a start. `present` is what must be there. How
+/// many writes were acknowledged.
+async fn killed_while_writing(
+    gateway: &mut Gateway,
+    cycle: usize,
+    present: &mut BTreeSet<String>,
+) -> usize {
+    const WRITERS: usize = 8;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let victim = present.iter().nth(writer * 7).cloned().filter(|_| cycle % 2 == 1);
+            let base = gateway.url("admin", "/services");
+            tokio::spawn(write_until_cut_off(base, format!("c{cycle}w{writer}"), victim))
+        })
+        .collect();
+    // A different moment each time: the fsync, the compile and the answer all get their turn.
+    let moment = 40 + 13 * (cycle as u64 % 20);
+    tokio::time::sleep(Duration::from_millis(moment)).await;
+    gateway.kill().await;
+    let (mut written, mut absent) = (0, Vec::new());
+    for writer in writers {
+        let Writes { made, removed, unsure } = writer.await.unwrap();
+        written += made.len() + removed.len();
+        present.extend(made);
+        present.retain(|name| !removed.contains(name) && !unsure.contains(name));
+        absent.extend(removed);
+    }
+    gateway.start_again().await;
+    let found = services(gateway).await;
+    let lost: Vec<_> = present.iter().filter(|name| !found.contains_key(*name)).collect();
+    assert!(lost.is_empty(), "cycle {cycle}: acknowledged, then lost: {lost:?}");
+    let back: Vec<_> = absent.iter().filter(|name| found.contains_key(*name)).collect();
+    assert!(back.is_empty(), "cycle {cycle}: removed, and there again: {back:?}");
+    // What a list shows is there by its id too.
+    for (name, id) in found.iter().take(10) {
+        let url = gateway.url("admin", &format!("/services/{id}"));
+        let shown = plain().get(url).answer().await.expect(200).json();
+        assert_eq!(shown["name"].as_str(), Some(name.as_str()));
+    }
+    written
 }
 
 struct Writes {
