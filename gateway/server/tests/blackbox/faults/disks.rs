@@ -107,7 +107,7 @@ async fn a_full_disk_refuses_writes_only() {
     }
     let ballast = disk.fill();
     refuses_while_full(&gateway, kept.clone(), || std::fs::remove_file(ballast).unwrap()).await;
-    // Killed while full, it says why it cannot start, and with space it has everything.
+    // Killed while full, it has everything when there is space again.
     let ballast = disk.fill();
     gateway.kill().await;
     std::fs::remove_file(ballast).unwrap();

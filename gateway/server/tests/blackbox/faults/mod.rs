@@ -1,8 +1,10 @@
-//! What breaks around a gateway: its disk, its databases, upstreams, clients, files. In each case
+//! What breaks around a gateway: its disk, its databases, upstreams, clients, files,
+//! clocks. In each case
 //! somebody must be told, nobody else may notice, and what was acknowledged stays.
 //!
 //! The end of the process itself is in `durability`, hostile clients are in `hostile`.
 
+mod clocks;
 mod connections;
 mod databases;
 mod disks;
