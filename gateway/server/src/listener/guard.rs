@@ -290,6 +290,16 @@ impl Guard {
 
     /// Looks for a head in what is held.
     fn look(&mut self) {
+        // Some clients end a body with an empty line too many (RFC 9112 2.2): no head begins by that.
+        let empty = self.held.chunks_exact(2).take_while(|line| *line == b"\r\n").count();
+        if empty > 0 {
+            self.forget(2 * empty);
+            if self.held.is_empty() {
+                // The rest before a request has its own limit.
+                self.timer = None;
+                return;
+            }
+        }
         let judged = match head::end(&self.held, self.seen) {
             Some(end) => head::check(&self.held[..end]).and_then(|framed| {
                 let mut body = Body::of(framed);
@@ -459,6 +469,26 @@ mod tests {
             }
             drop(client);
             assert_eq!(guarded.read(&mut [0; 10]).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn empty_lines_between_requests_are_nothing() {
+        let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".as_slice();
+        for size in [1, 3, 1000] {
+            let (mut client, mut guarded, expects) = guarded();
+            let all = [b"\r\n\r\n", get, b"\r\n", get, b"\r\n\r\n\r\n"].concat();
+            for piece in all.chunks(size) {
+                client.write_all(piece).await.unwrap();
+            }
+            for _ in 0..2 {
+                let mut got = vec![0; get.len()];
+                guarded.read_exact(&mut got).await.unwrap();
+                assert_eq!(got, get, "in pieces of {size}");
+                expects.store(true, Ordering::Relaxed);
+            }
+            assert!(futures::poll!(pin!(guarded.read_u8())).is_pending());
+            assert!(guarded.1.is_at_rest() && guarded.1.timer.is_none(), "nobody begins a head");
         }
     }
 
