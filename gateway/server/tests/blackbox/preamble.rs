@@ -119,7 +119,7 @@ async fn a_preamble_is_not_optional() {
 #[tokio::test]
 async fn streams_learn_it_too() {
     let gateway = Options::new()
-        .set("stream_listen", "127.0.0.1:0 proxy_protocol")
+        .set("stream_listen", "127.0.0.1:0 proxy_protocol, 127.0.0.1:0 ssl proxy_protocol")
         .set("trusted_ips", "127.0.0.0/8")
         .start()
         .await;
@@ -127,13 +127,29 @@ async fn streams_learn_it_too() {
     let to: SocketAddr = gateway.stream_addr("tcp");
     let up = upstream.addr();
     let service = json!({"name": "s", "host": up.ip(), "port": up.port(), "protocol": "tcp"});
-    let route = json!({"protocols": ["tcp"], "sources": [{"ip": "198.51.100.0/24"}]});
-    for (path, body) in [("/services", service), ("/services/s/routes", route)] {
+    let sources = json!([{"ip": "198.51.100.0/24"}]);
+    let route = json!({"protocols": ["tcp"], "sources": sources});
+    let over_tls = json!({"protocols": ["tls"], "sources": sources});
+    for (path, body) in
+        [("/services", service), ("/services/s/routes", route), ("/services/s/routes", over_tls)]
+    {
         plain().post(gateway.url("admin", path)).json(&body).answer().await.expect(201);
     }
-    let (head, _) = raw(to, format!("{LINE}{REQUEST}").as_bytes()).await;
-    assert_eq!(head.status(), 200);
-    assert_eq!(upstream.only().uri, "/x");
+    for preamble in [LINE.as_bytes().to_vec(), binary(1)] {
+        let (head, _) = raw(to, &[&preamble, REQUEST.as_bytes()].concat()).await;
+        assert_eq!(head.status(), 200);
+        assert_eq!(upstream.only().uri, "/x");
+        // Before a handshake.
+        let mut stream = TcpStream::connect(gateway.stream_addr("tls")).await.unwrap();
+        stream.write_all(&preamble).await.unwrap();
+        let mut stream = handshake(stream, "a.test", any_certificate(None)).await.unwrap();
+        stream.write_all(REQUEST.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 12];
+        let read = stream.read_exact(&mut answer);
+        tokio::time::timeout(DEADLINE, read).await.unwrap().unwrap();
+        assert_eq!(answer, b"HTTP/1.1 200");
+        assert_eq!(upstream.only().uri, "/x");
+    }
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(format!("PROXY UNKNOWN\r\n{REQUEST}").as_bytes()).await.unwrap();
     let mut answer = Vec::new();

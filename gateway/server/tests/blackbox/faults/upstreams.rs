@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{memory, publish, status};
 use crate::harness::{
@@ -106,6 +106,30 @@ async fn faults_before_an_answer() {
     }
     assert!(load.end().await > 0);
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+/// An upstream that accepts nothing any more has `connect_timeout`, and is tried as often as said.
+#[tokio::test]
+async fn full_queues() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(addr)).await
+    {
+        waiting.push(stream);
+        assert!(waiting.len() < 1000, "the queue has no end");
+    }
+    let gateway = Gateway::start().await;
+    let settings = json!({"connect_timeout": IMPATIENT, "read_timeout": 60_000, "retries": 1});
+    publish(&gateway, "full", &format!("http://{addr}"), settings).await;
+    let began = Instant::now();
+    let url = gateway.url("proxy", "/full");
+    let answer = plain().get(url).header("Accept", "application/json").answer().await.expect(504);
+    assert_eq!(answer.json()["message"], "The upstream server is timing out");
+    assert!(began.elapsed() >= Duration::from_millis(2 * IMPATIENT), "two tries");
 }
 
 /// An answer that ends too early ends early for its client too, who can tell.
