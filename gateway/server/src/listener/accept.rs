@@ -349,9 +349,11 @@ impl Accept {
             let now = UnixTime::since_unix_epoch(Duration::from_millis(self.clock.unix_ms()));
             let shown = session.peer_certificates();
             let judged = clients.judge(shown, now);
-            facts.certificate_refused = judged.refusal;
+            // One that code asked for is the code's to judge.
+            let refusal = judged.refusal.filter(|_| self.clients.is_some());
+            facts.certificate_refused = refusal;
             client.certified = judged.verify == "SUCCESS";
-            client.refused = judged.refusal;
+            client.refused = refusal;
             agreed.client_verify = judged.verify;
             let chain = shown.unwrap_or_default().iter();
             agreed.client_chain = chain.map(|one| Bytes::copy_from_slice(one)).collect();

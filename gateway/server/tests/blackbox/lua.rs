@@ -31,6 +31,7 @@ async fn every_phase_of_a_request() {
         "access": [
             "kong.ctx.shared.seen = kong.request.get_query_arg('q')
              kong.service.request.set_header('X-Seen', kong.ctx.shared.seen)
+             kong.service.request.set_header('X-Stripped', kong.request.get_forwarded_prefix())
              kong.service.request.set_path('/new')
              kong.service.request.set_raw_body(kong.request.get_raw_body():upper())",
         ],
@@ -52,6 +53,7 @@ async fn every_phase_of_a_request() {
     let seen = upstream.only();
     assert_eq!((seen.uri.as_str(), seen.body.as_str()), ("/new?q=abc", "HELLO"));
     assert_eq!(seen.all("X-Seen"), ["abc"]);
+    assert_eq!(seen.all("X-Stripped"), ["/a"]);
     assert_eq!(seen.all("Content-Length"), ["5"]);
     assert_eq!(answer.header("x-answer"), Some("abc200"));
     assert!(answer.text().ends_with("end"), "{}", answer.text());
