@@ -144,6 +144,17 @@ impl IntoResponse for Problem {
     }
 }
 
+/// What frameworks and gateways say by themselves.
+#[derive(Serialize, ToSchema)]
+#[schema(as = edgegallery::Message)]
+pub(crate) struct Message<'a> {
+    pub(crate) message: &'a str,
+}
+
+/// What the gateway's own plugin says to an address that is not on a list.
+pub(crate) const NOT_ALLOWED: Message<'static> =
+    Message { message: "Your IP address is not allowed" };
+
 /// A JSON body as the original's mepserver wrote it: compact, escaped, with a line feed.
 pub(crate) fn json_reply<T: Serialize + ?Sized>(status: StatusCode, body: &T) -> Response {
     match json::to_string(body) {

@@ -7,6 +7,7 @@ use utoipa::openapi::path::HttpMethod;
 use crate::auth::requests::{Body, ConfigurationView};
 use crate::auth::service::TokenReply;
 use crate::openapi::{Api, Described, Operation, text};
+use crate::problem::Message;
 
 /// One operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Asked {
             let statuses = [StatusCode::BAD_REQUEST, StatusCode::INTERNAL_SERVER_ERROR];
             failing(summary, &statuses)
                 .header("X-Real-Ip", says)
-                .is_empty(StatusCode::FORBIDDEN, "The address is not trusted.")
+                .fails::<Message<'static>>("application/json", &[StatusCode::FORBIDDEN])
         };
         match self {
             Self::Health => {
@@ -78,7 +79,6 @@ impl Asked {
                 let statuses = [
                     StatusCode::BAD_REQUEST,
                     StatusCode::UNAUTHORIZED,
-                    StatusCode::FORBIDDEN,
                     StatusCode::INTERNAL_SERVER_ERROR,
                 ];
                 let told = failing("A token for a signed request", &statuses)
@@ -87,7 +87,8 @@ impl Asked {
                         "Authorization",
                         "SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…",
                     )
-                    .answers::<TokenReply>(OK, "The token.");
+                    .answers::<TokenReply>(OK, "The token.")
+                    .fails::<Message<'static>>("application/json", &[StatusCode::FORBIDDEN]);
                 (Api::Tokens, HttpMethod::Post, told)
             }
             Self::PutConfs => {

@@ -26,6 +26,7 @@ use crate::auth::service::{Credentials, StoredCredential, TokenRequest};
 use crate::dialect::json;
 use crate::entities::AppCredential;
 use crate::guard::contains;
+use crate::problem::NOT_ALLOWED;
 
 /// Everything that answers at mepauth's address.
 pub(crate) fn router(platform: Arc<Platform>) -> Router {
@@ -145,8 +146,7 @@ fn json_body<T: Serialize + ?Sized>(
 
 /// What the gateway's own plugin answers to an address that is not on a list.
 fn not_allowed() -> Response {
-    let body = serde_json::json!({"message": "Your IP address is not allowed"});
-    json_body(StatusCode::FORBIDDEN, &body, "application/json; charset=utf-8")
+    json_body(StatusCode::FORBIDDEN, &NOT_ALLOWED, "application/json; charset=utf-8")
 }
 
 fn not_found() -> Response {

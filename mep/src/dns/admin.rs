@@ -29,6 +29,7 @@ use crate::dialect::casefold;
 use crate::entities::{Addresses, DnsClass, DnsRecord, Family, put as put_entity, remove};
 use crate::guard::lets_in;
 use crate::openapi::{self, Api, Described, Operation, Routes};
+use crate::problem::{Message, NOT_ALLOWED, json_reply};
 
 /// Larger bodies are refused, bytes.
 const READABLE: usize = 4096;
@@ -54,7 +55,7 @@ async fn admitted(State(trusted): State<Arc<[IpNet]>>, request: Request, next: N
     if request.uri().path() == "/health" || caller.is_some_and(|caller| lets_in(&trusted, caller)) {
         return next.run(request).await;
     }
-    framework(StatusCode::FORBIDDEN, "Your IP address is not allowed")
+    framework(StatusCode::FORBIDDEN, NOT_ALLOWED.message)
 }
 
 /// What the documents tell of it.
@@ -67,7 +68,9 @@ fn routes() -> Routes<Admin> {
     let well = || Operation::new("Whether the name server is well").answers_text("It is: `OK`.");
     let records = |summary: &str, says: &str| {
         let statuses = [StatusCode::BAD_REQUEST, StatusCode::INTERNAL_SERVER_ERROR];
-        let told = Operation::new(summary).answers_text(says);
+        let told = Operation::new(summary)
+            .answers_text(says)
+            .fails::<Message<'static>>("application/json", &[StatusCode::FORBIDDEN]);
         statuses.into_iter().fold(told, |told, status| {
             told.responds(status, "What is wrong.", Some(("text/plain", openapi::text())))
         })
@@ -80,7 +83,7 @@ fn routes() -> Routes<Admin> {
         records(summary, says)
             .query("zone", "The zone it is in; `.` when left out.")
             .takes::<Sent>(example)
-            .is_empty(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
+            .fails::<Message<'static>>("application/json", &[StatusCode::PAYLOAD_TOO_LARGE])
     };
     let health = Routes::of(Api::Health)
         .at("/health", |on| on.get(async || text(StatusCode::OK, "OK"), well()));
@@ -323,6 +326,5 @@ fn text(status: StatusCode, body: impl Into<Body>) -> Response {
 
 /// What the original's HTTP framework said by itself.
 fn framework(status: StatusCode, message: &str) -> Response {
-    let body = serde_json::json!({ "message": message });
-    crate::problem::json_reply(status, &body)
+    json_reply(status, &Message { message })
 }

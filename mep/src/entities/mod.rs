@@ -25,6 +25,7 @@ pub use application::{
 pub use dns_record::{Addresses, DnsClass, DnsRecord, Family};
 pub use dns_rule::{DnsRule, IpAddressType, RuleState};
 pub use seed::Seed;
+pub(crate) use service_info::sent_only;
 pub use service_info::{
     Address, Category, Endpoint, Links, OAuth2, Security, ServiceInfo, TransportInfo,
 };

@@ -13,7 +13,7 @@ use crate::dialect::rules::{is_id, is_name, is_protocol, is_uri, length};
 /// default, so that what is missing is found by [`ServiceInfo::is_valid`] and not by the parser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schema(as = edgegallery::ServiceInfoPost)]
+#[schema(as = edgegallery::ServiceInfoPost, description = "What an app says about a service.")]
 pub struct ServiceInfo {
     /// The name it is discovered by.
     pub ser_name: String,
@@ -22,7 +22,7 @@ pub struct ServiceInfo {
     /// Its own version.
     pub version: String,
     /// The state asked for; what became of it is the instance's.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "sent_only")]
     pub state: String,
     /// The platform's transport it uses.
     pub transport_id: String,
@@ -43,8 +43,13 @@ pub struct ServiceInfo {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub capif_description: String,
     /// Links the client sent; they are echoed, not kept.
-    #[serde(rename = "_links", skip_serializing)]
+    #[serde(rename = "_links", skip_serializing_if = "sent_only")]
     pub links: Links,
+}
+
+/// What clients send and nobody keeps. (`skip_serializing` would hide it from the documents too.)
+pub(crate) const fn sent_only<T>(_: &T) -> bool {
+    true
 }
 
 impl Default for ServiceInfo {

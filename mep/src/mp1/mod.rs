@@ -30,7 +30,7 @@ use crate::dialect::casefold;
 use crate::entities::Store;
 use crate::guard::lets_in;
 use crate::openapi::{Api, Operation, Routes};
-use crate::problem::{Code, IsProblem, Problem, json_reply};
+use crate::problem::{Code, IsProblem, NOT_ALLOWED, Problem, json_reply};
 use crate::{Platform, standard};
 
 /// Everything that answers at the platform's own address.
@@ -112,8 +112,7 @@ fn is_admitted(platform: &Platform, request: &Request) -> bool {
 
 /// What the gateway's own plugin answers to an address that is not on a list.
 fn not_allowed() -> Response {
-    let body = serde_json::json!({"message": "Your IP address is not allowed"});
-    json_reply(StatusCode::FORBIDDEN, &body)
+    json_reply(StatusCode::FORBIDDEN, &NOT_ALLOWED)
 }
 
 /// The path without empty segments, when it has some.

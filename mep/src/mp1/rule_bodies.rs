@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::dialect::rules::length;
 use crate::entities::{
     Action, DestinationInterface, DnsRule, FilterType, InterfaceType, IpAddressType, RuleState,
-    TrafficFilter, TrafficRule, TunnelInfo, TunnelType,
+    TrafficFilter, TrafficRule, TunnelInfo, TunnelType, sent_only,
 };
 
 /// A DNS rule on the wire, members in the original's order.
@@ -116,7 +116,7 @@ struct FilterBody {
     #[serde(rename = "tC")]
     tc: i64,
     /// The standard's word for `tag`, taken as well.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "sent_only")]
     token: Option<Vec<String>>,
 }
 

@@ -100,7 +100,10 @@ impl Collected {
         for (api, path, item) in described.paths {
             let at = served(api);
             match self.paths.iter_mut().find(|(_, known, ..)| *known == path) {
-                Some((.., places)) => places.extend(at),
+                Some((_, _, known, places)) => {
+                    known.merge_operations(item);
+                    places.extend(at);
+                }
                 None if at.is_empty() => {}
                 None => self.paths.push((api, path, item, at)),
             }

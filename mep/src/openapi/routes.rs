@@ -130,7 +130,10 @@ impl Described {
             self.schemas.extend(schemas);
             resource.merge_operations(PathItem::new(method, told));
         }
-        self.paths.push((api, path.to_owned(), resource));
+        match self.paths.iter_mut().find(|(_, known, _)| known == path) {
+            Some((.., known)) => known.merge_operations(resource),
+            None => self.paths.push((api, path.to_owned(), resource)),
+        }
     }
 
     pub(super) fn extend(&mut self, others: Self) {

@@ -63,8 +63,8 @@ pub(super) fn routes() -> Routes<Arc<Platform>> {
         })
 }
 
-/// What an application says about itself (ETSI GS MEC 011 v3, clause 7.1.2.6), which [`check`]
-/// reads.
+// What `check` reads.
+/// What an application says about itself (ETSI GS MEC 011 v3, clause 7.1.2.6).
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes what is read member by member")]

@@ -55,6 +55,7 @@ mod mp1;
 mod names;
 mod notifications;
 mod observing;
+mod openapi;
 mod operations;
 mod pipelining;
 mod preamble;

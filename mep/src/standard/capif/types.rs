@@ -142,9 +142,8 @@ pub(super) struct EventSubscription {
     events: Vec<String>,
     #[schema(nullable = false)]
     event_filters: Option<Vec<EventFilter>>,
-    /// Taken and shown.
-    #[schema(nullable = false, value_type = Option<Object>)]
-    event_req: Option<Value>,
+    #[schema(nullable = false)]
+    event_req: Option<EventReq>,
     /// Where notifications go.
     #[schema(format = "uri", max_length = 2048)]
     notification_destination: String,
@@ -163,12 +162,20 @@ pub(super) struct EventSubscriptionPatch {
     #[schema(nullable = false, min_items = 1)]
     events: Option<Vec<String>>,
     event_filters: Option<Vec<EventFilter>>,
-    #[schema(value_type = Option<Object>)]
-    event_req: Option<Value>,
+    event_req: Option<EventReq>,
     #[schema(nullable = false, format = "uri", max_length = 2048)]
     notification_destination: Option<String>,
     request_test_notification: Option<bool>,
     supported_features: Option<String>,
+}
+
+/// How a subscriber wants to be told; members it has besides are not offered and left out of answers.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", as = ReportingInformation)]
+struct EventReq {
+    /// Until when.
+    #[schema(nullable = false, format = DateTime)]
+    mon_dur: Option<String>,
 }
 
 /// Which services events are about: those any filter fits.

@@ -52,8 +52,8 @@ pub(super) fn grant_types() -> RefOr<Schema> {
     list.min_items(Some(1)).max_items(Some(4)).into()
 }
 
-/// A service as a client wants it: what [`service`] reads. It names either a transport of the
-/// platform or one of its own.
+// What `service` reads.
+/// A service as a client wants it. It names either a transport of the platform or one of its own.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes what is read member by member")]
