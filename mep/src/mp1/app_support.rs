@@ -16,7 +16,7 @@ use super::support_bodies::{
     TimingCaps,
 };
 use super::told::of_app;
-use super::{Call, STALE, bytes, bytes_up_to};
+use super::{Call, OfApp, STALE, bytes, bytes_up_to};
 use crate::auth::credential::AppInstanceId;
 use crate::dialect::casefold;
 use crate::dialect::rules::length;
@@ -119,24 +119,14 @@ const fn bad(detail: &'static str) -> Problem {
 /// The longest id of a rule there can be.
 const LONGEST_ID: usize = 63;
 
-async fn dns_rules(
-    State(platform): State<Arc<Platform>>,
-    Path(path): Path<String>,
-    call: Call,
-) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
+async fn dns_rules(OfApp { platform, app, .. }: OfApp) -> Response {
     let rules = rules::dns(&platform.control.catalog(), app);
     let bodies: Vec<_> = rules.iter().map(|rule| DnsRuleBody::of(rule)).collect();
-    Ok(json_reply(StatusCode::OK, &bodies))
+    json_reply(StatusCode::OK, &bodies)
 }
 
-async fn dns_rule(
-    State(platform): State<Arc<Platform>>,
-    Path((path, rule)): Path<(String, String)>,
-    call: Call,
-) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
-    let rule = find_dns(&platform, app, &rule)?;
+async fn dns_rule(own: OfApp<String>) -> Result<Response, Problem> {
+    let rule = find_dns(&own.platform, own.app, &own.name)?;
     Ok(tagged(&DnsRuleBody::of(&rule)))
 }
 
@@ -158,13 +148,10 @@ fn tagged<T: serde::Serialize>(body: &T) -> Response {
 ///
 /// `PUT …/dns_rules/{dnsRuleId}`; ETSI GS MEC 011, clause 7.2.10.3.2.
 async fn replace_dns_rule(
-    State(platform): State<Arc<Platform>>,
-    Path((path, rule)): Path<(String, String)>,
-    call: Call,
+    OfApp { platform, app, name: rule }: OfApp<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
     find_dns(&platform, app, &rule)?;
     let _turn = platform.turns.of(app).await;
     let present = find_dns(&platform, app, &rule)?;
@@ -193,24 +180,15 @@ async fn replace_dns_rule(
     Ok(tagged(&DnsRuleBody::of(&next)))
 }
 
-async fn traffic_rules(
-    State(platform): State<Arc<Platform>>,
-    Path(path): Path<String>,
-    call: Call,
-) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
+async fn traffic_rules(OfApp { platform, app, .. }: OfApp) -> Response {
     let rules = rules::traffic(&platform.control.catalog(), app);
     let bodies: Vec<_> = rules.iter().map(|rule| TrafficRuleBody::of(rule)).collect();
-    Ok(json_reply(StatusCode::OK, &bodies))
+    json_reply(StatusCode::OK, &bodies)
 }
 
-async fn traffic_rule(
-    State(platform): State<Arc<Platform>>,
-    Path((path, rule)): Path<(String, String)>,
-    call: Call,
-) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
-    let rule = find_traffic(&platform, app, &rule, "traffic rule retrieval failed")?;
+async fn traffic_rule(own: OfApp<String>) -> Result<Response, Problem> {
+    let failed = "traffic rule retrieval failed";
+    let rule = find_traffic(&own.platform, own.app, &own.name, failed)?;
     Ok(tagged(&TrafficRuleBody::of(&rule)))
 }
 
@@ -237,13 +215,10 @@ fn find_traffic(
 ///
 /// `PUT …/traffic_rules/{trafficRuleId}`; ETSI GS MEC 011, clause 7.2.8.3.2.
 async fn replace_traffic_rule(
-    State(platform): State<Arc<Platform>>,
-    Path((path, rule)): Path<(String, String)>,
-    call: Call,
+    OfApp { platform, app, name: rule }: OfApp<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
     if length(&rule) > LONGEST_ID {
         find_traffic(&platform, app, &rule, "")?;
     }

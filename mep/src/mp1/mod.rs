@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -31,6 +31,7 @@ use crate::entities::Store;
 use crate::guard::lets_in;
 use crate::openapi::{Api, Operation, Routes};
 use crate::problem::{Code, IsProblem, NOT_ALLOWED, Problem, json_reply};
+use crate::standard::Named;
 use crate::{Platform, standard};
 
 /// Everything that answers at the platform's own address.
@@ -183,6 +184,28 @@ impl Call {
     pub(crate) fn identity(&self) -> Option<Id> {
         let app = AppInstanceId::parse(self.identity.as_deref()?).ok()?;
         Id::parse(app.as_str())
+    }
+}
+
+/// A request of an application about what is its own; `N` is what the path names below it.
+pub(crate) struct OfApp<N = ()> {
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) app: Id,
+    pub(crate) name: N,
+}
+
+impl<N: Named> FromRequestParts<Arc<Platform>> for OfApp<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        platform: &Arc<Platform>,
+    ) -> Result<Self, Problem> {
+        let path = Path::from_request_parts(parts, platform).await;
+        // A path that cannot be read is nobody's.
+        let (app, name) = N::of(path.map_or_else(|_| Default::default(), |Path(path)| path));
+        let Ok(call) = Call::from_request_parts(parts, platform).await;
+        Ok(Self { platform: Arc::clone(platform), app: call.app(&app)?, name })
     }
 }
 

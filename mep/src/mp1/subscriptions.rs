@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use gateway_model::{Id, Ref};
 use http::{StatusCode, header};
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::told::of_app;
-use super::{BROKEN_RULE, Call, ENDING, object};
+use super::{BROKEN_RULE, ENDING, OfApp, object};
 use crate::auth::credential::AppInstanceId;
 use crate::dialect::rules::{is_id, is_name, is_uri, length};
 use crate::entities::{Criteria, Store, Subscription};
@@ -55,16 +54,8 @@ pub(super) fn routes(store: Store) -> Routes<Arc<Platform>> {
                 .with_header(CREATED, "Location", "Where it is, without `/mep`.")
                 .with_header(CREATED, "ETag", "The entity-tag of its state.")
                 .problems(&[StatusCode::CONFLICT]);
-            on.get(
-                async move |platform, path, call| list(store, platform, path, call).await,
-                listed,
-            )
-            .post(
-                async move |platform, path, call, body| {
-                    subscribe(store, platform, path, call, body).await
-                },
-                made,
-            )
+            on.get(async move |own| list(store, own).await, listed)
+                .post(async move |own, body| subscribe(store, own, body).await, made)
         })
         .at(&format!("{all}/{{subscriptionId}}"), |on| {
             let shown = of_app("A subscription")
@@ -73,24 +64,16 @@ pub(super) fn routes(store: Store) -> Routes<Arc<Platform>> {
             let removed = of_app("Unsubscribes")
                 .is_empty(StatusCode::NO_CONTENT, "Nothing is told any more.")
                 .may_miss();
-            on.get(async move |platform, path, call| show(store, platform, path, call).await, shown)
-                .delete(
-                    async move |platform, path, call| {
-                        unsubscribe(store, platform, path, call).await
-                    },
-                    removed,
-                )
+            on.get(async move |own| show(store, own).await, shown)
+                .delete(async move |own| unsubscribe(store, own).await, removed)
         })
 }
 
 async fn subscribe(
     store: Store,
-    State(platform): State<Arc<Platform>>,
-    Path(path): Path<String>,
-    call: Call,
+    OfApp { platform, app, .. }: OfApp,
     body: Body,
 ) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
     let request: Request = object(body).await?;
     if !request.is_valid(store) || !may_be_called(&platform, &request.callback_reference) {
         return Err(BROKEN_RULE);
@@ -125,25 +108,13 @@ fn tag(subscription: &Subscription) -> (header::HeaderName, String) {
     (header::ETAG, etag::of_subscription(subscription))
 }
 
-async fn show(
-    store: Store,
-    State(platform): State<Arc<Platform>>,
-    Path((path, subscription)): Path<(String, String)>,
-    call: Call,
-) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
-    let id = id(&subscription)?;
-    let found = find(&platform.control.catalog(), store, app, id).ok_or(UNKNOWN)?;
+async fn show(store: Store, own: OfApp<String>) -> Result<Response, Problem> {
+    let id = id(&own.name)?;
+    let found = find(&own.platform.control.catalog(), store, own.app, id).ok_or(UNKNOWN)?;
     Ok(([tag(&found)], json_reply(StatusCode::OK, &View::of(&found))).into_response())
 }
 
-async fn list(
-    store: Store,
-    State(platform): State<Arc<Platform>>,
-    Path(path): Path<String>,
-    call: Call,
-) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
+async fn list(store: Store, OfApp { platform, app, .. }: OfApp) -> Result<Response, Problem> {
     let catalog = platform.control.catalog();
     let hrefs: Vec<String> =
         subscriptions::of_app(&catalog, store, app).map(|one| face::subscription(&one)).collect();
@@ -154,23 +125,19 @@ async fn list(
     let rel = store.type_name();
     let link = |href| Link { href, rel, subscription_type: rel };
     let subscriptions = hrefs.into_iter().map(link).collect();
-    let href = format!("/{}/v1/applications/{path}/subscriptions", store.api());
+    let href = format!("/{}/v1/applications/{app}/subscriptions", store.api());
     let body = LinkList { links: ListLinks { own: Href { href }, subscriptions } };
     Ok(json_reply(StatusCode::OK, &body))
 }
 
-async fn unsubscribe(
-    store: Store,
-    State(platform): State<Arc<Platform>>,
-    Path((path, subscription)): Path<(String, String)>,
-    call: Call,
-) -> Result<StatusCode, Problem> {
-    let app = call.app(&path)?;
-    let id = id(&subscription)?;
-    subscriptions::remove(&platform, store, app, id).await.map_err(|fault| match fault {
-        SubscriptionFault::Unknown => UNKNOWN,
-        _ => Problem::new(Code::DeleteFailed, "subscription not deleted"),
-    })?;
+async fn unsubscribe(store: Store, own: OfApp<String>) -> Result<StatusCode, Problem> {
+    let id = id(&own.name)?;
+    subscriptions::remove(&own.platform, store, own.app, id).await.map_err(
+        |fault| match fault {
+            SubscriptionFault::Unknown => UNKNOWN,
+            _ => Problem::new(Code::DeleteFailed, "subscription not deleted"),
+        },
+    )?;
     Ok(StatusCode::NO_CONTENT)
 }
 

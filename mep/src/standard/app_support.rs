@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use gateway_model::{Catalog, Id, Item};
 use http::StatusCode;
 use serde_json::json;
 
-use super::asked::Asked;
-use super::reading::{Broken, Reader};
+use super::asked::{ByAnybody, OfApp};
 use super::refusal::Refusal;
 use super::rule_bodies::{DnsRuleView, TrafficRuleView};
 use super::told::{anybody, of_app};
@@ -109,51 +107,26 @@ fn find_traffic(catalog: &Catalog, app: Id, rule: &str) -> Result<Item<TrafficRu
 }
 
 /// `GET …/dns_rules`: clause 7.2.9.3.1.
-async fn dns_rules(
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
+async fn dns_rules(OfApp { catalog, app, .. }: OfApp) -> Response {
     let rules = rules::dns(&catalog, app);
     let rules: Vec<_> = rules.iter().map(|rule| rule_bodies::dns_view(rule)).collect();
-    Ok(super::json(StatusCode::OK, &rules))
+    super::json(StatusCode::OK, &rules)
 }
 
 /// `GET …/dns_rules/{dnsRuleId}`: clause 7.2.10.3.1.
-async fn dns_rule(
-    State(platform): State<Arc<Platform>>,
-    Path((app, rule)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let rule = find_dns(&catalog, app, &rule)?;
-    Ok(shown(&asked, &dns_tag(&rule), &rule_bodies::dns_view(&rule)))
+async fn dns_rule(own: OfApp<String>) -> Result<Response, Refusal> {
+    let rule = find_dns(&own.catalog, own.app, &own.name)?;
+    Ok(shown(&own.asked, &dns_tag(&rule), &rule_bodies::dns_view(&rule)))
 }
 
 /// `PUT …/dns_rules/{dnsRuleId}`: clause 7.2.10.3.2. The answer comes after the effect.
-async fn replace_dns_rule(
-    State(platform): State<Arc<Platform>>,
-    Path((app, rule)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    find_dns(&catalog, app, &rule)?;
+async fn replace_dns_rule(own: OfApp<String>) -> Result<Response, Refusal> {
+    let OfApp { platform, catalog, app, name, asked, .. } = own;
+    find_dns(&catalog, app, &name)?;
     let _turn = platform.turns.of(app).await;
-    let present = find_dns(&platform.control.catalog(), app, &rule)?;
-    if !asked.if_match().admits(&dns_tag(&present)) {
-        return Err(Refusal::stale());
-    }
-    let members = asked.body().await?;
-    let broken = Broken::default();
-    let next = rule_bodies::dns(&Reader::new(&members, &broken), &present);
-    let next = broken.unless(next)?;
+    let present = find_dns(&platform.control.catalog(), app, &name)?;
+    asked.matching(&dns_tag(&present))?;
+    let next = asked.read(|body| rule_bodies::dns(body, &present)).await?;
     if next.domain_name != present.domain_name {
         return Err(Refusal::forbidden("domainName is management's and cannot change"));
     }
@@ -173,67 +146,34 @@ fn refusal(fault: RuleFault) -> Refusal {
 }
 
 /// `GET …/traffic_rules`: clause 7.2.7.3.1.
-async fn traffic_rules(
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
+async fn traffic_rules(OfApp { catalog, app, .. }: OfApp) -> Response {
     let rules = rules::traffic(&catalog, app);
     let rules: Vec<_> = rules.iter().map(|rule| rule_bodies::traffic_view(rule)).collect();
-    Ok(super::json(StatusCode::OK, &rules))
+    super::json(StatusCode::OK, &rules)
 }
 
 /// `GET …/traffic_rules/{trafficRuleId}`: clause 7.2.8.3.1.
-async fn traffic_rule(
-    State(platform): State<Arc<Platform>>,
-    Path((app, rule)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let rule = find_traffic(&catalog, app, &rule)?;
-    Ok(shown(&asked, &traffic_tag(&rule), &rule_bodies::traffic_view(&rule)))
+async fn traffic_rule(own: OfApp<String>) -> Result<Response, Refusal> {
+    let rule = find_traffic(&own.catalog, own.app, &own.name)?;
+    Ok(shown(&own.asked, &traffic_tag(&rule), &rule_bodies::traffic_view(&rule)))
 }
 
 /// `PUT …/traffic_rules/{trafficRuleId}`: clause 7.2.8.3.2.
-async fn replace_traffic_rule(
-    State(platform): State<Arc<Platform>>,
-    Path((app, rule)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    find_traffic(&catalog, app, &rule)?;
+async fn replace_traffic_rule(own: OfApp<String>) -> Result<Response, Refusal> {
+    let OfApp { platform, catalog, app, name, asked, .. } = own;
+    find_traffic(&catalog, app, &name)?;
     let _turn = platform.turns.of(app).await;
-    let present = find_traffic(&platform.control.catalog(), app, &rule)?;
-    if !asked.if_match().admits(&traffic_tag(&present)) {
-        return Err(Refusal::stale());
-    }
-    let members = asked.body().await?;
-    let broken = Broken::default();
-    let next = rule_bodies::traffic(&Reader::new(&members, &broken), &present);
-    let next = broken.unless(next)?;
+    let present = find_traffic(&platform.control.catalog(), app, &name)?;
+    asked.matching(&traffic_tag(&present))?;
+    let next = asked.read(|body| rule_bodies::traffic(body, &present)).await?;
     let next = rules::change_traffic(&platform, &present, next).await.map_err(refusal)?;
     Ok(tagged(StatusCode::OK, &traffic_tag(&next), &rule_bodies::traffic_view(&next)))
 }
 
 /// `POST …/confirm_ready`: clause 7.2.12.3.4.
-async fn confirm_ready(
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let app = asked.app(&platform.control.catalog(), &app)?;
-    asked.no_query()?;
-    let members = asked.body().await?;
-    let broken = Broken::default();
-    Reader::new(&members, &broken).word("indication", &["READY"]);
-    broken.unless(())?;
+async fn confirm_ready(own: OfApp) -> Result<Response, Refusal> {
+    let OfApp { platform, app, asked, .. } = own;
+    asked.read(|body| body.word("indication", &["READY"])).await?;
     if platform.control.catalog().get::<AppOperation>(app).is_some() {
         return Err(Refusal::conflict("management is configuring the application"));
     }
@@ -241,18 +181,11 @@ async fn confirm_ready(
 }
 
 /// `POST …/confirm_termination`: clause 7.2.11.3.4.
-async fn confirm_termination(
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let app = asked.app(&platform.control.catalog(), &app)?;
-    asked.no_query()?;
-    let members = asked.body().await?;
-    let broken = Broken::default();
+async fn confirm_termination(own: OfApp) -> Result<Response, Refusal> {
+    let OfApp { platform, app, asked, .. } = own;
     let action =
-        Reader::new(&members, &broken).mandatory_one_of("operationAction", OperationAction::parse);
-    let action = broken.unless(action)?.unwrap_or(OperationAction::Terminating);
+        asked.read(|body| body.mandatory_one_of("operationAction", OperationAction::parse));
+    let action = action.await?.unwrap_or(OperationAction::Terminating);
     life::confirm(&platform, app, action).await.map_err(|fault| match fault {
         ConfirmFault::NothingPending => Refusal::conflict("no termination is under way"),
         ConfirmFault::OtherAction => Refusal::bad("operationAction is not the announced one"),
@@ -262,28 +195,18 @@ async fn confirm_termination(
 }
 
 /// `GET /timing/current_time`: clause 7.2.6.3.1.
-async fn current_time(
-    State(platform): State<Arc<Platform>>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    asked.anybody()?;
-    asked.no_query()?;
+async fn current_time(ByAnybody { platform, .. }: ByAnybody) -> Response {
     let now = now(&platform).await;
-    Ok(super::json(StatusCode::OK, &CurrentTime::of(now)))
+    super::json(StatusCode::OK, &CurrentTime::of(now))
 }
 
 /// `GET /timing/timing_caps`: clause 7.2.5.3.1.
-async fn timing_caps(
-    State(platform): State<Arc<Platform>>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    asked.anybody()?;
-    asked.no_query()?;
+async fn timing_caps(ByAnybody { platform, .. }: ByAnybody) -> Response {
     let now = now(&platform).await;
     let server = platform.ports.time.server();
     let ntp_servers = server.map(|server| vec![NtpServerView::of(&server)]);
     let body = TimingCaps { time_stamp: TimeStamp::of(now), ntp_servers };
-    Ok(super::json(StatusCode::OK, &body))
+    super::json(StatusCode::OK, &body)
 }
 
 /// The time of the source or, when it does not answer, of the system's clock.

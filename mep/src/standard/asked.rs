@@ -7,22 +7,22 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts as _, Path, Request};
 use gateway_model::ports::Caller;
 use gateway_model::{Catalog, Id};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 
-use super::reading;
+use super::parameter::{Parameter, Query};
+use super::reading::{self, Reader};
 use super::refusal::Refusal;
-use crate::applications;
 use crate::auth::credential::AppInstanceId;
 use crate::entities::AppRegistration;
 use crate::etag::IfMatch;
-use crate::openapi::{Operation, one_of, optional, text};
+use crate::{Platform, applications};
 
 /// The largest body, bytes.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -35,11 +35,104 @@ pub(crate) struct Asked {
     body: Body,
 }
 
+/// A request for what belongs to an application, from somebody who may act for it. The checks that do
+/// not depend on what is asked for are made.
+///
+/// `N` is what the path names below the application, `Q` what its query asks for.
+pub(crate) struct OfApp<N = (), Q = ()> {
+    pub(crate) platform: Arc<Platform>,
+    /// As it was when the checks were made.
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) app: Id,
+    pub(crate) name: N,
+    pub(crate) query: Q,
+    pub(crate) asked: Asked,
+}
+
+impl<N: Named, Q: Queried> FromRequest<Arc<Platform>> for OfApp<N, Q> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, platform: &Arc<Platform>) -> Result<Self, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        let path = Path::from_request_parts(&mut parts, platform).await;
+        let asked = Asked::of(parts, body);
+        let catalog = platform.control.catalog();
+        // A path that cannot be read is nobody's.
+        let (app, name) = N::of(path.map_or_else(|_| Default::default(), |Path(path)| path));
+        let app = asked.app(&catalog, &app)?;
+        let query = Q::read(&asked)?;
+        Ok(Self { platform: Arc::clone(platform), catalog, app, name, query, asked })
+    }
+}
+
+/// A request for what belongs to no application, from anybody with a token.
+pub(crate) struct ByAnybody<Q = ()> {
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) caller: Id,
+    pub(crate) query: Q,
+    pub(crate) asked: Asked,
+}
+
+impl<Q: Queried> FromRequest<Arc<Platform>> for ByAnybody<Q> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, platform: &Arc<Platform>) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let asked = Asked::of(parts, body);
+        let caller = asked.anybody()?;
+        let query = Q::read(&asked)?;
+        Ok(Self { platform: Arc::clone(platform), caller, query, asked })
+    }
+}
+
+/// What a path names below an application.
+pub(crate) trait Named: Sized + Send {
+    /// The parameters of the path.
+    type Path: DeserializeOwned + Default + Send;
+
+    /// The application, and the rest.
+    fn of(path: Self::Path) -> (String, Self);
+}
+
+impl Named for () {
+    type Path = String;
+
+    fn of(path: String) -> (String, Self) {
+        (path, ())
+    }
+}
+
+impl Named for String {
+    type Path = (String, String);
+
+    fn of(path: (String, String)) -> (String, Self) {
+        path
+    }
+}
+
+/// What a query asks for.
+pub(crate) trait Queried: Sized + Send {
+    fn read(asked: &Asked) -> Result<Self, Refusal>;
+}
+
+/// Nothing: most resources know no parameter.
+impl Queried for () {
+    fn read(asked: &Asked) -> Result<Self, Refusal> {
+        asked.no_query()
+    }
+}
+
 impl<S: Sync> FromRequest<S> for Asked {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
         let (parts, body) = request.into_parts();
+        Ok(Self::of(parts, body))
+    }
+}
+
+impl Asked {
+    fn of(parts: Parts, body: Body) -> Self {
         let caller = parts.extensions.get::<Caller>();
         let named = match caller.filter(|caller| caller.by_gateway) {
             Some(caller) => caller.subject.clone(),
@@ -50,112 +143,13 @@ impl<S: Sync> FromRequest<S> for Asked {
         };
         let identity = named.and_then(|named| app_id(&named));
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        Ok(Self { identity, headers: parts.headers, query, body })
+        Self { identity, headers: parts.headers, query, body }
     }
 }
 
 /// An app instance id as it stands in paths and tokens.
 pub(crate) fn app_id(text: &str) -> Option<Id> {
     AppInstanceId::parse(text).ok().and_then(|valid| Id::parse(valid.as_str()))
-}
-
-/// A parameter of a query.
-#[derive(Clone, Copy)]
-pub(crate) struct Parameter {
-    name: &'static str,
-    kind: Kind,
-    /// What it asks for, as the documents tell it.
-    says: &'static str,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    /// Text, given once.
-    Single,
-    /// May be repeated, or hold commas; any of the values will do.
-    List,
-    /// `true` or `false`.
-    Flag,
-    /// One of these.
-    OneOf(&'static [&'static str]),
-}
-
-impl Parameter {
-    pub(crate) const fn single(name: &'static str, says: &'static str) -> Self {
-        Self { name, kind: Kind::Single, says }
-    }
-
-    pub(crate) const fn list(name: &'static str, says: &'static str) -> Self {
-        Self { name, kind: Kind::List, says }
-    }
-
-    pub(crate) const fn flag(name: &'static str, says: &'static str) -> Self {
-        Self { name, kind: Kind::Flag, says }
-    }
-
-    pub(crate) const fn one_of(
-        name: &'static str,
-        words: &'static [&'static str],
-        says: &'static str,
-    ) -> Self {
-        Self { name, kind: Kind::OneOf(words), says }
-    }
-
-    /// Whether a value is one of its.
-    fn admit(&self, value: &str) -> Result<(), Refusal> {
-        let name = self.name;
-        match self.kind {
-            _ if value.is_empty() => Err(Refusal::bad(format!("{name} is empty"))),
-            Kind::Flag if !matches!(value, "true" | "false") => {
-                Err(Refusal::bad(format!("{name} must be true or false")))
-            }
-            Kind::OneOf(words) if !words.contains(&value) => {
-                Err(Refusal::bad(format!("{name} is not one of its values")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// As the documents tell it.
-    fn told(&self) -> ParameterBuilder {
-        let schema = match self.kind {
-            Kind::Single => text(),
-            Kind::List => ArrayBuilder::new().items(text()).into(),
-            Kind::Flag => ObjectBuilder::new().schema_type(Type::Boolean).into(),
-            Kind::OneOf(words) => one_of(words),
-        };
-        optional(self.name, ParameterIn::Query, self.says).schema(Some(schema))
-    }
-}
-
-impl Operation {
-    /// Its query may have these.
-    pub(super) fn queried(mut self, known: &[Parameter]) -> Self {
-        for parameter in known {
-            self = self.parameter(parameter.told());
-        }
-        self
-    }
-}
-
-/// Parameters a resource knows, with what was given of them.
-#[derive(Debug, Default)]
-pub(crate) struct Query(Vec<(&'static str, Vec<String>)>);
-
-impl Query {
-    pub(crate) fn list(&self, name: &str) -> Option<&[String]> {
-        let found = self.0.iter().find(|(known, _)| *known == name);
-        found.map(|(_, values)| values.as_slice())
-    }
-
-    pub(crate) fn single(&self, name: &str) -> Option<&str> {
-        self.list(name)?.first().map(String::as_str)
-    }
-
-    /// A flag.
-    pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
-        self.single(name).map(|value| value == "true")
-    }
 }
 
 impl Asked {
@@ -214,27 +208,7 @@ impl Asked {
 
     /// What was asked for by these parameters. Any other is refused.
     pub(crate) fn query(&self, known: &[Parameter]) -> Result<Query, Refusal> {
-        let mut query = Query::default();
-        for (name, value) in url::form_urlencoded::parse(self.query.as_bytes()) {
-            let Some(parameter) = known.iter().find(|known| known.name == name) else {
-                // As much of it as tells one from another.
-                let name: String = name.chars().take(64).collect();
-                return Err(Refusal::bad(format!("the query parameter {name} is not known")));
-            };
-            let (name, values) = match parameter.kind {
-                Kind::List => (parameter.name, value.split(',').map(str::to_owned).collect()),
-                _ => (parameter.name, vec![value.into_owned()]),
-            };
-            for value in &values {
-                parameter.admit(value)?;
-            }
-            match (query.0.iter_mut().find(|(given, _)| *given == name), parameter.kind) {
-                (Some((_, given)), Kind::List) => given.extend(values),
-                (Some(_), _) => return Err(Refusal::bad(format!("{name} is given twice"))),
-                (None, _) => query.0.push((name, values)),
-            }
-        }
-        Ok(query)
+        Query::read(&self.query, known)
     }
 
     /// What state the client wants to change.
@@ -245,6 +219,17 @@ impl Asked {
     /// Whether the client has the state of this tag already.
     pub(crate) fn has(&self, tag: &str) -> bool {
         IfMatch::none_match(&self.headers).names(tag)
+    }
+
+    /// What state the client wants to change, which has to be the one of this tag.
+    pub(crate) fn matching(&self, tag: &str) -> Result<IfMatch, Refusal> {
+        let if_match = self.if_match();
+        if if_match.admits(tag) { Ok(if_match) } else { Err(Refusal::stale()) }
+    }
+
+    /// What `read` makes of the body; everything wrong with it is told at once.
+    pub(crate) async fn read<T>(self, read: impl FnOnce(&Reader<'_>) -> T) -> Result<T, Refusal> {
+        reading::read(&self.body().await?, read)
     }
 
     /// The body: one JSON object.

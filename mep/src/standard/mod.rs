@@ -6,6 +6,7 @@
 mod app_support;
 mod asked;
 mod capif;
+mod parameter;
 mod reading;
 mod refusal;
 mod registrations;
@@ -22,6 +23,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(crate) use self::asked::Named;
 pub(crate) use self::capif::describe;
 pub(crate) use self::refusal::Refusal;
 use crate::openapi::Routes;

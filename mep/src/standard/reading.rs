@@ -82,6 +82,16 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
+/// What `read` makes of the members of a body, unless something is wrong with them.
+pub(crate) fn read<T>(
+    members: &Map<String, Value>,
+    read: impl FnOnce(&Reader<'_>) -> T,
+) -> Result<T, Refusal> {
+    let broken = Broken::default();
+    let made = read(&Reader::new(members, &broken));
+    broken.unless(made)
+}
+
 /// What is wrong so far.
 #[derive(Default)]
 pub(crate) struct Broken(RefCell<Vec<Invalid>>);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use gateway_model::{Catalog, Id, Item, Ref};
 use http::StatusCode;
@@ -13,8 +12,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
-use super::asked::{Asked, app_id};
-use super::reading::{Broken, Reader};
+use super::asked::{OfApp, app_id};
+use super::reading::Reader;
 use super::refusal::Refusal;
 use super::service_mgmt::{CategoryView, category};
 use super::told::of_app;
@@ -64,14 +63,8 @@ fn of<V: ToSchema>(store: Store, example: Value) -> Routes<Arc<Platform>> {
                 .reads::<V>(example)
                 .stores()
                 .creates::<V>("The subscription.");
-            on.get(
-                async move |platform, path, asked| list(store, platform, path, asked).await,
-                listed,
-            )
-            .post(
-                async move |platform, path, asked| subscribe(store, platform, path, asked).await,
-                made,
-            )
+            on.get(async move |own| list(store, own).await, listed)
+                .post(async move |own| subscribe(store, own).await, made)
         })
         .at(&one, |on| {
             let told = of_app("A subscription", clauses[2]).shows::<V>("The subscription.");
@@ -79,14 +72,8 @@ fn of<V: ToSchema>(store: Store, example: Value) -> Routes<Arc<Platform>> {
                 .conditional()
                 .stores()
                 .does("Nothing is told any more.");
-            on.get(
-                async move |platform, path, asked| show(store, platform, path, asked).await,
-                told,
-            )
-            .delete(
-                async move |platform, path, asked| unsubscribe(store, platform, path, asked).await,
-                removed,
-            )
+            on.get(async move |own| show(store, own).await, told)
+                .delete(async move |own| unsubscribe(store, own).await, removed)
         })
 }
 
@@ -106,15 +93,7 @@ pub(super) fn refusal(fault: SubscriptionFault) -> Refusal {
     }
 }
 
-async fn list(
-    store: Store,
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
+async fn list(store: Store, OfApp { platform, catalog, app, .. }: OfApp) -> Response {
     let kind = store.type_name();
     let subscriptions = subscriptions::of_app(&catalog, store, app)
         .map(|one| platform.settings.published.link(&face::subscription(&one)))
@@ -123,54 +102,27 @@ async fn list(
     let own = format!("/{}/v1/applications/{app}/subscriptions", store.api());
     let own = Link { href: platform.settings.published.link(&own) };
     let body = SubscriptionLinkList { links: SubscriptionLinks { own, subscriptions } };
-    Ok(super::json(StatusCode::OK, &body))
+    super::json(StatusCode::OK, &body)
 }
 
-async fn subscribe(
-    store: Store,
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let app = asked.app(&platform.control.catalog(), &app)?;
-    asked.no_query()?;
-    let members = asked.body().await?;
-    let broken = Broken::default();
-    let subscription = read(&platform, store, app, &Reader::new(&members, &broken));
-    let subscription = broken.unless(subscription)?;
+async fn subscribe(store: Store, own: OfApp) -> Result<Response, Refusal> {
+    let OfApp { platform, app, asked, .. } = own;
+    let subscription = asked.read(|body| read(&platform, store, app, body)).await?;
     subscriptions::create(&platform, &subscription).await.map_err(refusal)?;
     let location = face::subscription(&subscription);
     let tag = etag::of_subscription(&subscription);
     Ok(created(&platform, &location, &tag, &view(&platform, &subscription)))
 }
 
-async fn show(
-    store: Store,
-    State(platform): State<Arc<Platform>>,
-    Path((app, subscription)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let found = there(&catalog, store, app, &subscription)?;
-    Ok(shown(&asked, &etag::of_subscription(&found), &view(&platform, &found)))
+async fn show(store: Store, own: OfApp<String>) -> Result<Response, Refusal> {
+    let found = there(&own.catalog, store, own.app, &own.name)?;
+    Ok(shown(&own.asked, &etag::of_subscription(&found), &view(&own.platform, &found)))
 }
 
-async fn unsubscribe(
-    store: Store,
-    State(platform): State<Arc<Platform>>,
-    Path((app, subscription)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let found = there(&catalog, store, app, &subscription)?;
-    if !asked.if_match().admits(&etag::of_subscription(&found)) {
-        return Err(Refusal::stale());
-    }
-    subscriptions::remove(&platform, store, app, found.id()).await.map_err(refusal)?;
+async fn unsubscribe(store: Store, own: OfApp<String>) -> Result<Response, Refusal> {
+    let found = there(&own.catalog, store, own.app, &own.name)?;
+    own.asked.matching(&etag::of_subscription(&found))?;
+    subscriptions::remove(&own.platform, store, own.app, found.id()).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

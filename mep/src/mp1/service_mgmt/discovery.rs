@@ -18,7 +18,7 @@ use crate::Platform;
 use crate::dialect::rules::is_registry_name;
 use crate::entities::{AppCredential, ServiceInstance, ServiceName, Visibility};
 use crate::etag;
-use crate::mp1::Call;
+use crate::mp1::{Call, OfApp};
 use crate::openapi::Operation;
 use crate::problem::{self, Code, Problem, json_body, json_reply, json_text};
 use crate::services::owned;
@@ -30,12 +30,9 @@ const UNKNOWN: Problem = Problem::new(Code::NoService, "service instance id not 
 ///
 /// `GET …/applications/{appInstanceId}/services`; ETSI GS MEC 011, clause 8.2.6.3.1.
 pub(super) async fn of_app(
-    State(platform): State<Arc<Platform>>,
-    Path(path): Path<String>,
+    OfApp { platform, app, .. }: OfApp,
     RawQuery(query): RawQuery,
-    call: Call,
 ) -> Result<Response, Refusal> {
-    let app = call.app(&path)?;
     let catalog = platform.control.catalog();
     list(&platform, &catalog, query.as_deref(), |name| {
         let own = catalog.children::<ServiceInstance>("app", app);
@@ -91,12 +88,9 @@ pub(crate) fn seen(
 ///
 /// `GET …/applications/{appInstanceId}/services/{serviceId}`; ETSI GS MEC 011, clause 8.2.7.3.1.
 pub(super) async fn one_of_app(
-    State(platform): State<Arc<Platform>>,
-    Path((path, service)): Path<(String, String)>,
-    call: Call,
+    OfApp { platform, app, name }: OfApp<String>,
 ) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
-    let id = service_id(&service).ok_or(INVALID_ID)?;
+    let id = service_id(&name).ok_or(INVALID_ID)?;
     let instance = owned(&platform.control.catalog(), app, id).ok_or(UNKNOWN)?;
     Ok(one(&platform, &instance))
 }

@@ -14,7 +14,7 @@ use crate::dialect::casefold;
 use crate::entities::ServiceInstance;
 use crate::liveness::{Renewal, renewed};
 use crate::mp1::support_bodies::{ServiceLivenessInfo, ServiceLivenessUpdate, TimeStamp};
-use crate::mp1::{BROKEN_RULE, Call, WRONG_TYPES, bytes};
+use crate::mp1::{BROKEN_RULE, Call, OfApp, WRONG_TYPES, bytes};
 use crate::problem::{Code, Problem, json_reply};
 use crate::services::owned;
 
@@ -47,13 +47,10 @@ pub(super) async fn show(
 /// `PATCH …/applications/{appInstanceId}/services/{serviceId}/liveness`; ETSI GS MEC 011, clause
 /// 8.2.10.3.3. EdgeGallery's agents use `PUT`. Nothing is written as long as the service is active.
 pub(super) async fn renew(
-    State(platform): State<Arc<Platform>>,
-    Path((path, service)): Path<(String, String)>,
-    call: Call,
+    OfApp { platform, app, name }: OfApp<String>,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let app = call.app(&path)?;
-    let id = service_id(&service).ok_or(Problem::new(Code::BadRequest, "Invalid service ID"))?;
+    let id = service_id(&name).ok_or(Problem::new(Code::BadRequest, "Invalid service ID"))?;
     wants_active(&bytes(body).await?)?;
     let unknown = Problem::new(Code::NoService, "service instance id not found");
     let silent = Problem::new(Code::NoHeartbeat, "Invalid heartbeat update request");

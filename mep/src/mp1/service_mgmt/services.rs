@@ -1,9 +1,6 @@
 //! Registering, replacing and removing a service.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use gateway_model::Id;
 use http::{HeaderMap, StatusCode, header};
@@ -13,7 +10,7 @@ use crate::Platform;
 use crate::entities::{ServiceInfo, ServiceInstance};
 use crate::etag::{self, IfMatch};
 use crate::face::Face;
-use crate::mp1::{BROKEN_RULE, Call, ENDING, STALE, object};
+use crate::mp1::{BROKEN_RULE, ENDING, OfApp, STALE, object};
 use crate::problem::{Code, Problem};
 use crate::services::{self, ServiceFault};
 
@@ -25,12 +22,9 @@ const UNKNOWN: Problem = Problem::new(Code::NoService, "find service failed");
 /// `POST …/applications/{appInstanceId}/services`; ETSI GS MEC 011, clause 8.2.6.3.4. Endpoints the
 /// gateway cannot serve are left out with a line in the log; the registration succeeds.
 pub(super) async fn register(
-    State(platform): State<Arc<Platform>>,
-    Path(path): Path<String>,
-    call: Call,
+    OfApp { platform, app, .. }: OfApp,
     body: Body,
 ) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
     let info = requested(&platform, body).await?;
     let instance =
         services::register(&platform, app, &info).await.map_err(|fault| match fault {
@@ -51,14 +45,11 @@ pub(super) async fn register(
 /// `PUT …/applications/{appInstanceId}/services/{serviceId}`; ETSI GS MEC 011, clause 8.2.7.3.2.
 /// Endpoints that stay keep the name the gateway offers them under.
 pub(super) async fn replace(
-    State(platform): State<Arc<Platform>>,
-    Path((path, service)): Path<(String, String)>,
-    call: Call,
+    OfApp { platform, app, name }: OfApp<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let app = call.app(&path)?;
-    let id = service_id(&service).ok_or(INVALID_ID)?;
+    let id = service_id(&name).ok_or(INVALID_ID)?;
     let info = requested(&platform, body).await?;
     let if_match = IfMatch::of(&headers);
     let instance = services::replace(&platform, app, id, &info, &if_match)
@@ -71,13 +62,10 @@ pub(super) async fn replace(
 ///
 /// `DELETE …/applications/{appInstanceId}/services/{serviceId}`; ETSI GS MEC 011, clause 8.2.7.3.5.
 pub(super) async fn remove(
-    State(platform): State<Arc<Platform>>,
-    Path((path, service)): Path<(String, String)>,
-    call: Call,
+    OfApp { platform, app, name }: OfApp<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let app = call.app(&path)?;
-    let id = service_id(&service).ok_or(INVALID_ID)?;
+    let id = service_id(&name).ok_or(INVALID_ID)?;
     services::remove(&platform, app, id, &IfMatch::of(&headers))
         .await
         .map_err(|fault| refusal(fault, Code::DeleteFailed, "service delete failed"))?;

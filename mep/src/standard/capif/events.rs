@@ -1,15 +1,12 @@
 //! Subscriptions to CAPIF events (ETSI GS MEC 011 v3, clauses 9.2.6 and 9.2.7). There is no GET.
 //! One that says until when is gone by then.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use gateway_model::{Id, Item, Ref};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::super::asked::Asked;
+use super::super::asked::OfApp;
 use super::super::reading::{Broken, Reader};
 use super::super::refusal::Refusal;
 use super::super::subscriptions::{callback, refusal, there};
@@ -24,13 +21,8 @@ use crate::{Platform, etag, subscriptions};
 const EXTENSIONS: u64 = PUBLISHING_EXTENSIONS | DISCOVERY_EXTENSIONS;
 
 /// `POST …/subscriptions`
-pub(super) async fn subscribe(
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let app = asked.app(&platform.control.catalog(), &app)?;
-    asked.no_query()?;
+pub(super) async fn subscribe(own: OfApp) -> Result<Response, Refusal> {
+    let OfApp { platform, app, asked, .. } = own;
     let members = asked.body().await?;
     let subscription = read(&platform, Id::random(), app, &members)?;
     subscriptions::create(&platform, &subscription).await.map_err(refusal)?;
@@ -42,37 +34,25 @@ pub(super) async fn subscribe(
 }
 
 /// `PUT …/subscriptions/{subscriptionId}`
-pub(super) async fn replace(
-    State(platform): State<Arc<Platform>>,
-    Path((app, subscription)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let present = find(&platform, &asked, &app, &subscription)?;
-    let members = asked.body().await?;
-    put(&platform, &present, &members).await
+pub(super) async fn replace(own: OfApp<String>) -> Result<Response, Refusal> {
+    let present = find(&own)?;
+    let members = own.asked.body().await?;
+    put(&own.platform, &present, &members).await
 }
 
 /// `PATCH …/subscriptions/{subscriptionId}`
-pub(super) async fn change(
-    State(platform): State<Arc<Platform>>,
-    Path((app, subscription)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let present = find(&platform, &asked, &app, &subscription)?;
-    let patch = asked.patch().await?;
+pub(super) async fn change(own: OfApp<String>) -> Result<Response, Refusal> {
+    let present = find(&own)?;
+    let patch = own.asked.patch().await?;
     let mut merged = view(&present);
     merge(&mut merged, &Value::Object(patch));
-    put(&platform, &present, &merged.as_object().cloned().unwrap_or_default()).await
+    put(&own.platform, &present, &merged.as_object().cloned().unwrap_or_default()).await
 }
 
 /// `DELETE …/subscriptions/{subscriptionId}`
-pub(super) async fn unsubscribe(
-    State(platform): State<Arc<Platform>>,
-    Path((app, subscription)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let present = find(&platform, &asked, &app, &subscription)?;
-    subscriptions::remove(&platform, Store::Events, present.app.id, present.id())
+pub(super) async fn unsubscribe(own: OfApp<String>) -> Result<Response, Refusal> {
+    let present = find(&own)?;
+    subscriptions::remove(&own.platform, Store::Events, present.app.id, present.id())
         .await
         .map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -88,18 +68,10 @@ async fn put(
     Ok(tagged(StatusCode::OK, &etag::of_subscription(&next), &view(&next)))
 }
 
-fn find(
-    platform: &Platform,
-    asked: &Asked,
-    app: &str,
-    subscription: &str,
-) -> Result<Item<Subscription>, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, app)?;
-    asked.no_query()?;
-    let found = there(&catalog, Store::Events, app, subscription)?;
-    let stale = !asked.if_match().admits(&etag::of_subscription(&found));
-    if stale { Err(Refusal::stale()) } else { Ok(found) }
+fn find(own: &OfApp<String>) -> Result<Item<Subscription>, Refusal> {
+    let found = there(&own.catalog, Store::Events, own.app, &own.name)?;
+    own.asked.matching(&etag::of_subscription(&found))?;
+    Ok(found)
 }
 
 fn read(

@@ -18,7 +18,8 @@ use self::types::{
     DiscoveredApis, EventSubscription, EventSubscriptionPatch, ServiceApiDescription,
     ServiceApiDescriptionPatch,
 };
-use super::asked::{Asked, Parameter};
+use super::asked::Asked;
+use super::parameter::Parameter;
 use super::refusal::Refusal;
 use super::service_mgmt::visible_to;
 use super::told::{anybody, of_app};

@@ -6,7 +6,7 @@ pub(super) mod view;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use gateway_model::{Catalog, Id, Item};
 use http::StatusCode;
@@ -16,8 +16,8 @@ use self::body::ServiceInfoPost;
 pub(super) use self::body::{category as category_body, endpoint as endpoint_body, serializers};
 pub(super) use self::view::{CategoryView, EndpointView, category, view};
 use self::view::{ServiceView, TransportView};
-use super::asked::Asked;
-use super::reading::{Broken, Reader};
+use super::asked::{Asked, ByAnybody, OfApp};
+use super::reading;
 use super::refusal::Refusal;
 use super::told::{anybody, of_app};
 use super::{created, json_text, shown, tagged};
@@ -108,31 +108,22 @@ pub(super) fn refusal(fault: ServiceFault) -> Refusal {
 }
 
 /// `GET /services`: clause 8.2.3.3.1.
-async fn services_of_all(
-    State(platform): State<Arc<Platform>>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let caller = asked.anybody()?;
-    let filter = query::Filter::read(&asked)?;
+async fn services_of_all(by: ByAnybody<query::Filter>) -> Response {
+    let ByAnybody { platform, caller, query: filter, asked } = by;
     let catalog = platform.control.catalog();
     let credential = catalog.get::<AppCredential>(caller);
     if credential.is_some_and(|one| *one.visible() == Visibility::All) && asked.has_no_query() {
         let make = || array(&platform, &visible_to(&catalog, caller));
-        return Ok(json_text(StatusCode::OK, platform.listed[1].text(&catalog, make)));
+        return json_text(StatusCode::OK, platform.listed[1].text(&catalog, make));
     }
     let mut found = visible_to(&catalog, caller);
     found.retain(|instance| filter.matches(instance));
-    Ok(list(&platform, &found))
+    list(&platform, &found)
 }
 
 /// `GET /services/{serviceId}`: clause 8.2.4.3.1.
-async fn service_of_all(
-    State(platform): State<Arc<Platform>>,
-    Path(service): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let caller = asked.anybody()?;
-    asked.no_query()?;
+async fn service_of_all(Path(service): Path<String>, by: ByAnybody) -> Result<Response, Refusal> {
+    let ByAnybody { platform, caller, asked, .. } = by;
     let catalog = platform.control.catalog();
     let instance = service_id(&service).and_then(|id| catalog.get::<ServiceInstance>(id));
     let instance = instance.filter(|instance| may_see(&catalog, caller, instance));
@@ -141,31 +132,16 @@ async fn service_of_all(
 }
 
 /// `GET …/services` of an application: clause 8.2.6.3.1.
-async fn services_of_app(
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    let filter = query::Filter::read(&asked)?;
-    let own = catalog.children::<ServiceInstance>("app", app);
-    let found: Vec<_> = own.filter(|instance| filter.matches(instance)).collect();
-    Ok(list(&platform, &found))
+async fn services_of_app(own: OfApp<(), query::Filter>) -> Response {
+    let services = own.catalog.children::<ServiceInstance>("app", own.app);
+    let found: Vec<_> = services.filter(|instance| own.query.matches(instance)).collect();
+    list(&own.platform, &found)
 }
 
 /// `POST …/services`: clause 8.2.6.3.4.
-async fn register(
-    State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let app = asked.app(&platform.control.catalog(), &app)?;
-    asked.no_query()?;
-    let members = asked.body().await?;
-    let broken = Broken::default();
-    let info = body::service(&platform, &Reader::new(&members, &broken), None);
-    let info = broken.unless(info)?;
+async fn register(own: OfApp) -> Result<Response, Refusal> {
+    let OfApp { platform, app, asked, .. } = own;
+    let info = asked.read(|body| body::service(&platform, body, None)).await?;
     let instance = services::register(&platform, app, &info).await.map_err(refusal)?;
     let location = Face::Standard.service(app, instance.id);
     let shown = view::echo(&platform.settings.published, &instance, &info);
@@ -173,36 +149,17 @@ async fn register(
 }
 
 /// `GET …/services/{serviceId}` of an application: clause 8.2.7.3.1.
-async fn service_of_app(
-    State(platform): State<Arc<Platform>>,
-    Path((app, service)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let instance = find(&catalog, app, &service)?;
-    Ok(one(&platform, &asked, &instance))
+async fn service_of_app(own: OfApp<String>) -> Result<Response, Refusal> {
+    let instance = find(&own.catalog, own.app, &own.name)?;
+    Ok(one(&own.platform, &own.asked, &instance))
 }
 
 /// `PUT …/services/{serviceId}`: clause 8.2.7.3.2.
-async fn replace(
-    State(platform): State<Arc<Platform>>,
-    Path((app, service)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let present = find(&catalog, app, &service)?;
-    let if_match = asked.if_match();
-    if !if_match.admits(&etag::of_service(&present)) {
-        return Err(Refusal::stale());
-    }
-    let members = asked.body().await?;
-    let broken = Broken::default();
-    let info = body::service(&platform, &Reader::new(&members, &broken), Some(&service));
-    let info = broken.unless(info)?;
+async fn replace(own: OfApp<String>) -> Result<Response, Refusal> {
+    let OfApp { platform, catalog, app, name, asked, .. } = own;
+    let present = find(&catalog, app, &name)?;
+    let if_match = asked.matching(&etag::of_service(&present))?;
+    let info = asked.read(|body| body::service(&platform, body, Some(&name))).await?;
     let instance =
         services::replace(&platform, app, present.id(), &info, &if_match).await.map_err(refusal)?;
     let shown = view::echo(&platform.settings.published, &instance, &info);
@@ -210,30 +167,17 @@ async fn replace(
 }
 
 /// `DELETE …/services/{serviceId}`: clause 8.2.7.3.5.
-async fn remove(
-    State(platform): State<Arc<Platform>>,
-    Path((app, service)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let present = find(&catalog, app, &service)?;
+async fn remove(own: OfApp<String>) -> Result<Response, Refusal> {
+    let OfApp { platform, catalog, app, name, asked, .. } = own;
+    let present = find(&catalog, app, &name)?;
     services::remove(&platform, app, present.id(), &asked.if_match()).await.map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `GET …/liveness`: clause 8.2.10.3.1.
-async fn liveness(
-    State(platform): State<Arc<Platform>>,
-    Path((app, service)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let instance = beating(&catalog, app, &service)?;
-    let seen_ms = platform.heartbeats.last(&instance);
+async fn liveness(own: OfApp<String>) -> Result<Response, Refusal> {
+    let instance = beating(&own.catalog, own.app, &own.name)?;
+    let seen_ms = own.platform.heartbeats.last(&instance);
     let body = ServiceLivenessInfo {
         state: instance.state,
         time_stamp: TimeStamp::of_ms(seen_ms),
@@ -244,24 +188,13 @@ async fn liveness(
 
 /// `PATCH …/liveness`: clause 8.2.10.3.3. The interval is always the one the app was told, so that
 /// there is nothing to answer.
-async fn renew(
-    State(platform): State<Arc<Platform>>,
-    Path((app, service)): Path<(String, String)>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    let catalog = platform.control.catalog();
-    let app = asked.app(&catalog, &app)?;
-    asked.no_query()?;
-    let present = beating(&catalog, app, &service)?;
-    let if_match = asked.if_match();
-    if !if_match.admits(&etag::of_service(&present)) {
-        return Err(Refusal::stale());
-    }
-    let members = asked.patch().await?;
-    let broken = Broken::default();
-    Reader::new(&members, &broken).word("state", &[ServiceState::Active.as_str()]);
-    broken.unless(())?;
-    renewed(&platform, || beating(&platform.control.catalog(), app, &service)).await.map_err(
+async fn renew(own: OfApp<String>) -> Result<Response, Refusal> {
+    let OfApp { platform, catalog, app, name, asked, .. } = own;
+    let present = beating(&catalog, app, &name)?;
+    asked.matching(&etag::of_service(&present))?;
+    let active = [ServiceState::Active.as_str()];
+    reading::read(&asked.patch().await?, |body| body.word("state", &active))?;
+    renewed(&platform, || beating(&platform.control.catalog(), app, &name)).await.map_err(
         |fault| match fault {
             Renewal::Refused(refusal) => refusal,
             Renewal::Inactive => Refusal::conflict("the service is INACTIVE"),
@@ -272,15 +205,10 @@ async fn renew(
 }
 
 /// `GET /transports`: clause 8.2.5.3.1.
-async fn all_transports(
-    State(platform): State<Arc<Platform>>,
-    asked: Asked,
-) -> Result<Response, Refusal> {
-    asked.anybody()?;
-    asked.no_query()?;
+async fn all_transports(ByAnybody { platform, .. }: ByAnybody) -> Response {
     let rest = transports::rest();
     let rest = view::transport(&rest, view::at_the_gateway(&platform.settings.published));
-    Ok(super::json(StatusCode::OK, &[rest]))
+    super::json(StatusCode::OK, &[rest])
 }
 
 pub(super) fn find(

@@ -1,6 +1,7 @@
 //! [`Filter`]: the query of both lists of services.
 
-use super::super::asked::{Asked, Parameter, Query};
+use super::super::asked::{Asked, Queried};
+use super::super::parameter::{Parameter, Query};
 use super::super::refusal::Refusal;
 use super::body::LOCALITIES;
 use crate::entities::ServiceInstance;
@@ -22,8 +23,8 @@ pub(super) const KNOWN: [Parameter; 6] = [
     Parameter::one_of("scope_of_locality", LOCALITIES, "How far it can be used."),
 ];
 
-impl Filter {
-    pub(super) fn read(asked: &Asked) -> Result<Self, Refusal> {
+impl Queried for Filter {
+    fn read(asked: &Asked) -> Result<Self, Refusal> {
         let query = asked.query(&KNOWN)?;
         let exclusive = ["ser_instance_id", "ser_name", "ser_category_id"];
         let given = exclusive.iter().filter(|name| query.list(name).is_some());
@@ -35,7 +36,9 @@ impl Filter {
         let is_local = query.boolean("is_local");
         Ok(Self { query, consumed_local_only, is_local })
     }
+}
 
+impl Filter {
     /// Every service of this platform is local to who asks it.
     pub(super) fn matches(&self, instance: &ServiceInstance) -> bool {
         let info = &instance.info;
