@@ -43,7 +43,7 @@ impl Drop for TimeServer {
 fn answer(asked: &[u8; 48], stratum: u8) -> [u8; 48] {
     const SINCE_1900: u64 = 2_208_988_800;
     let mut packet = [0; 48];
-    packet[0] = if stratum == 0 { 0b11_100_100 } else { 0b00_100_100 };
+    packet[0] = if stratum == 0 { 0b1110_0100 } else { 0b0010_0100 };
     packet[1] = stratum;
     packet[24..32].copy_from_slice(&asked[40..48]);
     let time = jiff::Timestamp::now();
