@@ -100,7 +100,7 @@ pub(crate) struct Said {
     /// By whom.
     #[record(default = "system")]
     role: Role,
-    /// What.
+    /// What the message says.
     #[record(len_min(1), len_max(500))]
     content: String,
 }
