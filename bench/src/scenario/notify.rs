@@ -14,7 +14,7 @@ use super::scale::{answered, pace};
 use crate::Bench;
 use crate::gateway::{Gateway, client};
 use crate::load::Outcome;
-use crate::report::{Figures, Row, Subject};
+use crate::report::{Figures, GATEWAY, Row};
 use crate::tokens;
 
 /// Subscriptions one app may have.
@@ -31,7 +31,7 @@ const NOISE_US: f64 = 2_000.0;
 pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
     let subscriptions = bench.sizes.population.services();
     let changing = (subscriptions / 10).max(1);
-    let gateway = Gateway::start(&bench.gateway, &bench.machine).await?;
+    let gateway = Gateway::start(bench).await?;
     let apps = Apps::of(&gateway, bench)?;
     let services = RefCell::new(Vec::new());
     let number = Cell::new(0);
@@ -76,8 +76,8 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Vec<Row>> {
         for (kind, outcome) in [("changes", changes), ("registrations", registrations)] {
             let figures = Figures::new(outcome, cpu);
             let name = format!("{name}-{kind}-{suffix}");
-            println!("  {name:<30} {:<8} {figures}", Subject::Gateway);
-            rows.push(Row::new(&name, Subject::Gateway, vec![figures], &gateway.process)?);
+            println!("  {name:<30} {:<8} {figures}", GATEWAY);
+            rows.push(Row::new(&name, GATEWAY, vec![figures], Some(&gateway.process))?);
         }
     }
     told = delivered(&gateway).await? - told;
