@@ -17,6 +17,8 @@ pub(crate) struct Machine {
     /// Whether proxies and load have cores of their own: the first ones for a proxy, as many as it
     /// has workers; the last one for everything else.
     pinned: bool,
+    /// Processes that wanted a core in the minute before, by the kernel's count.
+    load_average: f64,
 }
 
 impl Machine {
@@ -42,7 +44,9 @@ impl Machine {
         let model = about.lines().find_map(|line| line.strip_prefix("model name"));
         let processor = model.unwrap_or_default().trim_start_matches([' ', '\t', ':']).to_owned();
         let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
-        Ok(Self { processor, kernel, cores, pinned })
+        let load = read("/proc/loadavg");
+        let load_average = load.split(' ').next().unwrap_or_default().parse().unwrap_or_default();
+        Ok(Self { processor, kernel, cores, pinned, load_average })
     }
 
     /// A command that will run on the first cores, as many as its workers.
@@ -61,7 +65,11 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pinned = if self.pinned { "load on the last" } else { "not pinned" };
-        write!(f, "{}, {} cores, {pinned}; Linux {}", self.processor, self.cores, self.kernel)
+        write!(f, "{}, {} cores, {pinned}; Linux {}", self.processor, self.cores, self.kernel)?;
+        if self.load_average > 0.5 {
+            write!(f, "; others work here (load {}): figures are rough", self.load_average)?;
+        }
+        Ok(())
     }
 }
 

@@ -127,7 +127,7 @@ fn main() -> Result<()> {
     print!("\n{}", report.table());
     match smoke {
         true => println!("\na smoke run: the figures mean nothing"),
-        false => print!("\n{}", report.judged()),
+        false => print!("\n{}\n{}", report.compared()?, report.judged()),
     }
     let json = arguments.json.unwrap_or_else(|| {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench/bench.json")).to_owned()
@@ -139,6 +139,7 @@ fn main() -> Result<()> {
     }
     let errors = report.errors();
     ensure!(errors == 0, "{errors} requests failed");
+    ensure!(report.failed.is_empty(), "scenarios that failed: {}", report.failed.join(", "));
     Ok(())
 }
 
@@ -148,6 +149,7 @@ fn write(file: &Path, content: &[u8]) -> Result<()> {
 }
 
 impl Bench {
+    /// Runs one scenario after the other; one that fails is named and costs no other its figures.
     async fn run(&self, scenarios: impl Iterator<Item = &'static Scenario>) -> Result<Report<'_>> {
         println!("{}; load by {}", self.machine, self.generator);
         for (peer, version) in &self.peers.versions {
@@ -156,8 +158,13 @@ impl Bench {
         let mut report = Report::new(self)?;
         for scenario in scenarios {
             println!("{}: {}", scenario.name, scenario.about);
-            let measured = scenario.run(self).await;
-            report.add(measured.with_context(|| scenario.name)?);
+            match scenario.run(self).await {
+                Ok(measured) => report.add(measured),
+                Err(why) => {
+                    println!("  FAILED: {why:#}");
+                    report.failed.push(scenario.name);
+                }
+            }
         }
         Ok(report)
     }

@@ -18,8 +18,11 @@ function init(args)
       for name, value in pairs(wrk.headers) do headers[name] = value end
       if token ~= "" then headers["Authorization"] = "Bearer " .. token end
       local text = wrk.format(method, path, headers)
-      local before, after = text:match("^(.-Bearer [^%%\r]*)%%(.*)$")
-      requests[#requests + 1] = before and {before, after} or text
+      if token:find("%", 1, true) then
+         requests[#requests + 1] = {text:match("^(.-Bearer [^%%\r]*)%%(.*)$")}
+      else
+         requests[#requests + 1] = text
+      end
    end
    -- Looking at answers costs, so 200 is left to wrk's own count of errors.
    if wanted ~= 200 then

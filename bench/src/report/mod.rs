@@ -1,6 +1,7 @@
 //! What came out: a line for each measurement as it is made, a table of medians, the targets, JSON,
 //! a plot.
 
+mod matrix;
 mod plot;
 mod targets;
 
@@ -39,6 +40,8 @@ pub(crate) struct Report<'a> {
     peers: &'a BTreeMap<String, String>,
     rows: Vec<Row>,
     facts: Vec<Fact>,
+    /// Scenarios of which nothing is told, because an answer was wrong.
+    pub(crate) failed: Vec<&'static str>,
 }
 
 /// One subject in one scenario.
@@ -199,6 +202,7 @@ impl<'a> Report<'a> {
             peers: &bench.peers.versions,
             rows: Vec::new(),
             facts: vec![size],
+            failed: Vec::new(),
         })
     }
 
@@ -248,6 +252,15 @@ impl<'a> Report<'a> {
     /// The targets this run can tell about, as a Markdown table.
     pub(crate) fn judged(&self) -> String {
         targets::table(&targets::judge(self))
+    }
+
+    /// What a request cost each proxy, as a Markdown table.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::json`].
+    pub(crate) fn compared(&self) -> Result<String> {
+        Ok(matrix::table(&serde_json::to_value(self)?))
     }
 
     /// Everything, with the targets.

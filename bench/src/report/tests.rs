@@ -36,6 +36,7 @@ fn report<'a>(machine: &'a Machine, peers: &'a BTreeMap<String, String>) -> Repo
         peers,
         rows: Vec::new(),
         facts: Vec::new(),
+        failed: Vec::new(),
     }
 }
 

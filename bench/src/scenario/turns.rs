@@ -127,7 +127,7 @@ impl<'a> Turns<'a> {
         let mut rows = Vec::new();
         for (Contender { name, process, guarded, .. }, rounds) in contenders.iter().zip(rounds) {
             let mut row = Row::new(self.name, name, rounds, *process)?;
-            row.unguarded = self.setup.guard.is_some() && !guarded;
+            row.unguarded = self.setup.guard.is_some() && process.is_some() && !guarded;
             rows.push(row);
         }
         for peer in peers {
@@ -169,7 +169,7 @@ impl<'a> Turns<'a> {
             let answer = get("one", token).send().await?;
             ensure!(answer.status() == 200, "{url}: {}", answer.status());
             let removed = !answer.headers().contains_key(REMOVED);
-            ensure!(removed == self.setup.guard.is_some(), "{url}: {:?}", answer.headers());
+            ensure!(removed == self.setup.guard.is_some(), "{REMOVED} is removed: {removed}");
             let body = answer.bytes().await?;
             ensure!(body.len() == crate::upstream::BODY, "{url}: a body of {}", body.len());
             if !guarded {
