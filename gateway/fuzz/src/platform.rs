@@ -105,7 +105,8 @@ pub(crate) fn dns_admin(data: &[u8]) {
     with_runtime(async {
         let zone = CurrentZone::default();
         let plane: Arc<dyn DataPlane> = Arc::new(ZonePlane::new(zone.clone(), true));
-        let router = mep::dns::admin::router(control(vec![plane]).await, zone);
+        let everybody = vec!["0.0.0.0/0".parse().expect("a network")];
+        let router = mep::dns::admin::router(control(vec![plane]).await, zone, everybody);
         put_to(&router, data).await;
     });
 }

@@ -1,7 +1,7 @@
 //! What reads the bytes of a connection before anything is known of it.
 
 use gateway_proxy::chunks::Chunks;
-use gateway_proxy::head::{self, Framed};
+use gateway_proxy::head::{self, Body};
 use gateway_proxy::proxy_protocol::preamble;
 
 /// The beginning of a connection: what was told of it does not change as more arrives.
@@ -42,29 +42,35 @@ pub(super) fn head(data: &[u8]) {
         parsed.headers.iter().filter(same).collect::<Vec<_>>()
     };
     let codings = named("transfer-encoding");
-    assert_eq!(framed == Framed::Chunks, !codings.is_empty());
+    assert_eq!(framed.body == Body::Chunks, !codings.is_empty());
+    assert_eq!(framed.upgrade, !named("upgrade").is_empty());
     assert!(codings.is_empty() || named("content-length").is_empty(), "framed in two ways");
     assert!(codings.iter().all(|line| line.value.eq_ignore_ascii_case(b"chunked")));
     let lengths = named("content-length");
     assert!(lengths.len() <= 1, "several lengths");
-    for line in lengths {
+    for line in &lengths {
         assert!(line.value.iter().all(u8::is_ascii_digit) && !line.value.is_empty());
+    }
+    if let Body::Length(length) = framed.body {
+        let told = lengths.first().and_then(|line| std::str::from_utf8(line.value).ok());
+        assert_eq!(told.unwrap_or("0").parse::<u64>(), Ok(length), "{lengths:?}");
     }
     assert!(named("host").len() <= 1, "several hosts");
     assert!(parsed.version == Some(0) || named("host").len() == 1, "no host");
 }
 
-/// A body in chunks: what is followed to its end is one a plain reader takes apart the same way,
-/// and cuts do not matter.
+/// A body in chunks: what is followed to its end is one a plain reader takes apart the same way, with
+/// the same end, and cuts do not matter.
 pub(super) fn chunks(data: &[u8]) {
     let mut whole = Chunks::default();
     let judged = whole.follow(data);
     let mut cut = Chunks::default();
-    let in_pieces = data.chunks(3).try_for_each(|piece| cut.follow(piece));
+    let in_pieces = data.chunks(3).map(|piece| cut.follow(piece)).sum::<Result<usize, _>>();
     assert_eq!(judged, in_pieces, "{:?}", data.escape_ascii());
     assert_eq!(whole.is_over(), cut.is_over());
-    if judged.is_ok() {
-        assert_eq!(whole.is_over(), read_apart(data).is_some(), "{:?}", data.escape_ascii());
+    if let Ok(end) = judged {
+        let read = whole.is_over().then_some(end);
+        assert_eq!(read, read_apart(data), "{:?}", data.escape_ascii());
     }
 }
 
