@@ -102,6 +102,9 @@ impl Gateway {
             ("SSL_CERT_KEY", &bench.certificate.key().display().to_string()),
             ("PROXY_ACCESS_LOG", "off"),
             ("ADMIN_ACCESS_LOG", "off"),
+            // As the peers: no connection ends while it is measured.
+            ("NGINX_HTTP_KEEPALIVE_REQUESTS", "1000000000"),
+            ("NGINX_HTTP_KEEPALIVE_TIMEOUT", "3600s"),
             // Load from one application is what is measured.
             ("MEP_RATE_LIMIT_MP1", "0"),
             // The upstream of registered services is here.

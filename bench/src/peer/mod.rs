@@ -11,8 +11,10 @@ mod other;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -28,6 +30,8 @@ pub(crate) use other::Other;
 
 /// The name of the peer others are compared with.
 pub(crate) const YARDSTICK: &str = nginx::NAME;
+/// Where peers listen.
+const PORTS: Range<u16> = 15_000..30_000;
 /// The header of the upstream's answers that a guard removes.
 pub(crate) const REMOVED: &str = "X-Powered-By";
 /// The header a guard sets to the token's application, whatever the client sent.
@@ -208,11 +212,25 @@ impl Running {
     }
 }
 
-/// Two ports that were free a moment ago, for not every proxy can say which it took.
+/// Two ports that were free a moment ago, for not every proxy can say which it took. They lie below
+/// those the kernel gives to whoever asks for any, so that nobody is given them meanwhile.
 fn free_ports() -> Result<Ports> {
-    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port");
-    let (plain, tls) = (any()?, any()?);
-    Ok(Ports { plain: plain.local_addr()?, tls: tls.local_addr()? })
+    let (plain, tls) = (free_port()?, free_port()?);
+    Ok(Ports { plain, tls })
+}
+
+fn free_port() -> Result<SocketAddr> {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Runs beside each other begin at different places.
+    let first = std::process::id().wrapping_mul(101);
+    for _ in 0..PORTS.len() {
+        let offset = first.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u32;
+        let port = PORTS.start + u16::try_from(offset)?;
+        if let Ok(free) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(free.local_addr()?);
+        }
+    }
+    bail!("no port of {PORTS:?} is free")
 }
 
 /// The line of what a program says, to either output, that contains a word.
