@@ -90,3 +90,18 @@ fn every_target_has_its_scenario() {
         assert_eq!(found.len(), 1, "{name}");
     }
 }
+
+#[test]
+fn the_readme_shows_the_run_that_is_kept() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
+    let run = std::fs::read(format!("{folder}/bench.json")).unwrap();
+    let run: serde_json::Value = serde_json::from_slice(&run).unwrap();
+    assert_eq!(run["smoke"], false);
+    let table = matrix::table(&run);
+    assert!(table.lines().count() > 10, "{table}");
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    assert!(readme.contains(&table), "the README has another table than:\n{table}");
+    let plot = std::fs::read_to_string(format!("{folder}/bench.svg")).unwrap();
+    assert!(readme.contains("(bench/results/bench.svg)") && plot.contains("</svg>"));
+}
