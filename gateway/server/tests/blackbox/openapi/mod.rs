@@ -65,7 +65,7 @@ async fn what_is_told_of_is_there_and_nothing_else() {
         assert!(!servers.is_empty(), "{path} is served directly too");
         for server in servers {
             let url = format!("{server}{}", filled(path, &app.id));
-            let nowhere = ask(&format!("{url}/x/nosuch"), &Method::GET, &app.id, None).await;
+            let nowhere = ask(&format!("{url}/x/y/nosuch"), &Method::GET, &app.id, None).await;
             assert_eq!(nowhere.status, 404, "{url}");
             let methods = document.methods(path);
             for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
