@@ -73,7 +73,7 @@ impl Docs {
     fn config(&self) -> Config<'static> {
         let whole = [Shown::with_primary("all", WHOLE, true)];
         let faces = self.documents().faces.iter();
-        let faces = faces.map(|(path, says, _)| Shown::new(*says, *path));
+        let faces = faces.map(|(path, says, _)| Shown::new(says, path));
         // Nothing is asked of anybody outside.
         Config::new(whole.into_iter().chain(faces)).validator_url("none")
     }

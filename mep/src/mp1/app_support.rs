@@ -77,14 +77,14 @@ pub(super) fn routes() -> Routes<Arc<Platform>> {
         .at(&at("/confirm_ready"), |on| {
             let told = of_app("The application is up")
                 .takes::<AppReadyConfirmation>(json!({"indication": "READY"}))
-                .is_empty(StatusCode::NO_CONTENT, "Noted.")
+                .answers_nothing(StatusCode::NO_CONTENT, "Noted.")
                 .problems(&[StatusCode::CONFLICT]);
             on.post(confirm_ready, told)
         })
         .at(&at("/confirm_termination"), |on| {
             let told = of_app("The application is done")
                 .takes::<AppTerminationConfirmation>(json!({"operationAction": "TERMINATING"}))
-                .is_empty(StatusCode::NO_CONTENT, "Its end goes on.")
+                .answers_nothing(StatusCode::NO_CONTENT, "Its end goes on.")
                 .problems(&[StatusCode::CONFLICT]);
             on.post(confirm_termination, told)
         })
@@ -92,7 +92,7 @@ pub(super) fn routes() -> Routes<Arc<Platform>> {
             let told = Operation::new("Passes a message on to another application")
                 .by_app()
                 .header("callbackReference", "Where the message goes.")
-                .is_empty(StatusCode::NO_CONTENT, "It was passed on.")
+                .answers_nothing(StatusCode::NO_CONTENT, "It was passed on.")
                 .problems(&[StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE]);
             on.post(relay, told)
         })

@@ -62,7 +62,7 @@ pub(super) fn routes(store: Store) -> Routes<Arc<Platform>> {
                 .answers::<View<'_>>(StatusCode::OK, "The subscription.")
                 .may_miss();
             let removed = of_app("Unsubscribes")
-                .is_empty(StatusCode::NO_CONTENT, "Nothing is told any more.")
+                .answers_nothing(StatusCode::NO_CONTENT, "Nothing is told any more.")
                 .may_miss();
             on.get(async move |own| show(store, own).await, shown)
                 .delete(async move |own| unsubscribe(store, own).await, removed)

@@ -110,7 +110,7 @@ impl Operation {
     }
 
     /// A success without a body.
-    pub(crate) fn is_empty(self, status: StatusCode, says: &str) -> Self {
+    pub(crate) fn answers_nothing(self, status: StatusCode, says: &str) -> Self {
         self.responds(status, says, None)
     }
 

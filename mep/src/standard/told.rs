@@ -58,7 +58,7 @@ impl Operation {
     /// It shows one thing and its entity-tag.
     pub(super) fn shows<T: ToSchema>(self, says: &str) -> Self {
         self.header("If-None-Match", "The entity-tag of the state the client has.")
-            .is_empty(StatusCode::NOT_MODIFIED, "The client has it.")
+            .answers_nothing(StatusCode::NOT_MODIFIED, "The client has it.")
             .replaces::<T>(says)
     }
 
@@ -79,7 +79,7 @@ impl Operation {
 
     /// There is nothing to answer.
     pub(super) fn does(self, says: &str) -> Self {
-        self.is_empty(StatusCode::NO_CONTENT, says)
+        self.answers_nothing(StatusCode::NO_CONTENT, says)
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[allow(clippy::disallowed_methods, reason = "routers of other programs, no face of the platform")]
 mod harness;
 
 mod acceptance;

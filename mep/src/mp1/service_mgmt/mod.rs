@@ -44,7 +44,7 @@ pub(super) fn routes() -> Routes<Arc<Platform>> {
                 .may_miss()
                 .matching();
             let removed = of_app("Withdraws a service")
-                .is_empty(StatusCode::NO_CONTENT, "The service is gone.")
+                .answers_nothing(StatusCode::NO_CONTENT, "The service is gone.")
                 .may_miss()
                 .matching();
             let says = "The service, with the gateway's endpoints.";
@@ -59,7 +59,7 @@ pub(super) fn routes() -> Routes<Arc<Platform>> {
             let renewed = |summary: &str| {
                 of_app(summary)
                     .takes::<ServiceLivenessUpdate>(json!({"state": "ACTIVE"}))
-                    .is_empty(StatusCode::NO_CONTENT, "It is alive.")
+                    .answers_nothing(StatusCode::NO_CONTENT, "It is alive.")
                     .may_miss()
                     .problems(&[StatusCode::CONFLICT])
             };
