@@ -7,7 +7,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{memory, publish, status};
-use crate::harness::{Gateway, Options, Upstream, any_certificate, eventually, handshake};
+use crate::harness::{
+    DEADLINE, Gateway, Options, Upstream, any_certificate, eventually, handshake,
+};
 
 const IDLE: usize = 2000;
 
@@ -76,6 +78,47 @@ async fn idle_connections_with_tls_cost_little() {
     let cost = memory(&gateway).saturating_sub(before) / FEW as u64;
     println!("{FEW} idle connections with TLS: {cost} KiB each");
     assert!(cost < 40, "{cost} KiB for each idle connection");
+}
+
+/// Clients that closed their half at any moment of a request are let go, each with all it is owed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_closed_connections_are_let_go() {
+    const EACH: usize = 100;
+    let (gateway, upstream) = stage().await;
+    let to = gateway.addr("proxy");
+    let before = open(&gateway);
+    let rows: [(&str, &[u8]); 5] = [
+        ("at once", b""),
+        ("within a line", b"GET /a"),
+        ("within a head", b"GET /a/text HTTP/1.1\r\nHost: a\r\n"),
+        ("within a body", b"POST /a/text HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc"),
+        (
+            "within a chunk",
+            b"POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\na",
+        ),
+    ];
+    let mut held = Vec::new();
+    for (_, sent) in rows {
+        for _ in 0..EACH {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            stream.write_all(sent).await.unwrap();
+            stream.shutdown().await.unwrap();
+            held.push(stream);
+        }
+    }
+    // Their own half stays open: the gateway closes the other one without being told to.
+    for (stream, (name, _)) in held.iter_mut().zip(rows.iter().flat_map(|row| [row; EACH])) {
+        let mut said = Vec::new();
+        let closed = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut said)).await;
+        closed.unwrap_or_else(|_| panic!("{name}: it stays open")).unwrap();
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 400 "), "{name}: {said}");
+    }
+    eventually("all are let go", async || (open(&gateway) < before + EACH / 2).then_some(())).await;
+    assert_eq!(status(&gateway, "/a/x").await, 200);
+    let whole = upstream.take().into_iter().filter(|received| received.body == "abc").count();
+    assert_eq!(whole, 0, "half a body was taken for a whole one");
+    drop(held);
 }
 
 /// Sends a request over a connection and reads its answer.
