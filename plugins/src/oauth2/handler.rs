@@ -62,6 +62,7 @@ impl Handler for OAuth2 {
             }
             Some(Endpoint::Token) => self.issue(request),
             Some(Endpoint::Authorize) => self.authorize(request),
+            Some(Endpoint::Introspect) => self.introspect(request),
             None => self.let_in(request),
         }
     }
@@ -72,6 +73,7 @@ impl Handler for OAuth2 {
 enum Endpoint {
     Token,
     Authorize,
+    Introspect,
 }
 
 impl Endpoint {
@@ -79,6 +81,9 @@ impl Endpoint {
         let path = path.strip_suffix('/').unwrap_or(path);
         if path.ends_with("/oauth2/token") {
             return Some(Self::Token);
+        }
+        if path.ends_with("/oauth2/introspect") {
+            return Some(Self::Introspect);
         }
         path.ends_with("/oauth2/authorize").then_some(Self::Authorize)
     }
@@ -89,6 +94,7 @@ impl OAuth2 {
         let endpoint = match endpoint {
             Endpoint::Token => "token",
             Endpoint::Authorize => "authorization",
+            Endpoint::Introspect => "introspection",
         };
         let text = format!("The HTTP method {method} is invalid for the {endpoint} endpoint");
         self.challenged(StatusCode::METHOD_NOT_ALLOWED, Some("invalid_method"), &text)
@@ -204,6 +210,7 @@ mod tests {
             ("/oauth2/token", Some(Endpoint::Token)),
             ("/any/oauth2/token/", Some(Endpoint::Token)),
             ("/oauth2/authorize", Some(Endpoint::Authorize)),
+            ("/x/oauth2/introspect", Some(Endpoint::Introspect)),
             ("/oauth2/token/x", None),
             ("/oauth2/token//", None),
             ("/xoauth2/token", None),

@@ -32,10 +32,10 @@ struct Asked {
 }
 
 /// What a client says to prove who it is.
-struct Given {
-    id: Option<String>,
+pub(super) struct Given {
+    pub(super) id: Option<String>,
     secret: Option<String>,
-    by_basic: bool,
+    pub(super) by_basic: bool,
 }
 
 /// What a token is made of, beside what the configuration says.
@@ -136,7 +136,7 @@ impl OAuth2 {
         }
     }
 
-    async fn authenticate(
+    pub(super) async fn authenticate(
         &self,
         client: &Item<OAuth2Credential>,
         given: &Given,
@@ -353,7 +353,7 @@ impl OAuth2 {
 
 impl Given {
     /// Id and secret among the parameters, else of the header, else the id alone.
-    fn read(parameters: &Parameters, header: Option<&str>) -> Self {
+    pub(super) fn read(parameters: &Parameters, header: Option<&str>) -> Self {
         let of = |name: &str| parameters.text(name).map(str::to_owned);
         let (id, secret) = (of("client_id"), of("client_secret"));
         if id.is_some() && secret.is_some() {

@@ -1,8 +1,9 @@
-//! `oauth2`: gives tokens to applications and lets in who brings one (RFC 6749, RFC 7636).
+//! `oauth2`: gives tokens to applications and lets in who brings one (RFC 6749, RFC 7636, RFC 7662).
 //!
-//! Two paths below every route it guards are its own: `/oauth2/token`, where tokens are given, and
+//! Three paths below every route it guards are its own: `/oauth2/token`, where tokens are given,
 //! `/oauth2/authorize`, where an operator's page, which knows the provision key, says that an end
-//! user agreed. On every other path a token is asked for.
+//! user agreed, and `/oauth2/introspect`, where applications with a secret ask what a token is good
+//! for. On every other path a token is asked for.
 //!
 //! Codes and tokens are entities, written through [`gateway_model::ports::Entities`]: they are
 //! known to every node, survive a restart, and go with their application.
@@ -11,6 +12,7 @@ mod authorize;
 mod config;
 mod credential;
 mod handler;
+mod introspect;
 mod issue;
 mod refusal;
 mod resource;

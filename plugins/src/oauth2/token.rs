@@ -75,6 +75,22 @@ impl Token {
     pub(super) fn is_gone(&self, now: u64) -> bool {
         self.ttl.is_some_and(|end| end <= now)
     }
+
+    /// When it was made, in Unix seconds.
+    pub(super) fn created_at(&self) -> u64 {
+        self.created_at
+    }
+
+    /// When it stops to let in, in Unix seconds.
+    pub(super) fn expires_at(&self) -> Option<u64> {
+        let lifetime = u64::try_from(self.expires_in).ok().filter(|seconds| *seconds > 0);
+        lifetime.map(|seconds| self.created_at.saturating_add(seconds))
+    }
+
+    /// When it stops to be known, and to be renewed, in Unix seconds.
+    pub(super) fn known_until(&self) -> Option<u64> {
+        self.ttl.map(|end| end / 1000)
+    }
 }
 
 /// What an application turns into a token, once (kong/plugins/oauth2/daos.lua).

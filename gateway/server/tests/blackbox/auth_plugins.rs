@@ -143,6 +143,15 @@ async fn tokens_of_the_gateways_own() {
     );
     plain().get(stage.url("/any")).bearer_auth("nope").answer().await.expect(401);
 
+    // Who has a secret may ask what a token is good for (RFC 7662).
+    let introspected = async |token: &str| {
+        let form = format!("client_id=cid&client_secret=csec&token={token}");
+        ask("/oauth2/introspect", &form).answer().await.expect(200).json()
+    };
+    let good = introspected(&token).await;
+    assert_eq!((&good["active"], &good["sub"]), (&json!(true), &json!("u1")), "{good}");
+    assert_eq!(introspected("nope").await, json!({"active": false}));
+
     // Operators see tokens, and take them back. They outlive a restart.
     let kept = stage.read("/oauth2/cid/oauth2_tokens").await.expect(200).json();
     assert_eq!(kept["data"][0]["access_token"], token.as_str());

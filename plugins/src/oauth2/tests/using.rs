@@ -89,3 +89,45 @@ fn anonymous_requests_have_no_scope() {
     let told = stage.bring("nope").unwrap();
     assert_eq!(told, ["anyone", "", "", ""]);
 }
+
+#[test]
+fn applications_ask_what_a_token_is_good_for() {
+    let mut stage = stage(json!({"token_expiration": 100}));
+    let agreed = stage.code("client_id=cid&scope=email");
+    let given = stage.token(&format!("grant_type=authorization_code&{CLIENT}&code={agreed}"));
+    let (access, refresh) = (text(&given, "access_token"), text(&given, "refresh_token"));
+    let ask = |stage: &Stage, form: &str| {
+        let answer = stage.post("/x/oauth2/introspect", form).access(&stage.plugin).unwrap();
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        (answer.status, answer.body)
+    };
+    let (status, told) = ask(&stage, &format!("{CLIENT}&token={access}"));
+    let born = told["iat"].as_u64().unwrap();
+    let wanted = json!({
+        "active": true, "client_id": "cid", "token_type": "bearer", "scope": "email", "sub": "u1",
+        "iat": born, "exp": born + 100,
+    });
+    assert_eq!((status, told), (200, wanted));
+    let (status, told) = ask(&stage, &format!("{CLIENT}&token={refresh}"));
+    assert_eq!((status, &told["active"]), (200, &json!(true)));
+    assert!(told["exp"].as_u64().unwrap() > born + 100, "{told}");
+    let none = (200, json!({"active": false}));
+    assert_eq!(ask(&stage, &format!("{CLIENT}&token=nope")), none);
+
+    // Nobody without a secret is told, and nobody who does not say of what.
+    for form in ["client_id=pub", "client_id=cid&client_secret=no", "client_id=who", ""] {
+        let refused = error("invalid_client", "Invalid client authentication");
+        assert_eq!(ask(&stage, &format!("{form}&token={access}")), (400, refused), "{form}");
+    }
+    let missing = error("invalid_request", "Missing token parameter");
+    assert_eq!(ask(&stage, CLIENT), (400, missing));
+    let plain = stage.request("/oauth2/introspect").access(&stage.plugin).unwrap();
+    assert_eq!(plain.status, 405);
+
+    // A token of another service is nothing here.
+    let other = stage.rig.insert("services", json!({"name": "o2", "host": "h"})).id();
+    let elsewhere =
+        stage.rig.insert("routes", json!({"paths": ["/o2"], "service": {"id": other}})).id();
+    stage.route = elsewhere;
+    assert_eq!(ask(&stage, &format!("{CLIENT}&token={access}")), none);
+}
