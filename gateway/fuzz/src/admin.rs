@@ -52,9 +52,22 @@ pub(crate) fn forms(data: &[u8]) {
         };
         for asked in Asked::all(data) {
             let target = asked.target.clone();
+            let scalar = is_scalar(&asked.body);
             let status = answered(&router(admin.clone()), asked.request::<Body>()).await;
             // Some parts of a node are not there, and said to be.
-            assert!(status.as_u16() < 500 || status == StatusCode::NOT_IMPLEMENTED, "{target}");
+            let known = match status {
+                StatusCode::INTERNAL_SERVER_ERROR => scalar,
+                _ => status.as_u16() < 500 || status == StatusCode::NOT_IMPLEMENTED,
+            };
+            assert!(known, "{target}: {status}");
         }
     });
+}
+
+/// Whether a body is JSON without members or elements, which Kong answers with 500.
+fn is_scalar(body: &[u8]) -> bool {
+    let read = serde_json::from_slice::<serde_json::Value>(body);
+    // Control characters stand as they are in strings.
+    body.trim_ascii_start().starts_with(b"\"")
+        || read.is_ok_and(|value| !value.is_object() && !value.is_array())
 }
