@@ -12,11 +12,11 @@ mod heartbeats;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use gateway_control::{Committed, Control};
-use gateway_model::{Change, Clock, Document, Entity, Id, Item, Key};
+use gateway_model::{Change, Clock, Document, Entity, Id, Item, Key, Moment};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
@@ -102,6 +102,8 @@ pub(crate) struct Watchman {
     scheduled: HashMap<Id, u64>,
     /// Services another node suspended that were heard of here.
     revived: Vec<Id>,
+    /// When it looked last, in time that passes whatever the clock is set to.
+    looked: Duration,
 }
 
 impl Watchman {
@@ -112,6 +114,7 @@ impl Watchman {
         metrics: Metrics,
     ) -> Self {
         Self {
+            looked: clock.moment().passed,
             control,
             clock,
             heartbeats,
@@ -129,15 +132,15 @@ impl Watchman {
         mut shutdown: watch::Receiver<bool>,
     ) {
         self.watch_all();
-        let mut looked = Instant::now();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = over(&mut shutdown) => return,
                 _ = tick.tick() => {
-                    let passed = std::mem::replace(&mut looked, Instant::now()).elapsed();
-                    if self.heartbeats.leapt(self.clock.unix_ms(), passed) {
+                    let Moment { unix_ms, passed } = self.clock.moment();
+                    let since = passed.saturating_sub(std::mem::replace(&mut self.looked, passed));
+                    if self.heartbeats.leapt(unix_ms, since) {
                         self.watch_all();
                     }
                     self.look().await;

@@ -27,7 +27,7 @@ mod violation;
 
 pub use catalog::{Catalog, Item, Stored};
 pub use change::{Change, Condition, Write};
-pub use clock::Clock;
+pub use clock::{Clock, Moment};
 pub use document::{Document, at_path, merge};
 pub use entity::{Entity, EntityType, Guard, Listing, Ref, Transform, Variant, Variants};
 pub use id::{Id, Revision, random_text};

@@ -324,8 +324,8 @@ async fn everything_else_is_not_there() {
     // Apps do not end themselves.
     let end = format!("/mep/mec_app_support/v1/applications/{A}/AppInstanceTermination");
     rig.mp1(Method::DELETE, end).by_gateway(Some(A)).send().await.expect(404);
-    // Bytes that are no text.
-    rig.mp1(Method::GET, format!("{SM}/applications/%ff/services")).of(A).send().await.expect(400);
+    // Bytes that are no text are nobody's id.
+    rig.mp1(Method::GET, format!("{SM}/applications/%ff/services")).of(A).send().await.expect(401);
 }
 
 #[tokio::test]
