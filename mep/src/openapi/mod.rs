@@ -96,7 +96,7 @@ struct Collected {
 impl Collected {
     /// What is served nowhere is not told of. One path may be served at several places.
     fn add(&mut self, described: Described, served: impl Fn(Api) -> Vec<Served>) {
-        self.schemas.extend(described.schemas);
+        self.schemas.extend(described.schemas());
         for (api, path, item) in described.paths {
             let at = served(api);
             match self.paths.iter_mut().find(|(_, known, ..)| *known == path) {

@@ -14,6 +14,10 @@ use utoipa::openapi::{
 /// Types a document names, by their names.
 pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
 
+/// What writes a type, and those it names, into a document. Done when a document is made: at the
+/// start nobody needs it, and it takes megabytes.
+pub(super) type Writer = fn(&mut Schemas);
+
 /// The security scheme of tokens, which the gateway verifies.
 pub(super) const TOKEN: &str = "token";
 /// The security scheme of calls that do not come by the gateway.
@@ -25,7 +29,7 @@ const JSON: &str = "application/json";
 /// where it is: the parameters of its path, its id, and the API it belongs to.
 pub(crate) struct Operation {
     pub(super) told: path::Operation,
-    pub(super) schemas: Schemas,
+    pub(super) types: Vec<Writer>,
 }
 
 impl Operation {
@@ -33,7 +37,7 @@ impl Operation {
     pub(crate) fn new(summary: &str) -> Self {
         let mut told = path::Operation::new();
         told.summary = Some(summary.to_owned());
-        Self { told, schemas: Schemas::new() }
+        Self { told, types: Vec::new() }
     }
 
     /// It is asked by an application: with a token by the gateway, with its id directly.
@@ -156,8 +160,10 @@ impl Operation {
 
     /// A reference to a type, which the document will have.
     pub(crate) fn named<T: ToSchema>(&mut self) -> RefOr<Schema> {
-        self.schemas.push((T::name().into_owned(), T::schema()));
-        T::schemas(&mut self.schemas);
+        self.types.push(|schemas| {
+            schemas.push((T::name().into_owned(), T::schema()));
+            T::schemas(schemas);
+        });
         RefOr::Ref(Ref::from_schema_name(T::name()))
     }
 }

@@ -7,7 +7,7 @@ use utoipa::openapi::path::{HttpMethod, ParameterBuilder, ParameterIn, PathItem}
 use utoipa::openapi::{RefOr, Required};
 
 use super::api::Api;
-use super::operation::{Operation, Schemas, text};
+use super::operation::{Operation, Schemas, Writer, text};
 
 /// Resources of a face with their documentation. Nothing is mounted that is not told of, and nothing
 /// is told of that is not mounted: both are done by [`Routes::at`], and a lint keeps
@@ -22,7 +22,7 @@ pub(crate) struct Routes<S> {
 #[derive(Default)]
 pub(crate) struct Described {
     pub(super) paths: Vec<(Api, String, PathItem)>,
-    pub(super) schemas: Schemas,
+    types: Vec<Writer>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
@@ -124,10 +124,10 @@ impl Described {
         if !parameters.is_empty() {
             resource.parameters = Some(parameters);
         }
-        for (method, Operation { mut told, schemas }) in operations {
+        for (method, Operation { mut told, types }) in operations {
             told.operation_id = Some(id(&method, path));
             told.tags = Some(vec![api.name().to_owned()]);
-            self.schemas.extend(schemas);
+            self.types.extend(types);
             resource.merge_operations(PathItem::new(method, told));
         }
         match self.paths.iter_mut().find(|(_, known, _)| known == path) {
@@ -138,7 +138,16 @@ impl Described {
 
     pub(super) fn extend(&mut self, others: Self) {
         self.paths.extend(others.paths);
-        self.schemas.extend(others.schemas);
+        self.types.extend(others.types);
+    }
+
+    /// The types it names.
+    pub(super) fn schemas(&self) -> Schemas {
+        let mut schemas = Schemas::new();
+        for write in &self.types {
+            write(&mut schemas);
+        }
+        schemas
     }
 }
 

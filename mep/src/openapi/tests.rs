@@ -206,7 +206,7 @@ fn one_name_is_one_type() {
     described.extend(crate::auth_api::described());
     described.extend(crate::dns::admin::described());
     let mut known: BTreeMap<String, Value> = BTreeMap::new();
-    for (name, schema) in described.schemas {
+    for (name, schema) in described.schemas() {
         let schema = json!(schema);
         let before = known.entry(name.clone()).or_insert_with(|| schema.clone());
         assert_eq!(*before, schema, "{name}");
