@@ -84,12 +84,23 @@ impl Stage {
         self.rig.clock.advance_ms(seconds * 1000);
     }
 
-    /// Waits for what is written beside requests.
+    /// Waits for what is written beside requests: that there are so many sessions.
     fn settled(&mut self, count: usize) {
+        self.wait(count, |_| true);
+    }
+
+    /// The same for those that end within `seconds`.
+    fn ending(&mut self, count: usize, seconds: u64) {
+        let end = self.rig.clock.unix_seconds() + seconds;
+        self.wait(count, |session| session["expires"].as_u64().is_some_and(|at| at <= end));
+    }
+
+    fn wait(&mut self, count: usize, wanted: impl Fn(&gateway_model::Document) -> bool) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {
             self.rig.follow();
-            let now = self.rig.served().collection("sessions").unwrap().iter().count();
+            let sessions = self.rig.catalog.collection("sessions").unwrap();
+            let now = sessions.iter().filter(|session| wanted(&session.document())).count();
             if now == count {
                 return;
             }
@@ -287,6 +298,7 @@ fn sessions_in_the_store() {
     let renewed = stage.get("/", &cookie);
     assert_eq!(renewed.user(), "bob");
     stage.settled(2);
+    stage.ending(1, 10);
     stage.later(9);
     assert_eq!(stage.get("/", &cookie).user(), "bob");
     stage.settled(3);
