@@ -2,14 +2,13 @@
 //! `local_ratelimit`, which counts all applications together.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{APPLICATION, Guard, LIMIT, Peer, Ports, REMOVED, Setup};
-use crate::machine::Machine;
+use super::{APPLICATION, Guard, LIMIT, Peer, Ports, REMOVED, Setup, Start};
 
 pub(super) struct Envoy;
 
@@ -32,17 +31,11 @@ impl Peer for Envoy {
         })
     }
 
-    fn command(
-        &self,
-        machine: &Machine,
-        setup: &Setup<'_>,
-        folder: &Path,
-        ports: &Ports,
-    ) -> Result<Command> {
-        let file = folder.join("envoy.json");
-        std::fs::write(&file, configuration(setup, ports).to_string())?;
-        let mut command = machine.proxy_command(&program(), setup.workers);
-        command.arg("-c").arg(&file).args(["--concurrency", &setup.workers.to_string()]);
+    fn command(&self, start: &Start<'_>) -> Result<Command> {
+        let configuration = configuration(start.setup, start.ports).to_string();
+        let file = start.write("envoy.json", &configuration)?;
+        let mut command = start.program(&program());
+        command.arg("-c").arg(&file).args(["--concurrency", &start.setup.workers.to_string()]);
         command.args(["--disable-hot-restart", "--log-level", "error"]);
         Ok(command)
     }

@@ -6,8 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::process::Command;
 
-use super::{APPLICATION, Guard, LIMIT, Peer, Ports, REMOVED, Setup};
-use crate::machine::Machine;
+use super::{APPLICATION, Guard, LIMIT, Peer, Ports, REMOVED, Setup, Start};
 
 pub(super) struct HaProxy;
 
@@ -22,34 +21,26 @@ impl Peer for HaProxy {
         version.ok_or_else(|| "apt-get install haproxy".to_owned())
     }
 
-    fn command(
-        &self,
-        machine: &Machine,
-        setup: &Setup<'_>,
-        folder: &Path,
-        ports: &Ports,
-    ) -> Result<Command> {
-        let file = folder.join("haproxy.cfg");
-        std::fs::write(&file, configuration(setup, folder, ports)?)?;
-        let mut command = machine.proxy_command(Path::new("haproxy"), setup.workers);
+    fn command(&self, start: &Start<'_>) -> Result<Command> {
+        let file = start.write("haproxy.cfg", &configuration(start)?)?;
+        let mut command = start.program(Path::new("haproxy"));
         command.args(["-db", "-q", "-f"]).arg(&file);
         Ok(command)
     }
 }
 
-fn configuration(setup: &Setup<'_>, folder: &Path, ports: &Ports) -> Result<String> {
-    let Setup { upstream, certificate, workers, .. } = setup;
-    let Ports { plain, tls } = ports;
-    // A map is found by a tree of prefixes, however many there are.
-    let map = folder.join("prefixes.map");
+fn configuration(start: &Start<'_>) -> Result<String> {
+    let Setup { upstream, certificate, workers, .. } = start.setup;
+    let Ports { plain, tls } = start.ports;
     let mut prefixes = String::new();
-    for prefix in &setup.prefixes {
+    for prefix in &start.setup.prefixes {
         writeln!(prefixes, "{prefix} one")?;
     }
-    std::fs::write(&map, prefixes)?;
+    // A map is found by a tree of prefixes, however many there are.
+    let map = start.write("prefixes.map", &prefixes)?;
     let (map, pem) = (map.display(), certificate.both());
     let pem = pem.display();
-    let guard = setup.guard.as_ref().map(guard).unwrap_or_default();
+    let guard = start.setup.guard.as_ref().map(guard).unwrap_or_default();
     Ok(format!(
         "global
     nbthread {workers}

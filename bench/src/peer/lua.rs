@@ -6,8 +6,7 @@ use anyhow::Result;
 use tokio::process::Command;
 
 use super::nginx::{self, Parts};
-use super::{Guard, LIMIT, Peer, Ports, Setup};
-use crate::machine::Machine;
+use super::{Guard, LIMIT, Peer, Start};
 
 /// The module `guard`: verification by OpenSSL, a cache of verified tokens, a counter.
 const GUARD: &str = include_str!("guard.lua");
@@ -27,26 +26,20 @@ impl Peer for Lua {
         can_load().map_err(|_| missing()).map(|()| version)
     }
 
-    fn command(
-        &self,
-        machine: &Machine,
-        setup: &Setup<'_>,
-        folder: &Path,
-        ports: &Ports,
-    ) -> Result<Command> {
+    fn command(&self, start: &Start<'_>) -> Result<Command> {
         let mut parts = Parts { main: modules()?, ..Parts::default() };
-        if let Some(Guard { public_key, .. }) = &setup.guard {
-            std::fs::write(folder.join("guard.lua"), GUARD)?;
+        if let Some(Guard { public_key, .. }) = &start.setup.guard {
+            start.write("guard.lua", GUARD)?;
             parts.http = format!(
                 "lua_package_path \"{folder}/?.lua;;\";
     lua_shared_dict counters 10m;
     init_by_lua_block {{ require(\"guard\").init(\"{key}\", {LIMIT}) }}",
-                folder = folder.display(),
+                folder = start.folder.display(),
                 key = public_key.display(),
             );
             parts.server = "access_by_lua_block { require(\"guard\").check() }".to_owned();
         }
-        nginx::command(machine, setup, folder, ports, &parts)
+        nginx::command(start, &parts)
     }
 }
 

@@ -23,6 +23,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
+use crate::Bench;
 use crate::certificate::Certificate;
 use crate::machine::Machine;
 use crate::process::Process;
@@ -50,6 +51,19 @@ pub(crate) struct Setup<'a> {
     pub(crate) workers: usize,
 }
 
+impl<'a> Setup<'a> {
+    /// One worker that lets a prefix through and checks nothing.
+    pub(crate) fn plain(bench: &'a Bench, prefix: String) -> Self {
+        Self {
+            upstream: bench.upstream.address,
+            certificate: &bench.certificate,
+            guard: None,
+            prefixes: vec![prefix],
+            workers: 1,
+        }
+    }
+}
+
 /// A guard: lets through requests with a token signed with RS512 that has not ended, tells the
 /// upstream its `sub` in [`APPLICATION`], counts requests up to [`LIMIT`] and removes [`REMOVED`]
 /// from answers.
@@ -65,6 +79,29 @@ pub(crate) struct Ports {
     pub(crate) plain: SocketAddr,
     /// TLS 1.3, HTTP/1.1 and HTTP/2.
     pub(crate) tls: SocketAddr,
+}
+
+/// What a proxy is started with.
+pub(crate) struct Start<'a> {
+    machine: &'a Machine,
+    setup: &'a Setup<'a>,
+    /// A folder of its own.
+    folder: &'a Path,
+    ports: &'a Ports,
+}
+
+impl Start<'_> {
+    /// Runs a program on the cores of the proxies.
+    fn program(&self, program: &Path) -> Command {
+        self.machine.proxy_command(program, self.setup.workers)
+    }
+
+    /// Writes a file of its folder.
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let file = self.folder.join(name);
+        std::fs::write(&file, text).with_context(|| file.display().to_string())?;
+        Ok(file)
+    }
 }
 
 /// A proxy that can be started.
@@ -88,18 +125,12 @@ pub(crate) trait Peer {
         false
     }
 
-    /// Writes its configuration to `folder` and makes the command that runs it in the foreground.
+    /// Writes its configuration to its folder and makes the command that runs it in the foreground.
     ///
     /// # Errors
     ///
     /// When a file cannot be written.
-    fn command(
-        &self,
-        machine: &Machine,
-        setup: &Setup<'_>,
-        folder: &Path,
-        ports: &Ports,
-    ) -> Result<Command>;
+    fn command(&self, start: &Start<'_>) -> Result<Command>;
 }
 
 /// The peers that are installed.
@@ -187,7 +218,8 @@ impl Running {
     async fn started(peer: &dyn Peer, machine: &Machine, setup: &Setup<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("peer-bench-").tempdir()?;
         let ports = free_ports()?;
-        let mut command = peer.command(machine, setup, folder.path(), &ports)?;
+        let start = Start { machine, setup, folder: folder.path(), ports: &ports };
+        let mut command = peer.command(&start)?;
         let log = folder.path().join("stderr.log");
         command.stdout(Stdio::null()).stderr(std::fs::File::create(&log)?);
         let mut process = Process::start(&mut command)?;

@@ -6,8 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use tokio::process::Command;
 
-use super::{Peer, Ports, REMOVED, Setup};
-use crate::machine::Machine;
+use super::{Peer, Ports, REMOVED, Setup, Start};
 
 pub(super) const NAME: &str = "nginx";
 
@@ -26,14 +25,8 @@ impl Peer for Nginx {
         false
     }
 
-    fn command(
-        &self,
-        machine: &Machine,
-        setup: &Setup<'_>,
-        folder: &Path,
-        ports: &Ports,
-    ) -> Result<Command> {
-        command(machine, setup, folder, ports, &Parts::default())
+    fn command(&self, start: &Start<'_>) -> Result<Command> {
+        command(start, &Parts::default())
     }
 }
 
@@ -53,30 +46,18 @@ pub(super) struct Parts {
 }
 
 /// Writes the configuration of a proxy and makes the command that runs it.
-pub(super) fn command(
-    machine: &Machine,
-    setup: &Setup<'_>,
-    folder: &Path,
-    ports: &Ports,
-    parts: &Parts,
-) -> Result<Command> {
-    let file = folder.join("nginx.conf");
-    std::fs::write(&file, configuration(setup, folder, ports, parts)?)?;
-    let mut command = machine.proxy_command(Path::new("nginx"), setup.workers);
-    command.arg("-p").arg(folder).arg("-c").arg(&file).args(["-e", "stderr"]);
+pub(super) fn command(start: &Start<'_>, parts: &Parts) -> Result<Command> {
+    let file = start.write("nginx.conf", &configuration(start, parts)?)?;
+    let mut command = start.program(Path::new("nginx"));
+    command.arg("-p").arg(start.folder).arg("-c").arg(&file).args(["-e", "stderr"]);
     Ok(command)
 }
 
 /// What an operator who cares for speed writes: no access log, kept connections on both sides,
 /// bodies that are passed on as they come.
-fn configuration(
-    setup: &Setup<'_>,
-    folder: &Path,
-    ports: &Ports,
-    Parts { main, http, server }: &Parts,
-) -> Result<String> {
+fn configuration(start: &Start<'_>, Parts { main, http, server }: &Parts) -> Result<String> {
+    let Start { setup, folder, ports: Ports { plain, tls }, .. } = start;
     let Setup { upstream, certificate, workers, .. } = setup;
-    let Ports { plain, tls } = ports;
     // One worker needs nobody to look after it.
     let master = if *workers > 1 { "on" } else { "off" };
     let (certificate, key) = (certificate.certificate(), certificate.key());

@@ -7,8 +7,7 @@ use std::str::FromStr;
 use anyhow::Result;
 use tokio::process::Command;
 
-use super::{APPLICATION, Guard, LIMIT, Peer, Ports, REMOVED, Setup};
-use crate::machine::Machine;
+use super::{APPLICATION, Guard, LIMIT, Peer, REMOVED, Start};
 
 /// `NAME=COMMAND`.
 #[derive(Clone)]
@@ -41,16 +40,10 @@ impl Peer for Other {
         true
     }
 
-    fn command(
-        &self,
-        machine: &Machine,
-        setup: &Setup<'_>,
-        folder: &Path,
-        ports: &Ports,
-    ) -> Result<Command> {
-        let prefixes = folder.join("prefixes");
-        std::fs::write(&prefixes, setup.prefixes.join("\n"))?;
-        let mut command = machine.proxy_command(Path::new("sh"), setup.workers);
+    fn command(&self, start: &Start<'_>) -> Result<Command> {
+        let Start { setup, folder, ports, .. } = start;
+        let prefixes = start.write("prefixes", &setup.prefixes.join("\n"))?;
+        let mut command = start.program(Path::new("sh"));
         command.args(["-c", &self.command]).current_dir(folder);
         command
             .env("BENCH_LISTEN", ports.plain.to_string())

@@ -42,13 +42,7 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Measured> {
     for scheme in ["http", "https"] {
         let name = format!("{name}-{scheme}");
         for peer in bench.peers.chosen(Choice::All) {
-            let setup = Setup {
-                upstream: bench.upstream.address,
-                certificate: &bench.certificate,
-                guard: None,
-                prefixes: vec![prefix(0)],
-                workers: 1,
-            };
+            let setup = Setup::plain(bench, prefix(0));
             let told = async {
                 let running = Running::start(peer, &bench.machine, &setup).await?;
                 let origin = running.origin(scheme);

@@ -109,11 +109,10 @@ async fn one(
     let guard = Guard { public_key, key_set: signer.key_set()? };
     let prefixes: Vec<_> = (0..routes).map(prefix).collect();
     let setup = Setup {
-        upstream: bench.upstream.address,
-        certificate: &bench.certificate,
         guard: shape.guard.then_some(guard),
         prefixes: if routes > MANY { vec!["/".to_owned()] } else { prefixes.clone() },
         workers,
+        ..Setup::plain(bench, String::new())
     };
     let application = tokens::app(0);
     let token = if shape.guard { Some(signer.token(&application)?) } else { None };

@@ -31,13 +31,7 @@ pub(super) async fn run(bench: &Bench, name: &str) -> Result<Measured> {
     configure(bench, &kept, false, 1).await?;
     for _ in 0..bench.rounds {
         for peer in bench.peers.chosen(Choice::Yardstick) {
-            let setup = Setup {
-                upstream: bench.upstream.address,
-                certificate: &bench.certificate,
-                guard: None,
-                prefixes: vec![prefix(0)],
-                workers: 1,
-            };
+            let setup = Setup::plain(bench, prefix(0));
             let began = Instant::now();
             let running = Running::start(peer, &bench.machine, &setup).await?;
             theirs.push((

@@ -50,13 +50,7 @@ impl<'a> Turns<'a> {
     pub(super) fn beside_nginx(bench: &'a Bench, name: &'a str) -> Self {
         Self {
             name,
-            setup: Setup {
-                upstream: bench.upstream.address,
-                certificate: &bench.certificate,
-                guard: None,
-                prefixes: vec!["/".to_owned()],
-                workers: 1,
-            },
+            setup: Setup::plain(bench, "/".to_owned()),
             choice: Choice::Yardstick,
             load: Load::Kept,
             bound: bench.bound,

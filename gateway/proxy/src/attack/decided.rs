@@ -48,10 +48,10 @@ impl Bytes<'_> {
     }
 }
 
-const HOSTS: &[&str] =
+pub(crate) const HOSTS: &[&str] =
     &["a.test", "b.test", "a.test:8000", "a.test:81", "*.test", "a.*", "*.a.b", "*.test:81"];
 const HOST_PIECES: &[&str] = &["a", "b", ".", "*", "test", "-", ":80", ":", "A", "0"];
-const PATHS: &[&str] = &[
+pub(crate) const PATHS: &[&str] = &[
     "/",
     "/a",
     "/ab",

@@ -2,7 +2,7 @@
 //! bytes, and panics when something does not hold that always must. The corpus is in `gateway/fuzz`,
 //! where an ordinary test runs these on it.
 
-mod decided;
+pub(crate) mod decided;
 pub(crate) mod linear;
 mod routing;
 

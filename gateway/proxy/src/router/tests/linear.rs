@@ -7,6 +7,7 @@ use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 
 use super::{Ask, Flavour, Router, find, path};
+use crate::attack::decided::{HOSTS, PATHS};
 use crate::attack::linear::scan;
 use crate::snapshot::test_kit::{World, id, insert};
 
@@ -16,21 +17,6 @@ fn field(values: &'static [&'static str]) -> impl Strategy<Value = Value> {
     some.prop_map(|list| if list.is_empty() { Value::Null } else { json!(list) })
 }
 
-const HOSTS: &[&str] = &["a.test", "b.test", "a.test:8000", "a.test:81", "*.test", "a.*", "*.a.b"];
-const PATHS: &[&str] = &[
-    "/",
-    "/a",
-    "/ab",
-    "/a/b",
-    "/a/b/c",
-    "/b",
-    "/é",
-    "~/a/\\d+",
-    "~/(a|b)",
-    "~/a.*c$",
-    "~/[a-c]+/x",
-    "~/a/b/?",
-];
 const HEADERS: &[&str] = &["{}", r#"{"X-A":["1"]}"#, r#"{"X-A":["~*^v[0-9]$"],"X-B":["2","3"]}"#];
 
 fn route() -> impl Strategy<Value = Value> {
