@@ -78,26 +78,24 @@ async fn relay(
     if tx.send(HttpTask::Body(Some(body), true)).await.is_err() {
         return;
     }
-    let mut whole = false;
-    while let Some(task) = rx.recv().await {
+    loop {
+        // Not ended, an answer that broke off: the client must not take it for a whole one.
+        let Some(task) = rx.recv().await else { return };
         match client.response_duplex_vec(vec![task]).await {
             Ok(false) => {}
-            Ok(true) => {
-                whole = true;
-                break;
-            }
+            Ok(true) => break,
             Err(why) => return tracing::debug!("a client left before its answer: {why}"),
         }
     }
     let settings = HttpPersistentSettings::for_session(&client);
     match client.finish().await {
-        Ok(Some(stream)) if whole => {
+        Ok(Some(stream)) => {
             if let Some(back) = back {
                 // Who waits for it ends with the process at the latest.
                 let _ = back.send(ReusedHttpStream::from_reusable_stream(stream, settings));
             }
         }
-        Ok(_) => {}
+        Ok(None) => {}
         Err(why) => tracing::debug!("a client left at the end of its answer: {why}"),
     }
 }

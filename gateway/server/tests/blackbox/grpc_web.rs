@@ -214,6 +214,14 @@ async fn paths_and_bodies_of_plain_http_are_calls() {
     reporter.set_service_status("", ServingStatus::NotServing).await;
     assert_eq!(&next(&mut answer).await[..], br#"{"status":"NOT_SERVING"}"#);
 
+    // One that breaks off is not taken for a whole one.
+    let service = gateway.url("admin", "/services/g");
+    plain().patch(service).json(&json!({"read_timeout": 400})).answer().await.expect(200);
+    let mut answer = plain().get(gateway.url("proxy", "/v1/changes")).send().await.unwrap();
+    assert_eq!(&next(&mut answer).await[..], br#"{"status":"NOT_SERVING"}"#);
+    let rest = tokio::time::timeout(DEADLINE, answer.chunk()).await.expect("it ends");
+    assert!(rest.is_err(), "{rest:?}");
+
     let asked = plain().request(Method::OPTIONS, gateway.url("proxy", "/v1/health"));
     let allowed = asked.answer().await.expect(200);
     assert_eq!(allowed.header("access-control-allow-methods"), Some("GET,POST,PATCH,DELETE"));
