@@ -5,7 +5,7 @@
 //! declared length what was read by the time it shows is passed on before the rest.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -40,7 +40,10 @@ impl Exchange {
             ErrorType::ReadTimedout => failure(StatusCode::REQUEST_TIMEOUT, ""),
             _ => failure(StatusCode::BAD_REQUEST, ""),
         };
-        self.give_leave(session).await.map_err(gone)?;
+        if let Err(why) = self.give_leave(session).await {
+            session.set_keepalive(None);
+            return Err(gone(why));
+        }
         session.as_mut().enable_retry_buffering();
         let mut read = BytesMut::new();
         while declared.is_some() || read.len() <= UNDECLARED {
@@ -93,7 +96,7 @@ impl Exchange {
         let head = session.req_header();
         let wanted = self.facts.route.as_ref().is_some_and(|route| route.request_buffering)
             && self.facts.body == RequestBody::Unread
-            && !head.headers.contains_key(header::UPGRADE)
+            && !wants_websocket(head)
             && !self.facts.service.as_ref().is_some_and(|one| one.protocol.starts_with("grpc"));
         if wanted && !session.is_body_empty() { self.read_body(session).await } else { Ok(()) }
     }
@@ -155,6 +158,13 @@ impl Exchange {
         }
         Ok(())
     }
+}
+
+/// Whether the client asks for WebSocket: the one protocol that upstreams are asked to switch to.
+fn wants_websocket(head: &RequestHeader) -> bool {
+    let upgrade = head.headers.get(header::UPGRADE);
+    head.version == Version::HTTP_11
+        && upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Whether the client waits to be told to send its body.

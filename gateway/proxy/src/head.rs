@@ -101,7 +101,8 @@ pub fn check_part(part: &[u8]) -> Result<(), Fault> {
 pub struct Framed {
     /// How the body is framed.
     pub body: Body,
-    /// Whether it asks for another protocol: what follows its body may be no request.
+    /// Whether it asks for WebSocket, the one protocol that upstreams are asked to switch to: what
+    /// follows its body may be no request.
     pub upgrade: bool,
 }
 
@@ -141,7 +142,7 @@ pub fn check(head: &[u8]) -> Result<Framed, Fault> {
     }
     framing.judge(old)?;
     let body = if framing.codings > 0 { Body::Chunks } else { Body::Length(framing.length) };
-    Ok(Framed { body, upgrade: framing.upgrade })
+    Ok(Framed { body, upgrade: framing.upgrade && !old })
 }
 
 /// Lines without their CRLF.
@@ -230,7 +231,7 @@ impl Framing {
             let digits = value.iter().map(|digit| u64::from(digit - b'0'));
             self.length = digits.fold(0, |length, digit| length * 10 + digit);
         } else if name.eq_ignore_ascii_case(b"upgrade") {
-            self.upgrade = true;
+            self.upgrade |= value.eq_ignore_ascii_case(b"websocket");
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.codings += 1;
             if !value.eq_ignore_ascii_case(b"chunked") {
@@ -294,8 +295,13 @@ mod tests {
         ] {
             assert_eq!(judge(head), Ok(Framed { body, upgrade: false }), "{head}");
         }
-        let upgrade = judge("GET / HTTP/1.1|Host: a|upgrade: websocket");
-        assert_eq!(upgrade, Ok(Framed { body: Body::Length(0), upgrade: true }));
+        for (head, upgrade) in [
+            ("GET / HTTP/1.1|Host: a|upgrade: WebSocket", true),
+            ("GET / HTTP/1.1|Host: a|Upgrade: h2c", false),
+            ("GET / HTTP/1.0|Host: a|Upgrade: websocket", false),
+        ] {
+            assert_eq!(judge(head), Ok(Framed { body: Body::Length(0), upgrade }), "{head}");
+        }
         let empty_lines_first = b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
         assert_eq!(check(empty_lines_first).unwrap().body, Body::Length(0));
     }

@@ -45,11 +45,6 @@ async fn answers(
     tokio::time::timeout(DEADLINE, exchange).await.expect("all answers in time")
 }
 
-/// Plain or under TLS.
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
-
 async fn connect(gateway: &Gateway) -> TcpStream {
     let stream = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -85,7 +80,7 @@ async fn requests_in_one_piece_are_answered_in_order() {
         "localhost",
         any_certificate(None),
     );
-    let plain_stream = Box::new(connect(&gateway).await) as Box<dyn Stream>;
+    let plain_stream = Box::new(connect(&gateway).await) as Box<dyn http1::Stream>;
     for stream in [plain_stream, Box::new(over_tls.await.unwrap())] {
         let told = answers(stream, &all, requests.len()).await;
         for ((status, body), (request, wanted, part)) in told.iter().zip(&requests) {
@@ -98,6 +93,23 @@ async fn requests_in_one_piece_are_answered_in_order() {
         assert_eq!(uris, wanted);
         assert_eq!((&*seen[2].body, &*seen[3].body), ("GET /", "hello"));
     }
+}
+
+/// What asks for a protocol that no upstream is asked to switch to is a request like any other.
+#[tokio::test]
+async fn requests_may_ask_for_other_protocols() {
+    let upstream = Upstream::start().await;
+    let gateway = behind(&upstream, Options::new()).await;
+    let other = |request: String| request.replace("Host: h", "Host: h\r\nUpgrade: h2c");
+    let all = [other(get("/a/1")), other(CHUNKED.to_owned()), other(POST.to_owned()), get("/a/2")];
+    let told = answers(connect(&gateway).await, &all.concat(), all.len()).await;
+    assert!(told.iter().all(|(status, _)| *status == 200), "{told:?}");
+    let seen = upstream.take();
+    let uris: Vec<_> = seen.iter().map(|one| one.uri.as_str()).collect();
+    assert_eq!(uris, ["/a/1", "/a/chunked", "/a/post", "/a/2"]);
+    // Read before the upstream is asked, as bodies are.
+    assert_eq!(seen[1].header("Content-Length"), Some("5"));
+    assert!(seen.iter().all(|one| one.header("Upgrade").is_none()), "{seen:?}");
 }
 
 /// A client that goes on before it is answered takes nothing from itself.
