@@ -400,6 +400,9 @@ impl ProxyHttp for Proxy {
         if let Some(balance) = &mut exchange.balance {
             balance.answered(head.status.as_u16());
         }
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
         let empty = head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0")
             && !head.headers.contains_key(header::TRANSFER_ENCODING);
         if empty || reply::is_bodiless(session, head.status) {
@@ -506,6 +509,8 @@ impl ProxyHttp for Proxy {
             };
             let (status, message) = exchange.failure.unwrap_or((status, ""));
             let answer = reply::failure(status, message);
+            // pingora closes the connection after a failure: the answer says so.
+            session.set_keepalive(None);
             // A client that is gone cannot be told; the log entry still is written.
             let _ = reply::send(session, exchange, &self.options, answer, origin).await;
         }

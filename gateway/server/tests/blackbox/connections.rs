@@ -196,6 +196,52 @@ async fn answers_before_the_answer() {
     assert_eq!(asked.send().await.unwrap().text().await.unwrap(), "hello");
 }
 
+/// A service that switches protocols under TLS, and says of its answer that it has no body: what
+/// follows is a tunnel all the same.
+#[tokio::test]
+async fn verified_tunnels() {
+    let root = Authority::root("root");
+    let pair = root.issue("up", &["127.0.0.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let acceptor = pair.acceptor();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(acceptor.accept(stream).await.unwrap());
+        http1::read_head(&mut stream).await.unwrap().unwrap();
+        let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                        Connection: Upgrade\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(switched.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut said = [0; 4];
+        while stream.read_exact(&mut said).await.is_ok() {
+            stream.write_all(&said).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+    });
+    let options = Options::new().set("lua_ssl_trusted_certificate", root.cert.clone());
+    let gateway = options.start().await;
+    let admin = |path: &str| gateway.url("admin", path);
+    let service = json!({"name": "s", "url": url, "tls_verify": true});
+    plain().post(admin("/services")).json(&service).answer().await.expect(201);
+    let route = json!({"paths": ["/"]});
+    plain().post(admin("/services/s/routes")).json(&route).answer().await.expect(201);
+    let mut client = BufReader::new(TcpStream::connect(gateway.addr("proxy")).await.unwrap());
+    let asked = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    client.write_all(asked.as_bytes()).await.unwrap();
+    let exchange = async {
+        let head = http1::read_head(&mut client).await.unwrap().expect("an answer");
+        assert_eq!(head.status(), 101);
+        for word in [b"ping", b"pong"] {
+            client.write_all(word).await.unwrap();
+            let mut echo = [0; 4];
+            client.read_exact(&mut echo).await.unwrap();
+            assert_eq!(&echo, word);
+        }
+    };
+    tokio::time::timeout(DEADLINE, exchange).await.expect("the tunnel carries both ways");
+}
+
 /// Connections to upstreams that are verified are kept as others are, whatever their answers are like.
 #[tokio::test]
 async fn verified_connections_are_kept_too() {

@@ -222,6 +222,24 @@ async fn websockets() {
     assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("allowed"));
 }
 
+/// An answer after which the connection ends says so, and arrives although nobody wanted the body.
+#[tokio::test]
+async fn answers_for_upstreams_that_fail() {
+    let gateway = Gateway::start().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    publish(&gateway, closed).await;
+    let unread = json!({"paths": ["/unread"], "request_buffering": false});
+    post(&gateway, "/services/a/routes", &unread).await;
+    let body = "x".repeat(30_000);
+    let sent = format!("POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n{body}");
+    for request in ["GET /a HTTP/1.1\r\nHost: a\r\n\r\n", &sent] {
+        let said = told(&gateway, request).await;
+        assert!(said.starts_with("HTTP/1.1 502 "), "{said}");
+        assert!(said.contains("Connection: close\r\n"), "{said}");
+        assert!(said.contains("upstream server"), "{said}");
+    }
+}
+
 /// Other upgrades are not passed on: the upstream sees a plain request.
 #[tokio::test]
 async fn other_upgrades_are_dropped() {
