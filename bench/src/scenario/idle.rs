@@ -23,8 +23,7 @@ use crate::report::{Fact, GATEWAY};
 
 /// Connections that are made at a time.
 const TOGETHER: usize = 64;
-/// Descriptors that are needed besides. The gateway takes half as many clients as it may have
-/// descriptors, for each may need one to an upstream.
+/// Descriptors that are needed besides. The gateway lets clients have two thirds of its own.
 const OTHERS: u64 = 500;
 
 /// Both ends of a connection, whatever it is carried by.
@@ -34,7 +33,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection for T {}
 /// Facts for the gateway and each peer, a process of its own for each measurement.
 pub(super) async fn run(bench: &Bench, name: &str) -> Result<Measured> {
     let wanted = u64::try_from(bench.sizes.idle)?;
-    let count = usize::try_from(wanted.min((descriptors()? / 2).saturating_sub(OTHERS)))?;
+    let count = usize::try_from(wanted.min((descriptors()? / 3 * 2).saturating_sub(OTHERS)))?;
     if count < bench.sizes.idle {
         println!("  {count} connections instead of {wanted}: more descriptors are not allowed");
     }

@@ -39,18 +39,34 @@ pub struct ConnectionFacts {
     pub quota: OnceLock<Arc<Quota>>,
 }
 
-/// How many requests a connection may carry, and what happens after the last.
+/// How many requests a connection may carry, how many it carries now, and what happens after the
+/// last.
 #[derive(Debug)]
 pub struct Quota {
-    left: AtomicU32,
+    requests: u32,
+    begun: AtomicU32,
+    over: AtomicU32,
     spent: watch::Sender<bool>,
+}
+
+/// A request of a connection whose requests are counted, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Underway(Arc<Quota>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.over.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Quota {
     /// So many requests, at least one. What is returned beside it turns true when they are spent.
     pub fn new(requests: u32) -> (Arc<Self>, watch::Receiver<bool>) {
         let (spent, told) = watch::channel(false);
-        (Arc::new(Self { left: AtomicU32::new(requests), spent }), told)
+        (
+            Arc::new(Self { requests, begun: AtomicU32::new(0), over: AtomicU32::new(0), spent }),
+            told,
+        )
     }
 
     /// Has the connection take no further requests.
@@ -58,10 +74,23 @@ impl Quota {
         self.spent.send_replace(true);
     }
 
-    fn take(&self) {
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+    /// Whether no request was begun yet.
+    pub fn is_untouched(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether all requests that were begun are over.
+    pub fn is_at_rest(&self) -> bool {
+        // In this order: one that ends between the two loads is not missed.
+        let over = self.over.load(Ordering::Relaxed);
+        over == self.begun.load(Ordering::Relaxed)
+    }
+
+    fn take(self: &Arc<Self>) -> Underway {
+        if self.begun.fetch_add(1, Ordering::Relaxed).wrapping_add(1) == self.requests {
             self.end();
         }
+        Underway(Arc::clone(self))
     }
 }
 
@@ -82,10 +111,8 @@ impl ConnectionFacts {
     }
 
     /// Counts a request.
-    pub(crate) fn count(&self) {
-        if let Some(quota) = self.quota.get() {
-            quota.take();
-        }
+    pub(crate) fn count(&self) -> Option<Underway> {
+        self.quota.get().map(Quota::take)
     }
 }
 

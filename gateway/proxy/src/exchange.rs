@@ -16,7 +16,7 @@ use plugins::contract::{Client, Facts, Latencies, Reply, ReplyBody, Scheme, Sour
 use uuid::fmt::Simple;
 
 use crate::chain::Chain;
-use crate::client::{connection, ip_value};
+use crate::client::{Underway, connection, ip_value};
 use crate::held::Held;
 use crate::options::Options;
 use crate::router::{Found, Wanted, path};
@@ -82,6 +82,8 @@ pub struct Exchange {
     pub(crate) asked: Option<Instant>,
     pub(crate) first_byte: Option<Instant>,
     _counted: InFlight,
+    /// Tells the connection when this is over.
+    _underway: Option<Underway>,
 }
 
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -132,6 +134,7 @@ impl Exchange {
             asked: None,
             first_byte: None,
             _counted: counted,
+            _underway: None,
         }
     }
 
@@ -139,7 +142,7 @@ impl Exchange {
     pub(crate) fn begin(&mut self, session: &Session, options: &Options) {
         let head = session.req_header();
         if let Some(connection) = connection(session) {
-            connection.count();
+            self._underway = connection.count();
             self.facts.client = options.trust.client(connection, head);
             self.peer_ip.clone_from(&connection.peer_ip);
             self.certificate_refused = connection.certificate_refused;

@@ -1,7 +1,10 @@
 //! Tries that failed: whether there is another, and what the client is told.
 
+use std::io::ErrorKind;
+
 use http::StatusCode;
 use pingora_core::{Error, ErrorSource, ErrorType};
+use rustix::io::Errno;
 
 use crate::exchange::Exchange;
 
@@ -28,6 +31,19 @@ pub(crate) fn note_failure(exchange: &mut Exchange, error: &Error, reused: bool)
         request.id = &*exchange.facts.request_id,
         "a try at the upstream failed: {error}"
     );
+}
+
+/// Why an upstream is not connected to, in pingora's terms: `SocketError` and `BindError` are this
+/// process's own want.
+pub(crate) fn not_connected(why: std::io::Error) -> Box<Error> {
+    let kind = match (why.kind(), Errno::from_io_error(&why)) {
+        (_, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS)) => ErrorType::SocketError,
+        (ErrorKind::AddrNotAvailable, _) => ErrorType::BindError,
+        (ErrorKind::ConnectionRefused, _) => ErrorType::ConnectRefused,
+        (ErrorKind::TimedOut, _) => ErrorType::ConnectTimedout,
+        _ => ErrorType::ConnectError,
+    };
+    Error::because(kind, "connecting to an upstream", why)
 }
 
 /// The status an error stands for; `None` when the client left and nobody can be told.

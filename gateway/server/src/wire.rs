@@ -14,6 +14,7 @@ use self::core::Core;
 use self::doors::{Doors, Routed};
 use self::front::Front;
 use self::listeners::Listeners;
+use self::process::Room;
 use self::signals::{End, Signals};
 use crate::docs::Docs;
 use crate::handover::{self, Inherited, Legacy};
@@ -147,6 +148,7 @@ async fn serve(
         settings,
         trust: Arc::clone(&front.trust),
         clock: core.clock.clone(),
+        room: Room::of(&settings.process),
         connections: Arc::clone(&connections),
         shutdown: shutdown.clone(),
     };

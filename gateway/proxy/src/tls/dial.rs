@@ -26,6 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::kept::{Kept, Lease, Rested};
 use super::upstream::Terms;
+use crate::failure::not_connected;
 
 /// Connects and shakes hands, or takes a connection that rests.
 #[derive(Debug)]
@@ -83,15 +84,7 @@ impl L4Connect for Dial {
         let config = self.terms.config(self.http2).map_err(|why| {
             Error::because(ErrorType::InternalError, "securing a connection", why)
         })?;
-        let refused = |why: std::io::Error| {
-            let kind = match why.kind() {
-                std::io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                std::io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-                _ => ErrorType::ConnectError,
-            };
-            Error::because(kind, "connecting to an upstream", why)
-        };
-        let stream = TcpStream::connect(address).await.map_err(refused)?;
+        let stream = TcpStream::connect(address).await.map_err(not_connected)?;
         let _ = stream.set_nodelay(true);
         let connector = TlsConnector::from(Arc::new(config));
         Ok(self.carry(connector.connect(name, stream).await.map_err(failed)?))

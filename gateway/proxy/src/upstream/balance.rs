@@ -95,10 +95,10 @@ impl Balance {
     pub(crate) fn failed(&mut self, error: &Error, reused: bool) {
         let Some(current) = self.current.take() else { return };
         let outcome = outcome_of(error);
-        if reused && outcome == Outcome::TcpFailure {
+        if reused && outcome == Some(Outcome::TcpFailure) {
             // A target may close idle connections as it likes: this says nothing against it.
             self.tried.pop();
-        } else if !current.is_answered() {
+        } else if let Some(outcome) = outcome.filter(|_| !current.is_answered()) {
             self.upstream.observe(&current.address, outcome);
         }
     }

@@ -13,7 +13,7 @@ use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, OrErr as _, Result};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use tokio::net::TcpStream;
 
@@ -22,6 +22,7 @@ use super::compiled::CompiledUpstream;
 use super::health::Outcome;
 use super::live::Address;
 use super::probe_grpc;
+use crate::failure::not_connected;
 use crate::snapshot::Current;
 use crate::tls::{Defaults, UpstreamTls};
 
@@ -86,19 +87,20 @@ async fn round(upstream: &Arc<CompiledUpstream>, of_healthy: bool, prober: &Prob
     futures::stream::iter(chosen)
         .for_each_concurrent(most, |member| async move {
             let target = upstream.called(member);
-            let outcome = probe(upstream, target, &member.address, prober).await;
-            upstream.note(&member.address, outcome, &upstream.active, "probes");
+            if let Some(outcome) = probe(upstream, target, &member.address, prober).await {
+                upstream.note(&member.address, outcome, &upstream.active, "probes");
+            }
         })
         .await;
 }
 
-/// One probe.
+/// One probe; `None` when this process could not make it.
 async fn probe(
     upstream: &CompiledUpstream,
     target: &Called,
     address: &Address,
     prober: &Prober,
-) -> Outcome {
+) -> Option<Outcome> {
     let check = &upstream.entity.healthchecks.active;
     let limit = Duration::try_from_secs_f64(check.timeout.unwrap_or(1.0)).unwrap_or_default();
     let asked = async {
@@ -124,13 +126,13 @@ async fn probe(
             CheckType::Tcp => TcpStream::connect(address.socket)
                 .await
                 .map(|_| Outcome::Connected)
-                .or_err(ErrorType::ConnectError, "connecting for a probe"),
+                .map_err(not_connected),
         }
     };
     match tokio::time::timeout(limit, asked).await {
-        Err(_) => Outcome::Timeout,
+        Err(_) => Some(Outcome::Timeout),
         Ok(Err(error)) => outcome_of(&error),
-        Ok(Ok(outcome)) => outcome,
+        Ok(Ok(outcome)) => Some(outcome),
     }
 }
 
@@ -163,13 +165,14 @@ async fn ask(check: &ActiveCheck, target: &Called, peer: &HttpPeer, tls: bool) -
     }
 }
 
-/// What an error says about the address.
-pub(crate) fn outcome_of(error: &Error) -> Outcome {
-    match error.etype() {
+/// What an error says about the address; `None` when it is this process that has no socket for it.
+pub(crate) fn outcome_of(error: &Error) -> Option<Outcome> {
+    Some(match error.etype() {
+        ErrorType::SocketError | ErrorType::BindError | ErrorType::InternalError => return None,
         ErrorType::ConnectTimedout
         | ErrorType::TLSHandshakeTimedout
         | ErrorType::ReadTimedout
         | ErrorType::WriteTimedout => Outcome::Timeout,
         _ => Outcome::TcpFailure,
-    }
+    })
 }

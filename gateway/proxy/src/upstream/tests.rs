@@ -13,13 +13,16 @@ use gateway_model::entities::{Algorithm, Upstream};
 use gateway_model::ports::{Health, MarkError, TargetHealth};
 use gateway_model::{Clock, Entity, Id};
 use plugins::contract::Tools;
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::health::Outcome;
 use super::live::{InUse, Live};
+use super::probe::outcome_of;
 use super::ring::{Choice, Member, Ring, hash};
+use crate::failure::not_connected;
 use crate::resolve::{NameOptions, Resolver};
 use crate::router::Flavour;
 use crate::snapshot::test_kit::{World, delete, id, insert, patch};
@@ -81,6 +84,20 @@ fn turns_of_a_heavy_target_are_spread_out() {
     let turn = AtomicUsize::new(0);
     let order: Vec<usize> = (0..8).map(|_| choose(&ring, &turn, None, &[]).unwrap()).collect();
     assert!(order.windows(2).all(|pair| pair != [0, 0]), "{order:?}");
+}
+
+#[test]
+fn what_we_lack_says_nothing_about_a_target() {
+    for (errno, wanted) in [
+        (Errno::MFILE, None),
+        (Errno::NFILE, None),
+        (Errno::ADDRNOTAVAIL, None),
+        (Errno::CONNREFUSED, Some(Outcome::TcpFailure)),
+        (Errno::HOSTUNREACH, Some(Outcome::TcpFailure)),
+        (Errno::TIMEDOUT, Some(Outcome::Timeout)),
+    ] {
+        assert_eq!(outcome_of(&not_connected(errno.into())), wanted, "{errno:?}");
+    }
 }
 
 #[test]

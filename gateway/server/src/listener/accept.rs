@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -63,8 +63,6 @@ pub(crate) struct Proxied {
     pub(crate) requests: u32,
     /// How long a client may rest between two of them.
     pub(crate) idle: Duration,
-    /// Connections that still may be accepted.
-    pub(crate) room: Arc<Semaphore>,
 }
 
 impl Proxied {
@@ -111,7 +109,8 @@ impl Proxied {
 
 impl Proxied {
     /// Serves one connection of HTTP/2 until the client leaves, its requests are spent or a stop
-    /// comes; the last two are told to the client, who finishes what it began.
+    /// comes; the last two are told to the client, who finishes what it began. pingora limits how
+    /// long a client rests only between those: not before the first request, and not after.
     async fn serve_http2(&self, connection: Connection, mut stop: watch::Receiver<bool>) {
         let (quota, spent) = Quota::new(self.requests);
         if let Some(facts) = connection.facts() {
@@ -123,9 +122,24 @@ impl Proxied {
             quota.end();
             std::future::pending().await
         };
+        let mut told = spent.clone();
+        let rests = async {
+            tokio::time::sleep(self.limits.head).await;
+            if quota.is_untouched() {
+                return;
+            }
+            stopped(&mut told).await;
+            loop {
+                tokio::time::sleep(self.idle).await;
+                if quota.is_at_rest() {
+                    return;
+                }
+            }
+        };
         tokio::select! {
             _ = self.app.process_new(Box::new(connection), &spent) => {}
             () = stops => {}
+            () = rests => {}
         }
     }
 }
@@ -233,6 +247,11 @@ pub(crate) struct Accept {
     pub(crate) clock: Clock,
     /// Whether HTTP/2 with prior knowledge is understood without TLS.
     pub(crate) http2: bool,
+    /// How long clients of a router may take for their first request, and for the head of every
+    /// further one.
+    pub(crate) head: Duration,
+    /// Connections that still may be accepted, here and on the listeners that share this.
+    pub(crate) room: Arc<Semaphore>,
     /// Accounting.
     pub(crate) connections: Arc<Connections>,
     /// Turns true at shutdown.
@@ -249,12 +268,7 @@ impl Accept {
         loop {
             // Beyond the limit clients wait in the socket's backlog.
             let accepted = async {
-                let room = match &self.application {
-                    Application::Proxy(proxied) => {
-                        Arc::clone(&proxied.room).acquire_owned().await.ok()
-                    }
-                    Application::Router(..) => None,
-                };
+                let room = Arc::clone(&self.room).acquire_owned().await.ok();
                 (room, listener.accept().await)
             };
             let (room, accepted) = tokio::select! {
@@ -372,9 +386,12 @@ impl Accept {
     ) {
         let clock = self.clock.clone();
         let Client { address: client, certified, refused } = client;
+        let asked = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&asked);
         let service = hyper::service::service_fn(move |mut request: http::Request<_>| {
             let caller = Caller { subject: None, client, by_gateway: false, certified };
             request.extensions_mut().insert(caller);
+            asks.store(true, Ordering::Relaxed);
             let router = match refused {
                 Some(why) => Router::new().fallback(async move || refuse_client(why)),
                 None => router.clone(),
@@ -391,13 +408,21 @@ impl Accept {
             }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
-        builder.http2().timer(TokioTimer::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.head);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(self.head);
         let connection = builder.serve_connection(TokioIo::new(transport), service);
         tokio::pin!(connection);
         let mut shutdown = self.shutdown.clone();
+        // hyper's own limits begin once it knows the protocol.
+        let silent = async {
+            tokio::time::sleep(self.head).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
+            () = silent => return,
             () = stopped(&mut shutdown) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::DRAIN;
 use super::front::Front;
 use super::listeners::Listeners;
+use super::process::Room;
 use crate::listener::{self, Accept, AcceptStreams, Application, Bound, Connections};
 use crate::settings::{Listen, Settings};
 
@@ -23,6 +24,7 @@ pub(super) struct Doors<'s> {
     pub(super) settings: &'s Settings,
     pub(super) trust: Arc<Trust>,
     pub(super) clock: Clock,
+    pub(super) room: Room,
     pub(super) connections: Arc<Connections>,
     pub(super) shutdown: watch::Receiver<bool>,
 }
@@ -51,7 +53,13 @@ impl Doors<'_> {
         let protocols: &[&[u8]] = if listen.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         let config =
             || listener::tls::config(self.settings.tls.offer(), shown, clients.as_ref(), protocols);
+        let room = match &application {
+            Application::Proxy(_) => &self.room.proxy,
+            Application::Router(..) => &self.room.routers,
+        };
         Ok(Accept {
+            room: Arc::clone(room),
+            head: self.settings.proxying.keepalive.header_timeout,
             application,
             tls: listen.ssl.then(config).transpose()?,
             handshakes,

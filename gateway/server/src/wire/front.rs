@@ -12,10 +12,9 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use plugins::contract::UnservedNames;
 use rustls::server::ResolvesServerCert;
-use tokio::sync::Semaphore;
 
 use super::core::Core;
-use super::{access_log, options, process};
+use super::{access_log, options};
 use crate::embed::EmbeddedRouter;
 use crate::files::Certificates;
 use crate::listener::{Limits, Proxied};
@@ -89,7 +88,6 @@ impl Front {
             limits: Arc::new(Limits { head: settings.proxying.keepalive.header_timeout, refuser }),
             requests: settings.proxying.keepalive.requests,
             idle: settings.proxying.keepalive.timeout,
-            room: Arc::new(Semaphore::new(process::most_connections(&settings.process))),
         };
         Ok(Self {
             proxy,

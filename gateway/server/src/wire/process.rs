@@ -1,9 +1,11 @@
 //! What the system lets this process have, and who comes after it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 
 use crate::handover::Legacy;
 use crate::settings::process::Process;
@@ -24,14 +26,29 @@ pub(super) fn raise_open_files(process: &Process) {
 
 /// Files that are open beside connections: logs, the store, listeners.
 const OTHERS: u64 = 256;
+/// Clients of routers: operators, scrapers, applications that do not come through the proxy.
+const OF_ROUTERS: usize = 1024;
 
-/// Client connections the proxy takes at one time: those of all workers, but no more than there may
-/// be files, as each may need a second one to an upstream.
-pub(super) fn most_connections(process: &Process) -> usize {
-    let configured = process.connections.saturating_mul(process.workers.threads().get());
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let possible = usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX);
-    configured.min(possible).clamp(1, tokio::sync::Semaphore::MAX_PERMITS)
+/// How many client connections there may be at one time.
+pub(super) struct Room {
+    pub(super) proxy: Arc<Semaphore>,
+    pub(super) routers: Arc<Semaphore>,
+}
+
+impl Room {
+    /// For the proxy those of all workers, but no more than two thirds of the files there may be. The
+    /// rest is for upstreams, as most clients that keep a connection rest, and a little of it for
+    /// routers.
+    pub(super) fn of(process: &Process) -> Self {
+        let configured = process.connections.saturating_mul(process.workers.threads().get());
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(OTHERS);
+        let part = |files: u64| usize::try_from(files).unwrap_or(usize::MAX);
+        let room = |most: usize| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+        Self {
+            proxy: room(configured.min(part(files / 3 * 2))),
+            routers: room(OF_ROUTERS.min(part(files / 12))),
+        }
+    }
 }
 
 /// Starts a process that takes over; false when it fails and this one goes on.

@@ -9,7 +9,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Answered as _, DEADLINE, Gateway, Options, Upstream, eventually, plain};
+use crate::harness::{
+    Answered as _, DEADLINE, Gateway, Options, Upstream, any_certificate, eventually, handshake,
+    http1, plain,
+};
 
 pub(crate) async fn publish(gateway: &Gateway, upstream: &Upstream, path: &str, strip: bool) {
     let name = path.trim_matches('/');
@@ -259,6 +262,44 @@ async fn slow_heads_lose_their_connection() {
     }
     assert!(began.elapsed() >= Duration::from_secs(1), "they had the time they have");
     still_serves(&gateway).await;
+}
+
+/// Clients that say nothing, or no more than which protocol they speak, are let go everywhere.
+#[tokio::test]
+async fn silent_clients_lose_their_connection() {
+    let options = Options::new()
+        .set("proxy_listen", "127.0.0.1:0 http2, 127.0.0.1:0 ssl http2")
+        .set("admin_listen", "127.0.0.1:0, 127.0.0.1:0 ssl http2")
+        .set("nginx_http_client_header_timeout", "1s");
+    let gateway = options.start().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut silent = Vec::new();
+    for listener in ["proxy", "admin"] {
+        for said in [&b""[..], &preface[..3], preface] {
+            let mut plain = TcpStream::connect(gateway.addr(listener)).await.unwrap();
+            plain.write_all(said).await.unwrap();
+            silent.push((
+                format!("{listener}, {} bytes", said.len()),
+                Box::new(plain) as Box<dyn http1::Stream>,
+            ));
+            for protocol in [&b"h2"[..], b"http/1.1"] {
+                let stream = TcpStream::connect(gateway.tls_addr(listener)).await.unwrap();
+                let mut config = any_certificate(None);
+                config.alpn_protocols = vec![protocol.to_vec()];
+                let mut stream = handshake(stream, "localhost", config).await.unwrap();
+                stream.write_all(said).await.unwrap();
+                stream.flush().await.unwrap();
+                let name = String::from_utf8_lossy(protocol);
+                let name = format!("{listener} with TLS, {name}, {} bytes", said.len());
+                silent.push((name, Box::new(stream)));
+            }
+        }
+    }
+    for (name, mut stream) in silent {
+        let mut said = Vec::new();
+        let ended = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut said)).await;
+        assert!(ended.is_ok(), "{name}: it stays open after {said:?}");
+    }
 }
 
 /// Connections beyond the limit wait; they are served when others end.

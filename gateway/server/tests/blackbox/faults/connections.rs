@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use futures::future::join_all;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -11,13 +13,23 @@ use crate::harness::{
     DEADLINE, Gateway, Options, Upstream, any_certificate, eventually, handshake,
 };
 
-const IDLE: usize = 2000;
+const IDLE: usize = 10_000;
+
+/// Lets this process and those it starts have all the files they may; whether that is enough for
+/// [`IDLE`] clients, of which the gateway lets two thirds of its files be.
+fn enough_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum }).unwrap();
+    assert!(most >= 16_000, "10,000 clients need 16,000 open files (ulimit -Hn), not {most}");
+}
 
 async fn stage() -> (Gateway, Upstream) {
     let upstream = Upstream::start().await;
     let options = Options::new()
-        .set("nginx_events_worker_connections", "8192")
-        .set("nginx_http_keepalive_timeout", "300s");
+        .set("nginx_events_worker_connections", "16384")
+        .set("nginx_http_client_header_timeout", "600s")
+        .set("nginx_http_keepalive_timeout", "600s");
     let gateway = options.start().await;
     publish(&gateway, "a", &upstream.url(), json!({})).await;
     assert_eq!(status(&gateway, "/a/x").await, 200);
@@ -28,21 +40,22 @@ async fn stage() -> (Gateway, Upstream) {
 /// printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_cost_little() {
+    enough_files();
     let (gateway, _upstream) = stage().await;
     let served = async |to| {
         let mut stream = TcpStream::connect(to).await.unwrap();
         ask(&mut stream).await;
         stream
     };
-    let (mut held, cost) = measured(&gateway, "after a request", served).await;
+    let (mut held, cost) = measured(&gateway, IDLE, "after a request", served).await;
     assert!(cost < 24, "{cost} KiB for each idle connection");
     // Every one of them still serves.
-    for stream in held.iter_mut().step_by(IDLE / 20) {
+    for stream in held.iter_mut().step_by(100) {
         ask(stream).await;
     }
     assert_eq!(status(&gateway, "/a/x").await, 200);
     drop(held);
-    eventually("they are let go", async || (open(&gateway) < IDLE / 2).then_some(())).await;
+    eventually("they are let go", async || (open(&gateway) < 100).then_some(())).await;
 }
 
 /// Connections whose clients never said anything.
@@ -50,7 +63,7 @@ async fn idle_connections_cost_little() {
 async fn silent_connections_cost_little() {
     let (gateway, _upstream) = stage().await;
     let silent = async |to| TcpStream::connect(to).await.unwrap();
-    let (_held, cost) = measured(&gateway, "silent", silent).await;
+    let (_held, cost) = measured(&gateway, 2000, "silent", silent).await;
     assert!(cost < 64, "{cost} KiB for each silent connection");
     assert_eq!(status(&gateway, "/a/x").await, 200);
 }
@@ -130,26 +143,26 @@ async fn ask(stream: &mut TcpStream) {
     }
 }
 
-/// Opens [`IDLE`] connections by `open`; them, and what each costs in KiB.
+/// Opens so many connections by `connect`; them, and what each costs in KiB.
 async fn measured(
     gateway: &Gateway,
+    count: usize,
     what: &str,
     connect: impl AsyncFn(SocketAddr) -> TcpStream,
 ) -> (Vec<TcpStream>, u64) {
     let to = gateway.addr("proxy");
-    let mut held = Vec::with_capacity(IDLE);
     // What the first ones cost is the pools'.
-    for _ in 0..50 {
-        held.push(connect(to).await);
+    let together = async || join_all((0..50).map(|_| connect(to))).await;
+    let mut held = together().await;
+    let (first, before) = (held.len(), memory(gateway));
+    while held.len() < count {
+        held.extend(together().await);
     }
-    let before = memory(gateway);
-    for _ in 50..IDLE {
-        held.push(connect(to).await);
-    }
-    eventually("all are accepted", async || (open(gateway) >= IDLE).then_some(())).await;
+    eventually("all are accepted", async || (open(gateway) >= count).then_some(())).await;
     let grown = memory(gateway).saturating_sub(before);
-    println!("{IDLE} idle connections, {what}: {:.1} KiB each", grown as f64 / (IDLE - 50) as f64);
-    (held, grown / (IDLE - 50) as u64)
+    let each = grown as f64 / (held.len() - first) as f64;
+    println!("{} idle connections, {what}: {each:.1} KiB each", held.len());
+    (held, each as u64)
 }
 
 /// Sockets and files the gateway holds open.
