@@ -4,15 +4,17 @@
 //! it: [`tried`] is their side. The gateway's listener is the data plane; whoever wants to try it from
 //! the page gives the routes a `cors` plugin.
 
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use flate2::read::GzDecoder;
 use mep::{Documents, Platform, Served, Servers};
 use url::{Host, Url};
 use utoipa_swagger_ui::{Config, Url as Shown};
@@ -37,8 +39,8 @@ impl Docs {
         Arc::new(Self { platform, servers, documents, page })
     }
 
-    /// The answer to a GET of a path, when it is one of ours.
-    pub(crate) fn answer(&self, path: &str) -> Option<Response> {
+    /// The answer to a GET of a path with these headers, when it is one of ours.
+    pub(crate) fn answer(&self, path: &str, asked: &HeaderMap) -> Option<Response> {
         if path == WHOLE {
             return Some(json(self.documents().whole.clone()));
         }
@@ -48,7 +50,7 @@ impl Docs {
         }
         match path.strip_prefix(PAGE)? {
             "" => Some(Redirect::to(&format!("{PAGE}/")).into_response()),
-            rest => self.file(rest.strip_prefix('/')?),
+            rest => self.file(rest.strip_prefix('/')?, takes_gzip(asked)),
         }
     }
 
@@ -56,16 +58,22 @@ impl Docs {
         self.documents.get_or_init(|| self.platform.documents(&self.servers))
     }
 
-    /// A file of the page.
-    fn file(&self, name: &str) -> Option<Response> {
+    /// A file of the page. Most are kept compressed.
+    fn file(&self, name: &str, compressed: bool) -> Option<Response> {
         let page = self.page.get_or_init(|| Arc::new(self.config()));
         let file = utoipa_swagger_ui::serve(name, Arc::clone(page)).ok()??;
         let kind = HeaderValue::from_str(&file.content_type).ok()?;
-        let mut response = Response::new(Body::from(file.bytes.into_owned()));
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        if file.gzpipped {
-            let gzip = HeaderValue::from_static("gzip");
-            response.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+        let mut bytes = file.bytes.into_owned();
+        if file.gzpipped && !compressed {
+            let packed = std::mem::take(&mut bytes);
+            GzDecoder::new(&packed[..]).read_to_end(&mut bytes).ok()?;
+        }
+        let mut response = Response::new(Body::from(bytes));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        if file.gzpipped && compressed {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         Some(response)
     }
@@ -77,6 +85,17 @@ impl Docs {
         // Nothing is asked of anybody outside.
         Config::new(whole.into_iter().chain(faces)).validator_url("none")
     }
+}
+
+/// Whether a client takes answers compressed by gzip.
+fn takes_gzip(asked: &HeaderMap) -> bool {
+    let lines = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    let mut codings = lines.flat_map(|line| line.split(','));
+    codings.any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
+    })
 }
 
 fn json(text: String) -> Response {

@@ -311,7 +311,7 @@ async fn status(
         "/status/ready" if *shutdown.borrow() => told(StatusCode::SERVICE_UNAVAILABLE, "draining"),
         "/status/ready" => told(StatusCode::OK, "ready"),
         _ => docs
-            .answer(request.uri().path())
+            .answer(request.uri().path(), request.headers())
             .unwrap_or_else(|| told(StatusCode::NOT_FOUND, "Not found")),
     }
 }

@@ -1,5 +1,7 @@
 //! The page to try the APIs, and what it may ask.
 
+use std::io::Read as _;
+
 use http::Method;
 use serde_json::json;
 
@@ -16,8 +18,17 @@ async fn a_page_to_try_them() {
     let page = get("/docs/").await.expect(200);
     assert_eq!(page.header("content-type"), Some("text/html"));
     for name in ["swagger-ui.css", "index.css", "swagger-ui-bundle.js", "favicon-32x32.png"] {
-        let file = get(&format!("/docs/{name}")).await.expect(200);
+        let path = format!("/docs/{name}");
+        let file = get(&path).await.expect(200);
         assert!(!file.body.is_empty(), "{name}");
+        assert_eq!(file.header("content-encoding"), None, "{name}");
+        // Compressed for those who take it, and the same.
+        let asked = plain().get(gateway.url("status", &path));
+        let packed = asked.header("Accept-Encoding", "br, gzip;q=0.5").answer().await.expect(200);
+        assert_eq!(packed.header("content-encoding"), Some("gzip"), "{name}");
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == file.body, "{name}");
     }
     let script = get("/docs/swagger-initializer.js").await.expect(200);
     for part in [WHOLE, "/openapi/etsi.json", "/openapi/edgegallery.json"] {
