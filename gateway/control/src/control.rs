@@ -77,6 +77,9 @@ pub enum StartError {
     /// The metric families could not be made.
     #[error("creating metrics")]
     Metrics(#[source] prometheus::Error),
+    /// The system has no thread to compile on.
+    #[error("starting a thread")]
+    Thread(#[source] std::io::Error),
 }
 
 /// Write requests that wait for the writer before callers have to wait for a place.
@@ -123,7 +126,8 @@ impl Control {
         });
         let (requests, queue) = mpsc::channel(QUEUE);
         let (ending, ended) = watch::channel(());
-        let writer = Writer::new(Arc::clone(&shared), store, planes, clock.clone());
+        let writer = Writer::new(Arc::clone(&shared), store, planes, clock.clone())
+            .map_err(StartError::Thread)?;
         tokio::spawn(async move {
             writer.run(queue).await;
             drop(ending);

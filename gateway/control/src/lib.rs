@@ -7,6 +7,7 @@
 //! Deliberately absent: HTTP, and anything a plugin or a data plane does with the catalog. Data
 //! planes are reached by [`gateway_model::ports::DataPlane`] only.
 
+mod compiler;
 mod control;
 pub mod declarative;
 mod metrics;

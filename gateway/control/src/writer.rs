@@ -20,6 +20,7 @@ use gateway_model::{Catalog, Change, Clock, Document, Id, Rejection, Revision, S
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::compiler::Compiler;
 use crate::control::{Applied, Committed, Shared, revision_gauge, warn_of_unresolved};
 use crate::metrics::result;
 use crate::store::{Delta, Row, Store, StoreError};
@@ -38,6 +39,7 @@ pub(crate) struct Writer {
     store: Arc<dyn Store>,
     planes: Arc<[Arc<dyn DataPlane>]>,
     clock: Clock,
+    compiler: Compiler,
 }
 
 /// Kind, id and document of an entity another node wrote; `None` for one it deleted.
@@ -82,13 +84,17 @@ struct Compiled {
 }
 
 impl Writer {
+    /// # Errors
+    ///
+    /// When the system has no thread to give.
     pub(crate) fn new(
         shared: Arc<Shared>,
         store: Arc<dyn Store>,
         planes: Vec<Arc<dyn DataPlane>>,
         clock: Clock,
-    ) -> Self {
-        Self { shared, store, planes: planes.into(), clock }
+    ) -> std::io::Result<Self> {
+        let compiler = Compiler::start()?;
+        Ok(Self { shared, store, planes: planes.into(), clock, compiler })
     }
 
     /// Runs until the queue is closed and empty.
@@ -208,7 +214,7 @@ impl Writer {
         Err(Failure::Store("other nodes kept writing first; try again".to_owned()))
     }
 
-    /// Applies and compiles a batch, on a thread that may be kept busy.
+    /// Applies and compiles a batch, on the thread for it.
     async fn compile(&self, base: Arc<Catalog>, batch: &[Request]) -> Result<Compiled, Failure> {
         let started = Instant::now();
         let now = self.clock.unix_ms();
@@ -224,7 +230,7 @@ impl Writer {
                 if writes.is_empty() { Vec::new() } else { prepare(&planes, &catalog, &writes)? };
             Ok(Compiled { catalog, writes: writes.into(), entities, prepared })
         };
-        let compiled = blocking(work).await;
+        let compiled = self.compiler.run(work).await;
         self.shared.metrics.compile_seconds.observe(started.elapsed().as_secs_f64());
         compiled.map_err(|why| {
             self.count(result::REFUSED);
@@ -283,7 +289,9 @@ impl Writer {
             let prepared = prepare(&planes, &catalog, &writes)?;
             Ok((catalog, writes, prepared))
         };
-        let (catalog, writes, prepared) = blocking(work)
+        let (catalog, writes, prepared) = self
+            .compiler
+            .run(work)
             .await
             .map_err(|why| Stuck { at: Some(revision), why: why.to_string() })?;
         self.publish(catalog, writes.into(), prepared, false);
@@ -333,17 +341,6 @@ fn prepare(
     writes: &[Write],
 ) -> Result<Vec<Box<dyn Publish>>, Rejection> {
     planes.iter().map(|plane| plane.prepare(catalog, writes)).collect()
-}
-
-/// Work that may take long. A panic in it is the refusal of that work and leaves the writer
-/// alive.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Rejection> + Send + 'static,
-) -> Result<T, Rejection> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
-        error!("compiling a configuration panicked: {panic}");
-        Err(Rejection::Store("the configuration could not be compiled".to_owned()))
-    })
 }
 
 fn answer(batch: Vec<Request>, outcomes: Vec<Outcome>) {
