@@ -34,7 +34,7 @@ use http::HeaderMap;
 use plugins::contract::{Captures, Scheme};
 
 pub use rank::Flavour;
-pub use route::CompiledRoute;
+pub use route::{CompiledRoute, CompiledService};
 
 use host::HostPattern;
 use route::{Entry, Hit, Place};

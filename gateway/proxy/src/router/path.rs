@@ -43,7 +43,8 @@ pub fn normal(path: &str) -> Result<Cow<'_, str>, Malformed> {
 /// request line is escaped again (kong/router/utils.lua, get_upstream_uri; kong/tools/uri.lua,
 /// escape).
 pub fn upstream_path<'p>(route: &CompiledRoute, path: &'p str, prefix: usize) -> Cow<'p, str> {
-    let pieces = route.join.pieces(path, prefix);
+    let base = route.service.as_ref().and_then(|service| service.path.as_deref()).unwrap_or("/");
+    let pieces = route.join.pieces(base, path, prefix);
     let [first, second, third] = pieces;
     let unchanged = path.strip_prefix(first).and_then(|rest| rest.strip_prefix(second));
     if unchanged == Some(third) {
@@ -92,10 +93,8 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'%');
 
 /// How a route joins its service's path and the request's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Join {
-    /// The service's path; `/` when it has none.
-    pub(super) base: Box<str>,
     /// Whether the matched prefix is taken off.
     pub(super) strip: bool,
     /// As text, nothing inserted: `path_handling` v1, in the flavour that heeds it.
@@ -103,9 +102,9 @@ pub(super) struct Join {
 }
 
 impl Join {
-    /// Up to three pieces that make the upstream's path.
-    fn pieces<'a>(&'a self, path: &'a str, prefix: usize) -> [&'a str; 3] {
-        let base = &*self.base;
+    /// Up to three pieces that make the upstream's path; `base` is the service's, `/` when it has
+    /// none.
+    fn pieces<'a>(self, base: &'a str, path: &'a str, prefix: usize) -> [&'a str; 3] {
         // Without its first slash; also the rest of a path of which nothing was matched.
         let relative = path.strip_prefix('/').unwrap_or(path);
         let rest = match prefix {

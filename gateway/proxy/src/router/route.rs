@@ -20,6 +20,21 @@ use super::rank::{Fields, PathWeight, Rank};
 use super::{Flavour, Wanted};
 use crate::chain::Attached;
 
+/// A service ready to be sent to: what its routes share. Cloning costs little.
+#[derive(Clone)]
+pub struct CompiledService {
+    service: Item<Service>,
+    host: Option<HeaderValue>,
+}
+
+impl From<Item<Service>> for CompiledService {
+    fn from(service: Item<Service>) -> Self {
+        // What is cloned first may be moved then: here, and not when routes are compiled.
+        let host = host_header(&service).inspect(|host| drop(host.clone()));
+        Self { service, host }
+    }
+}
+
 /// A route with its service and its chain: all a request needs once it is found.
 pub struct CompiledRoute {
     /// The route.
@@ -46,7 +61,7 @@ impl CompiledRoute {
     /// A regular expression that does not compile, by field.
     pub fn new(
         route: Item<Route>,
-        service: Option<Item<Service>>,
+        service: Option<CompiledService>,
         attached: Arc<Attached>,
         flavour: Flavour,
         previous: Option<&Self>,
@@ -56,12 +71,14 @@ impl CompiledRoute {
             _ => Arc::new(Matcher::compile(&route, flavour)?),
         };
         let takes = |protocol: &str| route.protocols.iter().any(|one| one == protocol);
-        let base = service.as_ref().and_then(|service| service.path.as_deref()).unwrap_or("/");
+        let (service, upstream_host) = match service {
+            Some(CompiledService { service, host }) => (Some(service), host),
+            None => (None, None),
+        };
         Ok(Self {
             https_only: takes("https") && !takes("http"),
-            upstream_host: service.as_deref().and_then(host_header),
+            upstream_host,
             join: Join {
-                base: base.into(),
                 strip: route.strip_path,
                 as_text: flavour == Flavour::Traditional
                     && route.path_handling == Some(PathHandling::V1),

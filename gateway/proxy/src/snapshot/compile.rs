@@ -17,7 +17,7 @@ use super::streams::Streams;
 use super::unusable::Unusable;
 use super::{ProxyPlane, Snapshot, Turnover, Work};
 use crate::chain::{Attached, Chain, Instance};
-use crate::router::{CompiledRoute, Router};
+use crate::router::{CompiledRoute, CompiledService, Router};
 use crate::tls::Keyring;
 use crate::upstream::CompiledUpstream;
 
@@ -28,6 +28,7 @@ pub(super) struct Compiler<'a> {
     pub(super) next: &'a Arc<Catalog>,
     instances: imbl::HashMap<Id, Arc<Instance>>,
     global: Arc<Chain>,
+    services: imbl::HashMap<Id, CompiledService>,
     upstreams: imbl::HashMap<Box<str>, Arc<CompiledUpstream>>,
     stale: Stale,
     /// What services attach to routes that have no instances of their own, as far as made by now.
@@ -69,6 +70,7 @@ impl<'a> Compiler<'a> {
             next,
             instances: previous.instances.clone(),
             global: Arc::clone(&previous.global),
+            services: previous.services.clone(),
             upstreams: previous.upstreams.clone(),
             stale: Stale::default(),
             of_services: HashMap::new(),
@@ -83,6 +85,7 @@ impl<'a> Compiler<'a> {
     /// known of targets.
     pub(super) fn everything(mut self) -> Result<(Snapshot, Work, Turnover), Rejection> {
         self.instances = imbl::HashMap::new();
+        self.services = imbl::HashMap::new();
         for entity in self.next.all::<PluginInstance>() {
             self.put_instance(&entity)?;
         }
@@ -116,7 +119,10 @@ impl<'a> Compiler<'a> {
             match write.kind {
                 PluginInstance::KIND => self.plugin_written(write)?,
                 Route::KIND => drop(self.stale.routes.insert(write.id)),
-                Service::KIND => self.stale_routes_of(write.id),
+                Service::KIND => {
+                    self.services.remove(&write.id);
+                    self.stale_routes_of(write.id);
+                }
                 Upstream::KIND => drop(self.stale.upstreams.insert(write.id)),
                 Target::KIND => {
                     let forms = [&write.before, &write.after].into_iter().flatten();
@@ -155,7 +161,7 @@ impl<'a> Compiler<'a> {
         streams_compiled: Streams,
     ) -> (Snapshot, Work, Turnover) {
         let catalog = Arc::clone(self.next);
-        let Self { instances, global, upstreams, work, turnover, .. } = self;
+        let Self { instances, global, services, upstreams, work, turnover, .. } = self;
         let snapshot = Snapshot {
             catalog,
             router,
@@ -164,6 +170,7 @@ impl<'a> Compiler<'a> {
             keyring,
             instances,
             routes,
+            services,
             upstreams,
         };
         (snapshot, work, turnover)
@@ -301,9 +308,9 @@ impl<'a> Compiler<'a> {
         }
         let service = match route.service {
             None => None,
-            Some(service) => match self.next.get::<Service>(service.id) {
-                Some(service) if service.enabled => Some(service),
-                _ => return Ok(None),
+            Some(service) => match self.service(service.id) {
+                Some(service) => Some(service),
+                None => return Ok(None),
             },
         };
         let previous = self.previous.routes.get(&id).map(|route| &**route);
@@ -311,6 +318,17 @@ impl<'a> Compiler<'a> {
         CompiledRoute::new(route, service, attached, self.plane.flavour, previous)
             .map(|route| Some(Arc::new(route)))
             .map_err(Rejection::Invalid)
+    }
+
+    /// The compiled form of a service that is enabled.
+    fn service(&mut self, id: Id) -> Option<CompiledService> {
+        if let Some(made) = self.services.get(&id) {
+            return Some(made.clone());
+        }
+        let service = self.next.get::<Service>(id).filter(|service| service.enabled)?;
+        let made = CompiledService::from(service);
+        self.services.insert(id, made.clone());
+        Some(made)
     }
 
     /// What is attached to a route: the previous list where no instance in its scope was written,

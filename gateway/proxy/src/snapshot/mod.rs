@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 
 use crate::chain::{Chain, Instance};
 use crate::resolve::Resolver;
-use crate::router::{CompiledRoute, Flavour, Router};
+use crate::router::{CompiledRoute, CompiledService, Flavour, Router};
 use crate::stream::StreamRouter;
 use crate::tls::{Defaults, Keyring};
 use crate::upstream::{CompiledUpstream, Prober};
@@ -49,6 +49,8 @@ pub struct Snapshot {
     instances: imbl::HashMap<Id, Arc<Instance>>,
     /// The routes in the router.
     routes: imbl::HashMap<Id, Arc<CompiledRoute>>,
+    /// The services of routes.
+    services: imbl::HashMap<Id, CompiledService>,
     /// The upstreams, by name.
     upstreams: imbl::HashMap<Box<str>, Arc<CompiledUpstream>>,
 }
@@ -64,6 +66,7 @@ impl Snapshot {
             keyring: Keyring::default(),
             instances: imbl::HashMap::new(),
             routes: imbl::HashMap::new(),
+            services: imbl::HashMap::new(),
             upstreams: imbl::HashMap::new(),
         }
     }

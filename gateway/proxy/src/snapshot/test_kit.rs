@@ -51,7 +51,8 @@ impl World {
     /// All routes, compiled without plugins.
     pub(crate) fn compiled(&self, flavour: Flavour) -> Vec<Arc<CompiledRoute>> {
         let compile = |route: Item<Route>| {
-            let service = route.service.and_then(|of| self.catalog.get::<Service>(of.id));
+            let service =
+                route.service.and_then(|of| self.catalog.get::<Service>(of.id)).map(Into::into);
             Arc::new(CompiledRoute::new(route, service, Arc::default(), flavour, None).unwrap())
         };
         self.catalog.all::<Route>().map(compile).collect()
