@@ -4,12 +4,13 @@
 //! then calls from inside. Without a rule an app could reach the Admin API through a service it
 //! registers. Private networks are allowed: that is where apps live.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use gateway_model::ports::Caller;
+use gateway_model::ports::{Caller, Reach};
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use crate::exposure::TAG;
 use crate::settings::Destinations;
 
 /// Domain of the host names that stand for services in this process. The proxy hands requests for
@@ -21,7 +22,7 @@ const INTERNAL: &str = "mep.internal";
 pub struct Guard {
     /// Destinations allowed although a rule forbids them.
     pub allow: Destinations,
-    /// Addresses this process listens on; those of all interfaces say nothing and are ignored.
+    /// Addresses this process listens on; those of all interfaces stand for each of this machine's.
     pub own: Vec<SocketAddr>,
     /// Host and port under which clients reach the gateway.
     pub published: Option<(String, u16)>,
@@ -69,9 +70,25 @@ impl Guard {
         if !self.admits(address) {
             return Err(Forbidden::Address);
         }
-        let here = SocketAddr::new(address.to_canonical(), port);
-        let listed = self.allow.covers(address);
-        if !listed && self.own.contains(&here) { Err(Forbidden::Own) } else { Ok(()) }
+        let address = address.to_canonical();
+        let own = !self.allow.covers(address)
+            && (self.own.contains(&SocketAddr::new(address, port))
+                || self.is_published(address, port)
+                || (self.takes_all_at(port) && is_of_this_machine(address)));
+        if own { Err(Forbidden::Own) } else { Ok(()) }
+    }
+
+    /// Whether clients reach the gateway there, where that is told as an address.
+    fn is_published(&self, address: IpAddr, port: u16) -> bool {
+        self.published.as_ref().is_some_and(|(host, at)| {
+            let host = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            *at == port && host.is_ok_and(|host| host.to_canonical() == address)
+        })
+    }
+
+    /// Whether this process listens at a port of all interfaces.
+    fn takes_all_at(&self, port: u16) -> bool {
+        self.own.iter().any(|own| own.port() == port && own.ip().is_unspecified())
     }
 
     /// Whether an address a name resolved to may be connected to.
@@ -86,6 +103,16 @@ impl Guard {
     }
 }
 
+impl Reach for Guard {
+    fn concerns(&self, tags: &[String]) -> bool {
+        tags.iter().any(|tag| tag == TAG)
+    }
+
+    fn admits(&self, host: &str, address: SocketAddr) -> bool {
+        self.trusts(host) || self.check_address(address.ip(), address.port()).is_ok()
+    }
+}
+
 impl Destinations {
     fn names(&self, host: &str) -> bool {
         self.hosts.iter().any(|allowed| allowed == host)
@@ -94,6 +121,24 @@ impl Destinations {
     fn covers(&self, address: IpAddr) -> bool {
         contains(&self.networks, address)
     }
+}
+
+/// Whether an address is one of this machine's own, whatever interface it came to meanwhile: the
+/// system would call those, and only those, from themselves.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    source_towards(address) == Some(address)
+}
+
+/// The address this machine sends from towards another. Connecting a datagram socket chooses a
+/// route and sends nothing.
+pub(crate) fn source_towards(there: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match there {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(SocketAddr::new(there, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Whether an address is in one of the networks. An IPv4 address in IPv6 clothing counts as IPv4.
@@ -199,6 +244,29 @@ mod tests {
                 ("https://mep-api-gw.mep:8444/x", Ok(())),
                 ("ftp://10.1.2.3/", Err(Forbidden::Scheme)),
                 ("http://a@10.1.2.3/", Err(Forbidden::Credentials)),
+            ],
+        );
+    }
+
+    #[test]
+    fn every_address_of_this_machine_is_its_own() {
+        let any = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let guard = Guard {
+            own: vec![any("0.0.0.0:8001"), any("[::]:8444")],
+            published: Some(("192.0.2.7".to_owned(), 30443)),
+            ..Guard::default()
+        };
+        // The only address every machine has; `check` refuses it before anybody asks whose it is.
+        assert!(is_of_this_machine(IpAddr::from([127, 0, 0, 1])));
+        assert!(!is_of_this_machine(IpAddr::from([192, 0, 2, 1])));
+        assert!(guard.takes_all_at(8001) && guard.takes_all_at(8444) && !guard.takes_all_at(8000));
+        check(
+            &guard,
+            &[
+                ("http://192.0.2.1:8001/", Ok(())),
+                ("https://192.0.2.7:30443/", Err(Forbidden::Own)),
+                ("https://[::ffff:192.0.2.7]:30443/", Err(Forbidden::Own)),
+                ("https://192.0.2.7:30444/", Ok(())),
             ],
         );
     }

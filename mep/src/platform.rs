@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use dashmap::DashMap;
 use gateway_control::{Control, Peers};
-use gateway_model::ports::Calls;
+use gateway_model::ports::{Calls, Reach};
 use gateway_model::{Clock, Id};
 use reqwest::dns::Resolve;
 use tokio::sync::watch;
@@ -170,6 +170,11 @@ impl Platform {
     /// Who counts calls of services: the proxy is to tell it.
     pub fn calls(&self) -> Arc<dyn Calls> {
         Arc::clone(&self.statistics) as Arc<dyn Calls>
+    }
+
+    /// Who says where the services apps published may be called: the proxy is to ask it.
+    pub fn reach(&self) -> Arc<dyn Reach> {
+        Arc::clone(&self.guard) as Arc<dyn Reach>
     }
 
     /// What answers for [`crate::MEPAUTH_HOST`] and on the direct listener: the token API and the

@@ -175,6 +175,17 @@ pub struct Call<'a> {
     pub path: &'a str,
 }
 
+/// Says where services may be called that clients of the platform made: their hosts are names of
+/// these clients' choice, which may lead inside.
+pub trait Reach: Send + Sync {
+    /// Whether it has a say in calls of a service of these tags.
+    fn concerns(&self, tags: &[String]) -> bool;
+
+    /// Whether such a service, its host `host`, may be called at an address. Runs on the request
+    /// path: it must return at once.
+    fn admits(&self, host: &str, address: SocketAddr) -> bool;
+}
+
 /// Told of every call to a service, once it is over.
 pub trait Calls: Send + Sync {
     /// Runs on the request path: it must return at once.

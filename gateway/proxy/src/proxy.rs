@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use gateway_model::Clock;
 use gateway_model::entities::Service;
-use gateway_model::ports::{Call, Calls};
+use gateway_model::ports::{Call, Calls, Reach};
 use http::{StatusCode, header};
 use pingora_core::protocols::{ALPN, Digest};
 use pingora_core::upstreams::peer::HttpPeer;
@@ -56,6 +56,7 @@ pub struct Proxy {
     resolver: Resolver,
     access_log: Option<AccessLog>,
     calls: Option<Arc<dyn Calls>>,
+    reach: Option<Arc<dyn Reach>>,
     traffic: Arc<Traffic>,
     uses: ConnectionUses,
     kept: Arc<Kept>,
@@ -83,6 +84,7 @@ impl Proxy {
             resolver,
             access_log,
             calls: None,
+            reach: None,
             traffic,
             uses,
             kept,
@@ -95,6 +97,19 @@ impl Proxy {
     pub fn telling(mut self, calls: Arc<dyn Calls>) -> Self {
         self.calls = Some(calls);
         self
+    }
+
+    /// Asks `reach` where the services that concern it may be called.
+    #[must_use]
+    pub fn reaching(mut self, reach: Arc<dyn Reach>) -> Self {
+        self.reach = Some(reach);
+        self
+    }
+
+    /// Who has a say in where a service is called. Most services have no tags and ask nobody.
+    fn reach(&self, service: &Service) -> Option<&dyn Reach> {
+        let tags = service.tags.as_deref()?;
+        self.reach.as_deref().filter(|reach| reach.concerns(tags))
     }
 
     fn tell(&self, session: &Session, exchange: &Exchange) {
@@ -133,9 +148,27 @@ impl Proxy {
         }
     }
 
-    /// The address of the next try: of a target where the service's host names an upstream, else
-    /// of the host.
+    /// The address of the next try, if the service may be called there.
     async fn address(
+        &self,
+        session: &Session,
+        exchange: &mut Exchange,
+        service: &Service,
+    ) -> Result<SocketAddr> {
+        let reach = self.reach(service);
+        let address = self.choose(session, exchange, service).await?;
+        let host = exchange.destination(service).host;
+        if reach.is_none_or(|reach| reach.admits(host, address)) {
+            return Ok(address);
+        }
+        tracing::warn!(service.host = host, %address, "a service leads where it must not");
+        exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, UNRESOLVED));
+        Error::e_explain(ErrorType::HTTPStatus(503), "the service must not be called there")
+    }
+
+    /// Chooses the address of the next try: of a target where the service's host names an
+    /// upstream, else of the host.
+    async fn choose(
         &self,
         session: &Session,
         exchange: &mut Exchange,
@@ -170,8 +203,7 @@ impl Proxy {
                 Ok(endpoint.socket(port))
             }
             Err(why) => {
-                let told = "name resolution failed";
-                exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, told));
+                exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, UNRESOLVED));
                 Err(Error::because(ErrorType::HTTPStatus(503), "resolving a host", why))
             }
         }
@@ -181,6 +213,7 @@ impl Proxy {
 /// How long a client may take to read some of an answer (nginx's send_timeout).
 const SEND: Duration = Duration::from_secs(60);
 
+const UNRESOLVED: &str = "name resolution failed";
 const NO_TARGET: &str = "failure to get a peer from the ring-balancer";
 
 enum Decision {

@@ -1,7 +1,7 @@
 //! [`Outbound`]: one call to a callback, under the guard's rules.
 
 use std::error::Error as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -11,7 +11,7 @@ use reqwest::dns::Resolve;
 use url::{Host, Url};
 
 use super::resolver::{GuardedResolver, PORT};
-use crate::guard::Guard;
+use crate::guard::{Guard, source_towards};
 use crate::settings::Delivery;
 
 /// Makes calls to callbacks. Redirects are answers like others; proxies of the environment are not
@@ -116,7 +116,6 @@ pub(crate) enum CallError {
 }
 
 /// The address this machine sends from towards `url`, or into the world when that is a name.
-/// Connecting a datagram socket chooses a route and sends nothing.
 fn source_address(url: &Url) -> Option<IpAddr> {
     /// Reserved for documentation (RFC 5737): any route out of here.
     const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -125,11 +124,5 @@ fn source_address(url: &Url) -> Option<IpAddr> {
         Host::Ipv6(address) => address.into(),
         Host::Domain(_) => ELSEWHERE,
     };
-    let any: IpAddr = match there {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
-    socket.connect(SocketAddr::new(there, 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    source_towards(there)
 }

@@ -81,7 +81,8 @@ impl Front {
         let (clock, names) = (clock.clone(), names.clone());
         let proxy =
             Proxy::new(current.clone(), proxy_options, embedded(platform), log, clock, names)
-                .telling(platform.calls());
+                .telling(platform.calls())
+                .reaching(platform.reach());
         let traffic = proxy.traffic();
         let proxy = Proxied {
             app: pingora(proxy, settings, &core.trusted),

@@ -3,7 +3,9 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually, mp1, plain};
+use crate::harness::{
+    Answered as _, App, Gateway, NameServer, Options, Upstream, eventually, mp1, plain,
+};
 
 async fn made(gateway: &Gateway, app: &App, body: &Value) -> Value {
     let request = mp1(gateway, &app.id, Method::POST, &app.path("/services"));
@@ -61,6 +63,40 @@ async fn calls_count_for_one_service() {
         (rows == [("face", &json!(1)), ("face2", &json!(2))]).then_some(())
     })
     .await;
+}
+
+/// A name an app chose leads nowhere an address of its choice would not (contract, A-99).
+#[tokio::test]
+async fn a_published_name_does_not_lead_inside() {
+    let server = NameServer::start().await;
+    server.knows(&["inside.test 60 A 127.0.0.1".to_owned(), "app.test 60 A 127.0.0.1".to_owned()]);
+    let upstream = Upstream::start().await;
+    let port = upstream.addr().port();
+    let options = Options::new()
+        .set("dns_resolver", server.addr().to_string())
+        .set("mep_ssrf_allow", "app.test");
+    let gateway = options.start().await;
+    let app = App::bootstrap(&gateway);
+    let token = app.token(&gateway).await;
+    let admin = async |path: &str, body: Value| {
+        plain().post(gateway.url("admin", path)).json(&body).answer().await.expect(201);
+    };
+    let target = json!({ "target": format!("127.0.0.1:{port}") });
+    admin("/upstreams", json!({"name": "theirs"})).await;
+    admin("/upstreams/theirs/targets", target).await;
+    for (name, wanted) in [("inside.test", 503), ("theirs", 503), ("app.test", 200)] {
+        let body = App::service("face", &format!("http://{name}:{port}/"));
+        let id = app.register(&gateway, &token, &body).await.expect(201).json();
+        let id = id["serInstanceId"].as_str().unwrap().to_owned();
+        let path = app.published(&gateway, &token, &id).await;
+        let call = plain().get(gateway.url("proxy", &path)).bearer_auth(&token);
+        assert_eq!(call.answer().await.status, wanted, "{name}");
+    }
+    // An operator's own service goes where the operator says.
+    let url = format!("http://inside.test:{port}");
+    admin("/services", json!({"name": "ops", "url": url})).await;
+    admin("/services/ops/routes", json!({"paths": ["/ops"]})).await;
+    plain().get(gateway.url("proxy", "/ops")).answer().await.expect(200);
 }
 
 /// nothing of the original's registry is there, by any way in.
