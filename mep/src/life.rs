@@ -65,7 +65,14 @@ pub(crate) async fn terminate(
             changes.extend(release(platform, catalog, app));
             return Ok((changes, Outcome::Gone(applications::active_traffic(catalog, app))));
         }
-        let marker = AppTermination { id: app, app: Ref::new(app), action, serial: Id::random() };
+        let marker = AppTermination {
+            id: app,
+            app: Ref::new(app),
+            action,
+            serial: Id::random(),
+            node: Some(platform.settings.node.to_string()),
+            deadline_ms: Some(deadline(platform)),
+        };
         changes.extend(applications::withdraw_services(catalog, app));
         changes.push(entities::remove::<AppCredential>(app));
         changes.push(entities::put(app, &marker));
@@ -138,14 +145,40 @@ pub(crate) async fn unregister(platform: &Platform, app: Id) -> Result<(), ()> {
     Ok(())
 }
 
-/// Goes on with the ends a stopped process left behind: each has its whole time again.
+/// When an end that begins now is over for sure: the app was told, it had its time, and its node
+/// had a minute more for the store.
+fn deadline(platform: &Platform) -> u64 {
+    const SPARE: Duration = Duration::from_secs(60);
+    let settings = &platform.settings;
+    let lasting =
+        settings.delivery.timeout.saturating_add(settings.graceful_timeout).saturating_add(SPARE);
+    let lasting_ms = u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX);
+    platform.clock.unix_ms().saturating_add(lasting_ms)
+}
+
+/// Goes on with the ends this node left behind when it stopped: each has its whole time again.
+/// Those of other nodes are theirs, until they are [overdue](end_overdue).
 pub(crate) fn resume(platform: &Arc<Platform>) {
+    let own = platform.settings.node.to_string();
     for marker in platform.control.catalog().all::<AppTermination>() {
+        if marker.node.as_ref().is_some_and(|node| *node != own) {
+            continue;
+        }
         let (platform, marker) = (Arc::clone(platform), (*marker).clone());
         tokio::spawn(async move {
             tokio::time::sleep(platform.settings.graceful_timeout).await;
             let_go(&platform, &marker).await;
         });
+    }
+}
+
+/// Lets everything go whose node did not in time: it is gone, or its store refused.
+pub(crate) async fn end_overdue(platform: &Platform) {
+    let now = platform.clock.unix_ms();
+    for marker in platform.control.catalog().all::<AppTermination>() {
+        if marker.deadline_ms.is_some_and(|deadline| deadline < now) {
+            let_go(platform, &marker).await;
+        }
     }
 }
 

@@ -115,6 +115,10 @@ pub struct AppTermination {
     pub action: OperationAction,
     /// Names this ending among all of one app.
     pub serial: Id,
+    /// The node that tells the app and waits for it.
+    pub node: Option<String>,
+    /// Until when it does, milliseconds since the epoch; later anybody may let the app go.
+    pub deadline_ms: Option<u64>,
 }
 
 impl Entity for AppTermination {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use gateway_model::{Catalog, Change, Id, Item, Rejection};
 
-use crate::Platform;
 use crate::commit::require;
 use crate::entities::{
     self, AppConfiguration, AppOperation, AppTask, DnsRule, TaskResult, TrafficRule,
 };
 use crate::rules::{Step, app_is_there};
+use crate::{Platform, life};
 
 /// What is to be done.
 pub(super) struct Job {
@@ -205,11 +205,12 @@ async fn end(platform: &Platform, catalog: &Catalog, operation: &AppOperation) {
     }
 }
 
-/// Looks for operations whose time is over, once a minute, as long as the future is polled.
+/// Looks for operations and ends whose time is over, once a minute, as long as the future is polled.
 pub(crate) async fn end_overdue(platform: &Platform) {
     let mut look = tokio::time::interval(std::time::Duration::from_secs(60));
     loop {
         look.tick().await;
         abandoned(platform, Left::Overdue).await;
+        life::end_overdue(platform).await;
     }
 }

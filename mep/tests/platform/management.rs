@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use gateway_control::store::memory::Memory;
 use gateway_model::{Change, Entity, Id, Key, Ref};
 use http::Method;
-use mep::entities::{AppInstance, AppOperation, AppTask, TaskResult, TrafficRule};
+use mep::entities::{
+    AppInstance, AppOperation, AppTask, AppTermination, OperationAction, TaskResult, TrafficRule,
+};
 use mep::traffic::{DriverError, TrafficDriver, Unsupported};
 use mep::{PlatformSettings, Ports};
 use serde::Serialize;
@@ -316,4 +318,42 @@ async fn operations_of_other_nodes_are_theirs() {
         let result = if ended { TaskResult::Failure } else { TaskResult::Processing };
         assert_eq!(task.result, result);
     }
+}
+
+/// Ends of nodes that share the store: this one goes on with its own at start, and with those of
+/// others once their time is over.
+#[tokio::test]
+async fn ends_of_other_nodes_are_theirs_until_they_are_overdue() {
+    const FRESH: Option<u64> = Some(NOW_MS + 60_000);
+    let control = crate::kit::control().await;
+    let own = Id::from_bytes([1; 16]);
+    let other = Id::from_bytes([2; 16]);
+    let rows = [
+        (Some(own), FRESH, true),
+        (None, None, true),
+        (Some(other), FRESH, false),
+        (Some(other), Some(NOW_MS - 1), true),
+    ];
+    let ids: Vec<_> = rows.iter().map(|_| Id::random()).collect();
+    for (id, (node, deadline_ms, _)) in ids.iter().zip(rows) {
+        let marker = AppTermination {
+            id: *id,
+            app: Ref::new(*id),
+            action: OperationAction::Terminating,
+            serial: Id::random(),
+            node: node.map(|node| node.to_string()),
+            deadline_ms,
+        };
+        let changes = vec![put(*id, &AppInstance { id: *id }), put(*id, &marker)];
+        control.apply(changes).await.unwrap();
+    }
+    let graceful_timeout = std::time::Duration::ZERO;
+    let settings = PlatformSettings { node: own, graceful_timeout, ..PlatformSettings::default() };
+    let rig = Rig::over(control, settings, Arc::clone(&crate::kit::ISSUER), NOW_MS);
+    let left = |rig: &Rig| -> Vec<bool> {
+        let catalog = rig.catalog();
+        ids.iter().map(|id| catalog.get::<AppTermination>(*id).is_none()).collect()
+    };
+    let wanted: Vec<bool> = rows.iter().map(|(.., ended)| *ended).collect();
+    eventually("what is overdue is let go", async || left(&rig) == wanted).await;
 }
