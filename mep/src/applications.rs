@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::entities::{
     self, AppConfiguration, AppCredential, AppInstance, AppOperation, AppRegistration,
-    AppTermination, RuleState, ServiceInstance, TrafficRule,
+    AppTermination, ServiceInstance,
 };
 use crate::exposure;
 
@@ -50,12 +50,6 @@ pub(crate) fn release(catalog: &Catalog, app: Id, now_ms: u64, token_ms: u64) ->
     changes.push(entities::remove::<AppCredential>(app));
     changes.extend(revoke(catalog, app, now_ms, token_ms));
     changes
-}
-
-/// The traffic rules of an application that have an effect.
-pub(crate) fn active_traffic(catalog: &Catalog, app: Id) -> Vec<TrafficRule> {
-    let rules = catalog.children::<TrafficRule>("app", app);
-    rules.filter(|rule| rule.state == RuleState::Active).map(|rule| (*rule).clone()).collect()
 }
 
 /// The kind of what the plugin `app-revocation` looks at, which brings it.

@@ -20,12 +20,13 @@ use serde_json::{Value, json};
 use crate::commit::{Refused, absent, commit, unchanged};
 use crate::entities::{
     self, AppCredential, AppOperation, AppRegistration, AppTermination, OperationAction, Store,
-    Subscription, TrafficRule,
+    Subscription,
 };
 use crate::face::{self, Face};
 use crate::notification::Form;
+use crate::rules::{self, Step};
 use crate::settings::Published;
-use crate::{Platform, applications, rules, subscriptions};
+use crate::{Platform, applications, subscriptions};
 
 /// Why an application does not end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(crate) enum EndFault {
 /// What follows from being told to end.
 enum Outcome {
     /// Everything is gone; these rules the data plane has still to forget.
-    Gone(Vec<TrafficRule>),
+    Gone(Vec<Step>),
     /// It is waited for.
     Ending(AppTermination),
     /// It is waited for already.
@@ -63,7 +64,7 @@ pub(crate) async fn terminate(
         let mut changes = vec![absent::<AppOperation>(app), absent::<AppTermination>(app)];
         if subscriptions::of_app(catalog, Store::Termination, app).next().is_none() {
             changes.extend(release(platform, catalog, app));
-            return Ok((changes, Outcome::Gone(applications::active_traffic(catalog, app))));
+            return Ok((changes, Outcome::Gone(rules::end_of_all(catalog, app))));
         }
         let marker = AppTermination {
             id: app,
@@ -81,7 +82,7 @@ pub(crate) async fn terminate(
     .await
     .map_err(|refused| refused.or(EndFault::NotStored))?;
     match outcome {
-        Outcome::Gone(rules) => rules::forget(platform, rules).await,
+        Outcome::Gone(rules) => rules::forget(platform, app, rules).await,
         Outcome::Ending(marker) => {
             tracing::info!(app.id = %app, "the application was told to end");
             tokio::spawn(tell_and_wait(Arc::clone(platform), marker));
@@ -117,7 +118,7 @@ pub(crate) async fn confirm(
     })
     .await
     .map_err(|refused| refused.or(ConfirmFault::NotStored))?;
-    rules::forget(platform, rules).await;
+    rules::forget(platform, app, rules).await;
     tracing::info!(app.id = %app, "the application confirmed its end");
     Ok(())
 }
@@ -134,14 +135,14 @@ pub(crate) async fn unregister(platform: &Platform, app: Id) -> Result<(), ()> {
             return Ok((changes, Vec::new()));
         }
         changes.extend(release(platform, catalog, app));
-        Ok((changes, applications::active_traffic(catalog, app)))
+        Ok((changes, rules::end_of_all(catalog, app)))
     })
     .await
     .map_err(|refused| {
         let Refused::Rejection(rejection) = refused;
         tracing::error!(app.id = %app, %rejection, "a registration could not be removed");
     })?;
-    rules::forget(platform, rules).await;
+    rules::forget(platform, app, rules).await;
     Ok(())
 }
 
@@ -191,10 +192,10 @@ fn end(
     platform: &Platform,
     catalog: &Catalog,
     marker: &Item<AppTermination>,
-) -> (Vec<Change>, Vec<TrafficRule>) {
+) -> (Vec<Change>, Vec<Step>) {
     let mut changes = vec![unchanged(marker)];
     changes.extend(release(platform, catalog, marker.id()));
-    (changes, applications::active_traffic(catalog, marker.id()))
+    (changes, rules::end_of_all(catalog, marker.id()))
 }
 
 /// Tells all who subscribed, and waits for a confirmation as long as one of them took it.
@@ -282,7 +283,7 @@ async fn let_go(platform: &Platform, marker: &AppTermination) {
     })
     .await;
     match outcome {
-        Ok(rules) => rules::forget(platform, rules).await,
+        Ok(rules) => rules::forget(platform, marker.app.id, rules).await,
         Err(Refused::Rejection(rejection)) => {
             tracing::error!(app.id = %marker.id, %rejection, "the end could not be stored");
         }

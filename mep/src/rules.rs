@@ -111,12 +111,26 @@ pub(crate) async fn change_traffic(
     Ok(next)
 }
 
-/// Withdraws rules whose app is gone from the catalog already. What stays behind in the data plane
-/// is taken out at the next start.
-pub(crate) async fn forget(platform: &Platform, rules: Vec<TrafficRule>) {
-    for rule in rules {
-        if let Err(why) = platform.ports.traffic.withdraw(&rule).await {
-            tracing::error!(app.id = %rule.app.id, rule.id = rule.rule_id, %why, "rule not withdrawn");
+/// What becomes of an app's active rules when it goes.
+pub(crate) fn end_of_all(catalog: &Catalog, app: Id) -> Vec<Step> {
+    let dns = dns(catalog, app).into_iter().filter(|rule| rule.state == RuleState::Active);
+    let dns = dns.map(|rule| Step::Dns { before: Some((*rule).clone()), after: None });
+    let traffic = traffic(catalog, app).into_iter().filter(|rule| rule.state == RuleState::Active);
+    let traffic = traffic.map(|rule| Step::Traffic { before: Some((*rule).clone()), after: None });
+    dns.chain(traffic).collect()
+}
+
+/// Has the data plane forget rules whose app is gone from the catalog already, once nobody changes
+/// them any more. What stays behind is taken out at the next start.
+pub(crate) async fn forget(platform: &Platform, app: Id, ends: Vec<Step>) {
+    if ends.is_empty() {
+        return;
+    }
+    let _turn = platform.turns.of(app).await;
+    for end in ends {
+        // The app may be back meanwhile, with a rule of this id.
+        if let Err(why) = end.at(&platform.control.catalog()).apply(platform).await {
+            tracing::error!(app.id = %app, %why, "a rule was not withdrawn");
         }
     }
 }
@@ -221,14 +235,34 @@ impl Step {
         }
     }
 
-    /// Undoes it, as far as the data plane lets us.
+    /// Undoes it, as far as the data plane lets us: what the catalog says by now is in effect then,
+    /// which may be something else than was before. To be called in the app's turn.
     pub(crate) async fn revert(&self, platform: &Platform) {
         let back = match self.clone() {
-            Self::Dns { before, after } => Self::Dns { before: after, after: before },
-            Self::Traffic { before, after } => Self::Traffic { before: after, after: before },
+            Self::Dns { before, after } => Self::Dns { before: after.or(before), after: None },
+            Self::Traffic { before, after } => {
+                Self::Traffic { before: after.or(before), after: None }
+            }
         };
-        if let Err(why) = back.apply(platform).await {
+        if let Err(why) = back.at(&platform.control.catalog()).apply(platform).await {
             tracing::error!(%why, "a rule could not be taken back");
+        }
+    }
+
+    /// The step from what was before to what the catalog says.
+    fn at(self, catalog: &Catalog) -> Self {
+        fn now<R: Entity + Clone>(catalog: &Catalog, id: Option<Id>) -> Option<R> {
+            catalog.get::<R>(id?).map(|rule| (*rule).clone())
+        }
+        match self {
+            Self::Dns { before, .. } => {
+                let after = now(catalog, before.as_ref().map(|rule| rule.id));
+                Self::Dns { before, after }
+            }
+            Self::Traffic { before, .. } => {
+                let after = now(catalog, before.as_ref().map(|rule| rule.id));
+                Self::Traffic { before, after }
+            }
         }
     }
 }

@@ -11,20 +11,19 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::worker::{self, Job};
+use super::worker::{self, Job, Rules};
 use super::{BUSY, app};
 use crate::auth::credential::AppInstanceId;
 use crate::commit::{absent, commit};
 use crate::dialect::casefold;
 use crate::dialect::rules::length;
 use crate::entities::{
-    self, AppConfiguration, AppOperation, AppTask, DnsRule, RuleState, TaskResult, TrafficRule,
+    self, AppConfiguration, AppOperation, AppTask, DnsRule, RuleState, TaskResult,
 };
 use crate::mp1::bytes_up_to;
 use crate::mp1::rule_bodies::{DnsRuleBody, TrafficRuleBody};
 use crate::problem::{Code, Problem, json_reply};
-use crate::rules::{self, Step};
-use crate::{Platform, applications};
+use crate::{Platform, applications, rules};
 
 /// The largest configuration, bytes.
 const MOST: usize = 32_768;
@@ -64,8 +63,7 @@ pub(super) struct Progress<'a> {
 
 /// A configuration that keeps every rule.
 struct Wanted {
-    dns: Vec<DnsRule>,
-    traffic: Vec<TrafficRule>,
+    rules: Rules,
     supports_mp1: bool,
     app_name: String,
 }
@@ -126,7 +124,7 @@ async fn read(platform: &Platform, app: Id, body: Body) -> Result<Wanted, Proble
         })?;
     }
     let (supports_mp1, app_name) = (body.app_support_mp1, body.app_name);
-    Ok(Wanted { dns, traffic, supports_mp1, app_name })
+    Ok(Wanted { rules: Rules { dns, traffic }, supports_mp1, app_name })
 }
 
 /// `POST …/appd_configuration`
@@ -143,11 +141,11 @@ pub(super) async fn create(
         }
         free_name(catalog, app, &wanted.app_name)?;
         idle(catalog, app)?;
-        free_domains(catalog, app, &wanted.dns, |_| true)?;
-        if wanted.dns.is_empty() && wanted.traffic.is_empty() {
+        free_domains(catalog, app, &wanted.rules.dns, |_| true)?;
+        if wanted.rules.is_empty() {
             return Err(NOTHING);
         }
-        Ok(Job::new(configuration(app, &wanted), steps(catalog, app, &wanted)))
+        Ok(Job::new(configuration(app, &wanted), wanted.rules.clone()))
     })
     .await
 }
@@ -166,14 +164,13 @@ pub(super) async fn replace(
         if present.app_name != wanted.app_name {
             return Err(Problem::new(Code::StoreFailed, "app-name doesn't match"));
         }
-        let steps = steps(catalog, app, &wanted);
-        if steps.is_empty() {
+        if wanted.rules.steps(catalog, app).is_empty() {
             return Err(NOTHING);
         }
-        free_domains(catalog, app, &wanted.dns, |rule| {
+        free_domains(catalog, app, &wanted.rules.dns, |rule| {
             catalog.get::<DnsRule>(rule.id).is_none_or(|stored| stored.key != rule.key)
         })?;
-        Ok(Job::new(configuration(app, &wanted), steps))
+        Ok(Job::new(configuration(app, &wanted), wanted.rules.clone()))
     })
     .await
 }
@@ -187,13 +184,7 @@ pub(super) async fn remove(
     begin(&platform, app, |catalog| {
         let present = catalog.get::<AppConfiguration>(app).ok_or(UNKNOWN)?;
         idle(catalog, app)?;
-        let nothing = Wanted {
-            dns: Vec::new(),
-            traffic: Vec::new(),
-            supports_mp1: present.supports_mp1,
-            app_name: present.app_name.clone(),
-        };
-        Ok(Job::removing(&present, steps(catalog, app, &nothing)))
+        Ok(Job::removing(&present))
     })
     .await
 }
@@ -329,36 +320,4 @@ fn configuration(app: Id, wanted: &Wanted) -> AppConfiguration {
         app_name: wanted.app_name.clone(),
         supports_mp1: wanted.supports_mp1,
     }
-}
-
-/// What has to happen to each rule: DNS rules first. A rule that only moved in the list is not
-/// another one.
-fn steps(catalog: &Catalog, app: Id, wanted: &Wanted) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let stored = rules::dns(catalog, app);
-    for rule in &wanted.dns {
-        let before = stored.iter().find(|stored| stored.id == rule.id).map(|stored| &**stored);
-        let same = before
-            .is_some_and(|before| *rule == DnsRule { position: rule.position, ..before.clone() });
-        if !same {
-            steps.push(Step::Dns { before: before.cloned(), after: Some(rule.clone()) });
-        }
-    }
-    for before in stored.iter().filter(|old| wanted.dns.iter().all(|new| new.id != old.id)) {
-        steps.push(Step::Dns { before: Some((**before).clone()), after: None });
-    }
-    let stored = rules::traffic(catalog, app);
-    for rule in &wanted.traffic {
-        let before = stored.iter().find(|stored| stored.id == rule.id).map(|stored| &**stored);
-        let same = before.is_some_and(|before| {
-            *rule == TrafficRule { position: rule.position, ..before.clone() }
-        });
-        if !same {
-            steps.push(Step::Traffic { before: before.cloned(), after: Some(rule.clone()) });
-        }
-    }
-    for before in stored.iter().filter(|old| wanted.traffic.iter().all(|new| new.id != old.id)) {
-        steps.push(Step::Traffic { before: Some((**before).clone()), after: None });
-    }
-    steps
 }

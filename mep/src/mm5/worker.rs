@@ -4,42 +4,85 @@ use std::sync::Arc;
 
 use gateway_model::{Catalog, Change, Id, Item, Rejection};
 
-use crate::commit::require;
+use crate::commit::{require, unchanged};
 use crate::entities::{
     self, AppConfiguration, AppOperation, AppTask, DnsRule, TaskResult, TrafficRule,
 };
 use crate::rules::{Step, app_is_there};
-use crate::{Platform, life};
+use crate::{Platform, life, rules};
 
 /// What is to be done.
 pub(super) struct Job {
     configuration: AppConfiguration,
     removes: bool,
-    steps: Vec<Step>,
+    wanted: Rules,
 }
 
 impl Job {
     /// Brings a configuration into effect.
-    pub(super) const fn new(configuration: AppConfiguration, steps: Vec<Step>) -> Self {
-        Self { configuration, removes: false, steps }
+    pub(super) const fn new(configuration: AppConfiguration, wanted: Rules) -> Self {
+        Self { configuration, removes: false, wanted }
     }
 
     /// Takes one out of it.
-    pub(super) fn removing(configuration: &Item<AppConfiguration>, steps: Vec<Step>) -> Self {
-        Self { configuration: (**configuration).clone(), removes: true, steps }
+    pub(super) fn removing(configuration: &Item<AppConfiguration>) -> Self {
+        let configuration = (**configuration).clone();
+        Self { configuration, removes: true, wanted: Rules::default() }
     }
 
     pub(super) fn app_name(&self) -> &str {
         &self.configuration.app_name
     }
 
-    /// Keys of the domain names it brings.
+    /// Keys of the domain names the app will have.
     pub(super) fn names(&self) -> Vec<String> {
-        let brought = |step: &Step| match step {
-            Step::Dns { after: Some(rule), .. } => Some(rule.key.clone()),
-            _ => None,
-        };
-        self.steps.iter().filter_map(brought).collect()
+        self.wanted.dns.iter().map(|rule| rule.key.clone()).collect()
+    }
+}
+
+/// The rules an app is to have.
+#[derive(Clone, Default)]
+pub(super) struct Rules {
+    pub(super) dns: Vec<DnsRule>,
+    pub(super) traffic: Vec<TrafficRule>,
+}
+
+impl Rules {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.dns.is_empty() && self.traffic.is_empty()
+    }
+
+    /// What has to happen to each rule: DNS rules first. A rule that only moved in the list is not
+    /// another one.
+    pub(super) fn steps(&self, catalog: &Catalog, app: Id) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let stored = rules::dns(catalog, app);
+        for rule in &self.dns {
+            let before = stored.iter().find(|stored| stored.id == rule.id).map(|stored| &**stored);
+            let same = before.is_some_and(|before| {
+                *rule == DnsRule { position: rule.position, ..before.clone() }
+            });
+            if !same {
+                steps.push(Step::Dns { before: before.cloned(), after: Some(rule.clone()) });
+            }
+        }
+        for before in stored.iter().filter(|old| self.dns.iter().all(|new| new.id != old.id)) {
+            steps.push(Step::Dns { before: Some((**before).clone()), after: None });
+        }
+        let stored = rules::traffic(catalog, app);
+        for rule in &self.traffic {
+            let before = stored.iter().find(|stored| stored.id == rule.id).map(|stored| &**stored);
+            let same = before.is_some_and(|before| {
+                *rule == TrafficRule { position: rule.position, ..before.clone() }
+            });
+            if !same {
+                steps.push(Step::Traffic { before: before.cloned(), after: Some(rule.clone()) });
+            }
+        }
+        for before in stored.iter().filter(|old| self.traffic.iter().all(|new| new.id != old.id)) {
+            steps.push(Step::Traffic { before: Some((**before).clone()), after: None });
+        }
+        steps
     }
 }
 
@@ -68,34 +111,51 @@ pub(super) async fn run(platform: Arc<Platform>, app: Id, task: AppTask, job: Jo
     platform.progress.remove(&task.id);
 }
 
+/// How often it is planned: the app may change its rules by another node meanwhile.
+const ROUNDS: u32 = 16;
+
+/// What has to happen is planned here, in the app's turn: since the operation was accepted the app
+/// may have changed a rule.
 async fn attempt(
     platform: &Platform,
     app: Id,
     task: &AppTask,
     job: &Job,
 ) -> Result<(), &'static str> {
-    let total = job.steps.len().max(1);
-    for (done, step) in job.steps.iter().enumerate() {
-        if let Err(why) = step.apply(platform).await {
-            tracing::warn!(app.id = %app, %why, "a rule did not take effect");
-            undo(platform, &job.steps[..done]).await;
-            return Err(match step {
-                Step::Dns { .. } => DNS_FAILED,
-                Step::Traffic { .. } => TRAFFIC_FAILED,
-            });
+    let mut done = Vec::new();
+    let mut rounds = 0;
+    let rejection = loop {
+        rounds += 1;
+        let catalog = platform.control.catalog();
+        let steps = job.wanted.steps(&catalog, app);
+        let changes = changes(&catalog, app, task, job, &steps);
+        let total = steps.len().max(1);
+        for (at, step) in steps.into_iter().enumerate() {
+            if let Err(why) = step.apply(platform).await {
+                tracing::warn!(app.id = %app, %why, "a rule did not take effect");
+                undo(platform, &done).await;
+                return Err(match step {
+                    Step::Dns { .. } => DNS_FAILED,
+                    Step::Traffic { .. } => TRAFFIC_FAILED,
+                });
+            }
+            done.push(step);
+            // The last part is the store's.
+            let percent = (at + 1) * 99 / total;
+            platform.progress.insert(task.id, u32::try_from(percent).unwrap_or(99));
         }
-        // The last part is the store's.
-        let percent = (done + 1) * 99 / total;
-        platform.progress.insert(task.id, u32::try_from(percent).unwrap_or(99));
-    }
-    let Err(rejection) = platform.control.apply(changes(app, task, job)).await else {
-        return Ok(());
+        match platform.control.apply(changes).await {
+            Ok(_) => return Ok(()),
+            Err(Rejection::Condition(_))
+                if rounds < ROUNDS && is_under_way(&platform.control.catalog(), app, task.id) => {}
+            Err(rejection) => break rejection,
+        }
     };
     tracing::warn!(app.id = %app, %rejection, "a configuration could not be stored");
-    undo(platform, &job.steps).await;
+    undo(platform, &done).await;
     Err(match rejection {
         Rejection::Store(_) => STORE_FAILED,
-        _ if job.steps.iter().any(|step| matches!(step, Step::Dns { .. })) => DNS_FAILED,
+        _ if done.iter().any(|step| matches!(step, Step::Dns { .. })) => DNS_FAILED,
         _ => UNEXPECTED,
     })
 }
@@ -106,11 +166,14 @@ async fn undo(platform: &Platform, steps: &[Step]) {
     }
 }
 
-/// Everything in one: the rules, the configuration, and the end of the task.
-fn changes(app: Id, task: &AppTask, job: &Job) -> Vec<Change> {
+/// Everything in one: the rules, the configuration, and the end of the task; as long as the app's
+/// rules are those the steps were planned for.
+fn changes(catalog: &Catalog, app: Id, task: &AppTask, job: &Job, steps: &[Step]) -> Vec<Change> {
     let mut changes = vec![app_is_there(app), under_way(app, task.id)];
+    changes.extend(rules::dns(catalog, app).iter().map(unchanged));
+    changes.extend(rules::traffic(catalog, app).iter().map(unchanged));
     // What goes gives its name free for what comes.
-    for step in &job.steps {
+    for step in steps {
         match step {
             Step::Dns { before: Some(rule), after: None } => {
                 changes.push(entities::remove::<DnsRule>(rule.id));
@@ -121,7 +184,7 @@ fn changes(app: Id, task: &AppTask, job: &Job) -> Vec<Change> {
             _ => {}
         }
     }
-    for step in &job.steps {
+    for step in steps {
         match step {
             Step::Dns { after: Some(rule), .. } => changes.push(entities::put(rule.id, rule)),
             Step::Traffic { after: Some(rule), .. } => changes.push(entities::put(rule.id, rule)),
@@ -141,9 +204,11 @@ fn changes(app: Id, task: &AppTask, job: &Job) -> Vec<Change> {
 
 /// The operation is still there, and is the one of this task: nobody took it for abandoned.
 fn under_way(app: Id, task: Id) -> Change {
-    require(move |catalog| {
-        catalog.get::<AppOperation>(app).is_some_and(|operation| operation.task == task)
-    })
+    require(move |catalog| is_under_way(catalog, app, task))
+}
+
+fn is_under_way(catalog: &Catalog, app: Id, task: Id) -> bool {
+    catalog.get::<AppOperation>(app).is_some_and(|operation| operation.task == task)
 }
 
 /// How long an operation may take, milliseconds. Each of its steps is one call of a driver or one

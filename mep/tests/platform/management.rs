@@ -1,47 +1,56 @@
 //! Mm5 where no socket can show it: operations that take long, and a data plane that fails.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use gateway_control::store::memory::Memory;
 use gateway_model::{Change, Entity, Id, Key, Ref};
 use http::Method;
 use mep::entities::{
-    AppInstance, AppOperation, AppTask, AppTermination, OperationAction, TaskResult, TrafficRule,
+    AppInstance, AppOperation, AppTask, AppTermination, DnsRule, OperationAction, TaskResult,
+    TrafficRule,
 };
 use mep::traffic::{DriverError, TrafficDriver, Unsupported};
 use mep::{PlatformSettings, Ports};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::kit::{A, AS, Answer, B, NOW_MS, Rig, eventually};
 
 /// A data plane one can hold up and break.
 struct Plane {
     gate: Semaphore,
+    /// Calls at the gate.
+    waiting: AtomicUsize,
     broken: AtomicBool,
     did: Mutex<Vec<String>>,
 }
 
 impl Plane {
     fn open() -> Arc<Self> {
+        Self::with(Semaphore::MAX_PERMITS)
+    }
+
+    fn shut() -> Arc<Self> {
+        Self::with(0)
+    }
+
+    fn with(permits: usize) -> Arc<Self> {
         Arc::new(Self {
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            gate: Semaphore::new(permits),
+            waiting: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
             did: Mutex::default(),
         })
     }
 
-    fn shut() -> Arc<Self> {
-        let plane =
-            Self { gate: Semaphore::new(0), broken: AtomicBool::new(false), did: Mutex::default() };
-        Arc::new(plane)
-    }
-
     async fn note(&self, what: &str, rule: &TrafficRule) -> Result<(), DriverError> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
         if self.broken.load(Ordering::SeqCst) && rule.rule_id == "bad" {
             return Err(DriverError("broken".to_owned()));
         }
@@ -69,6 +78,16 @@ impl TrafficDriver for Driver {
 
     async fn withdraw(&self, rule: &TrafficRule) -> Result<(), DriverError> {
         self.0.note("withdraw", rule).await
+    }
+
+    async fn apply_dns(&self, rule: &DnsRule) -> Result<(), DriverError> {
+        self.0.did.lock().await.push(format!("answer {}", rule.rule_id));
+        Ok(())
+    }
+
+    async fn withdraw_dns(&self, rule: &DnsRule) -> Result<(), DriverError> {
+        self.0.did.lock().await.push(format!("forget {}", rule.rule_id));
+        Ok(())
     }
 
     async fn reconcile(&self, _: &[TrafficRule]) -> Result<(), DriverError> {
@@ -235,6 +254,74 @@ async fn rules_go_with_their_application() {
     assert_eq!(did, ["apply r1", "apply r2", "withdraw r1", "withdraw r2"]);
     rig.mp1(Method::GET, config(A)).send().await.expect(404);
     rig.mp1(Method::DELETE, &end).of(A).send().await.is(200, "\"\"\n");
+}
+
+/// Names a data plane answers go with their application too.
+#[tokio::test]
+async fn names_go_with_their_application() {
+    let plane = Plane::open();
+    let rig = rig(&plane).await;
+    let mut configuration = body("a", &[]);
+    configuration["appDNSRule"] = json!([{
+        "dnsRuleId": "d1", "domainName": "www.example.com", "ipAddressType": "IP_V4",
+        "ipAddress": "192.0.2.10", "ttl": 30,
+    }]);
+    ended(&rig, &ask(&rig, Method::POST, A, &configuration).await).await;
+    let end = format!("{AS}/applications/{A}/AppInstanceTermination");
+    rig.mp1(Method::DELETE, &end).of(A).send().await.is(200, "\"\"\n");
+    assert_eq!(*plane.did.lock().await, ["answer d1", "forget d1"]);
+}
+
+/// A plane that is held up from now on, while rule `r1` of app A, in this state, is switched by its
+/// app; the answer to that comes once the plane goes on.
+async fn held_up(state: &str, next: &str) -> (Arc<Plane>, Rig, JoinHandle<Answer>) {
+    let plane = Plane::open();
+    let rig = rig(&plane).await;
+    let mut configuration = body("a", &["r1"]);
+    configuration["appTrafficRule"][0]["state"] = json!(state);
+    ended(&rig, &ask(&rig, Method::POST, A, &configuration).await).await;
+    plane.gate.forget_permits(Semaphore::MAX_PERMITS);
+    plane.did.lock().await.clear();
+    let path = format!("{AS}/applications/{A}/traffic_rules/r1");
+    let mut changed = rule("r1");
+    changed["state"] = json!(next);
+    changed["priority"] = json!(9);
+    let switched = tokio::spawn(rig.mp1(Method::PUT, &path).of(A).json(&changed).send());
+    eventually("the plane is at it", async || plane.waiting.load(Ordering::SeqCst) == 1).await;
+    (plane, rig, switched)
+}
+
+/// What an application changed while management's change waited is known to the latter.
+#[tokio::test]
+async fn a_configuration_is_compared_with_what_is_there_when_its_turn_comes() {
+    let (plane, rig, switched) = held_up("INACTIVE", "ACTIVE").await;
+    let began = ask(&rig, Method::DELETE, A, &Value::Null).await;
+    began.expect(200);
+    plane.gate.add_permits(100);
+    switched.await.unwrap().expect(200);
+    assert_eq!(ended(&rig, &began).await["configResult"], "SUCCESS");
+    assert_eq!(*plane.did.lock().await, ["apply r1", "withdraw r1"]);
+}
+
+/// A rule that was being changed when its application ended is not put back into effect.
+#[tokio::test]
+async fn a_change_does_not_outlive_its_application() {
+    let (plane, rig, switched) = held_up("ACTIVE", "ACTIVE").await;
+    let end = format!("{AS}/applications/{A}/AppInstanceTermination");
+    let ending = tokio::spawn(rig.mp1(Method::DELETE, &end).of(A).send());
+    let app = Id::parse(A).unwrap();
+    eventually("it is gone", async || rig.catalog().get::<AppInstance>(app).is_none()).await;
+    // What follows from its end comes as far as it can, then the change that was at the gate first.
+    for permits in [0, 1] {
+        plane.gate.add_permits(permits);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+    plane.gate.add_permits(100);
+    switched.await.unwrap().expect(404);
+    ending.await.unwrap().is(200, "\"\"\n");
+    assert_eq!(plane.did.lock().await.last().unwrap(), "withdraw r1");
 }
 
 /// Every node's data plane has what one of them was asked for.
