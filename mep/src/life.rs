@@ -159,9 +159,9 @@ fn deadline(platform: &Platform) -> u64 {
 
 /// Goes on with the ends this node left behind when it stopped: each has its whole time again.
 /// Those of other nodes are theirs, until they are [overdue](end_overdue).
-pub(crate) fn resume(platform: &Arc<Platform>) {
+pub(crate) fn resume(platform: &Arc<Platform>, catalog: &Catalog) {
     let own = platform.settings.node.to_string();
-    for marker in platform.control.catalog().all::<AppTermination>() {
+    for marker in catalog.all::<AppTermination>() {
         if marker.node.as_ref().is_some_and(|node| *node != own) {
             continue;
         }

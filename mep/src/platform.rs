@@ -235,10 +235,13 @@ impl Platform {
         let feed = self.control.feed();
         let platform = Arc::clone(self);
         let traffic = Arc::clone(&self.ports.traffic);
+        // Somebody may be served before the future is polled; what begins then is not left behind.
+        let found = self.control.catalog();
         async move {
             let left = if platform.settings.takes_over { Left::Overdue } else { Left::BeforeStart };
-            abandoned(&platform, left).await;
-            life::resume(&platform);
+            abandoned(&platform, &found, left).await;
+            life::resume(&platform, &found);
+            drop(found);
             let counting = platform.statistics.run(platform.control.clone(), shutdown.clone());
             let peers = platform.ports.peers.clone();
             let Platform { words, tokens, clock, .. } = &*platform;

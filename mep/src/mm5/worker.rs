@@ -228,16 +228,15 @@ pub(crate) enum Left {
 }
 
 /// Ends what a stopped process left under way, and forgets old outcomes: the original left apps
-/// locked for good. What other nodes are doing is theirs.
-pub(crate) async fn abandoned(platform: &Platform, left: Left) {
-    let catalog = platform.control.catalog();
+/// locked for good. What other nodes are doing is theirs. `catalog` is as the process found it.
+pub(crate) async fn abandoned(platform: &Platform, catalog: &Catalog, left: Left) {
     let now = platform.clock.unix_ms();
     let own = platform.settings.node.to_string();
     for operation in catalog.all::<AppOperation>() {
         let is_own = operation.node.as_ref().is_none_or(|node| *node == own);
         let is_left = operation.lease_ms < now || (left == Left::BeforeStart && is_own);
         if is_left {
-            end(platform, &catalog, &operation).await;
+            end(platform, catalog, &operation).await;
         }
     }
     let old: Vec<Change> = catalog
@@ -275,7 +274,7 @@ pub(crate) async fn end_overdue(platform: &Platform) {
     let mut look = tokio::time::interval(std::time::Duration::from_secs(60));
     loop {
         look.tick().await;
-        abandoned(platform, Left::Overdue).await;
+        abandoned(platform, &platform.control.catalog(), Left::Overdue).await;
         life::end_overdue(platform).await;
     }
 }
