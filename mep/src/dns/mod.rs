@@ -24,3 +24,4 @@ pub use metrics::Metrics;
 pub use plane::{CurrentZone, ZonePlane};
 pub use server::{Sockets, serve};
 pub use zone::Zone;
+pub(crate) use zone::{is_host, is_name};

@@ -109,7 +109,7 @@ pub(crate) fn contribution(stored: &Stored) -> Option<(LowerName, Addresses)> {
 /// An active rule answers for its name, with a dot at the end or not.
 fn of_rule(source: (&'static str, Id), rule: &DnsRule) -> Option<(LowerName, Addresses)> {
     let address = rule.address().filter(|_| rule.state == RuleState::Active)?;
-    let name = absolute(&format!("{}.", rule.key))?;
+    let name = of_key(&rule.key)?;
     let data = [RData::from(address)].into();
     let family = Family::of(address);
     Some((name, Addresses { source, family, class: DNSClass::IN, ttl: rule.ttl(), data }))
@@ -131,6 +131,16 @@ fn of_record(source: (&'static str, Id), record: &DnsRecord) -> Option<(LowerNam
 pub(crate) fn absolute(text: &str) -> Option<LowerName> {
     let name = Name::from_ascii(text).ok().filter(Name::is_fqdn)?;
     Some(LowerName::new(&name))
+}
+
+/// The name a rule of this key answers for.
+fn of_key(key: &str) -> Option<LowerName> {
+    absolute(&format!("{key}."))
+}
+
+/// Whether a rule may name this: a name that cannot be asked for is answered by nobody.
+pub(crate) fn is_name(domain_name: &str) -> bool {
+    of_key(&DnsRule::key_of(domain_name)).is_some()
 }
 
 /// Whether an address may stand in a record: neither multicast nor broadcast.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::dialect::rules::length;
+use crate::dns::{is_host, is_name};
 use crate::entities::{
     Action, DestinationInterface, DnsRule, FilterType, InterfaceType, IpAddressType, RuleState,
     TrafficFilter, TrafficRule, TunnelInfo, TunnelType, sent_only,
@@ -45,12 +46,15 @@ impl DnsRuleBody {
             other => IpAddressType::parse(other),
         };
         let state = state(&self.state);
-        let address = self.ip_address.parse::<IpAddr>().ok();
+        let address = self.ip_address.parse::<IpAddr>().ok().filter(|address| is_host(*address));
         // The original looked at either alone; a rule that cannot be answered is of no use.
         let fits = matches!((kind, &address), (Some(kind), Some(address)) if kind.covers(address));
         let broken: Vec<&str> = [
             ((1..=63).contains(&length(&self.dns_rule_id)), "DNSRuleID"),
-            ((1..=255).contains(&length(&self.domain_name)), "DomainName"),
+            (
+                (1..=255).contains(&length(&self.domain_name)) && is_name(&self.domain_name),
+                "DomainName",
+            ),
             (kind.is_some(), "IPAddressType"),
             (address.is_some() && (kind.is_none() || fits), "IPAddress"),
             (state.is_some(), "State"),
@@ -311,4 +315,36 @@ pub(crate) fn is_mac(text: &str) -> bool {
             pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit())
         }) && pairs == 6
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only what the name server would answer is a rule.
+    #[test]
+    fn names_and_addresses_can_be_answered() {
+        let long = "a".repeat(64);
+        for (name, address, broken) in [
+            ("www.example.com", "192.0.2.1", None),
+            ("www.example.com.", "192.0.2.1", None),
+            ("_sip.example.com", "192.0.2.1", None),
+            ("", "192.0.2.1", Some("DomainName")),
+            ("a..b", "192.0.2.1", Some("DomainName")),
+            (&*long, "192.0.2.1", Some("DomainName")),
+            ("b\u{fc}ro.example", "192.0.2.1", Some("DomainName")),
+            ("www.example.com", "224.0.0.1", Some("IPAddress")),
+            ("www.example.com", "255.255.255.255", Some("IPAddress")),
+        ] {
+            let body = DnsRuleBody {
+                dns_rule_id: "d".to_owned(),
+                domain_name: name.to_owned(),
+                ip_address_type: "IP_V4".to_owned(),
+                ip_address: address.to_owned(),
+                ..DnsRuleBody::default()
+            };
+            let read = body.read(Id::random(), 0).err();
+            assert_eq!(read, broken.map(|field| vec![field]), "{name} {address}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::reading::Reader;
+use crate::dns::is_host;
 use crate::entities::{
     Action, DestinationInterface, DnsRule, FilterType, InterfaceType, IpAddressType, RuleState,
     TrafficFilter, TrafficRule, TunnelInfo, TunnelType,
@@ -58,6 +59,8 @@ pub(super) fn dns(body: &Reader<'_>, present: &DnsRule) -> DnsRule {
         && !address.is_some_and(|address| kind.covers(&address))
     {
         body.refuse("ipAddress", "is no address of its type");
+    } else if address.is_some_and(|address| !is_host(address)) {
+        body.refuse("ipAddress", "is no address of a host");
     }
     DnsRule {
         domain_name: body.filled_text("domainName", 255),

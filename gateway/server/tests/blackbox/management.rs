@@ -123,6 +123,8 @@ async fn configurations_that_are_refused() {
         (with("\"DROP\"", "\"DUPLICATED_DECAPSULATED\""), " Action"),
         (with("10.0.0.1", "10.0.0.256"), " IPAddress"),
         (with("10.0.0.1", "::1"), " IPAddress"),
+        (with("10.0.0.1", "224.0.0.1"), " IPAddress"),
+        (with("www.example.com", "www..example.com"), " DomainName"),
         (with("\"priority\":1", "\"priority\":256"), " Priority"),
     ];
     for (body, fields) in invalid {

@@ -76,6 +76,7 @@ async fn rules() {
         json!({"state": "X"}),
         json!({"dnsRuleId": "d2"}),
         json!({"ipAddress": "::1"}),
+        json!({"ipAddress": "255.255.255.255"}),
         json!({"ipAddressType": null}),
         json!({"ttl": -1}),
     ] {
