@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use gateway_model::{Catalog, Change, Id, Item, Ref};
+use gateway_model::catalog::Collection;
+use gateway_model::{Catalog, Change, Entity as _, Id, Item, Ref};
 use url::Url;
 
 use crate::applications;
@@ -64,7 +65,7 @@ pub(crate) async fn register(
             !is_full(catalog, app) && !applications::is_ending(catalog, app)
         }));
         changes.extend(applications::missing(catalog, app));
-        changes.extend(missing_name(catalog, &info.ser_name));
+        changes.extend(missing_name(platform, catalog, &info.ser_name));
         let instance = instance(platform, id, app, info, publications, State::Inactive);
         changes.push(entities::put(id, &instance));
         Ok((changes, instance))
@@ -99,7 +100,7 @@ pub(crate) async fn replace(
         let wanted = publishable(platform, &info);
         let (publications, mut changes) = offers(catalog, &info, &wanted, &present.publications);
         changes.push(unchanged(&present));
-        changes.extend(missing_name(catalog, &info.ser_name));
+        changes.extend(missing_name(platform, catalog, &info.ser_name));
         let instance = instance(platform, id, app, &info, publications, present.state);
         changes.push(entities::put(id, &instance));
         Ok((changes, instance))
@@ -196,11 +197,35 @@ fn is_full(catalog: &Catalog, app: Id) -> bool {
     catalog.children::<ServiceInstance>("app", app).count() >= MOST_SERVICES
 }
 
-/// The name a service refers to, where nobody needed it before.
-fn missing_name(catalog: &Catalog, name: &str) -> Option<Change> {
+/// Names without services that are kept at most.
+const MOST_UNUSED: usize = 1000;
+
+/// The name a service refers to, where nobody needed it before. In its place others are forgotten.
+fn missing_name(platform: &Platform, catalog: &Catalog, name: &str) -> Vec<Change> {
     let id = ServiceName::id_of(name);
-    let new = catalog.get::<ServiceName>(id).is_none();
-    new.then(|| entities::put(id, &ServiceName { id, name: name.to_owned() }))
+    if catalog.get::<ServiceName>(id).is_some() {
+        return Vec::new();
+    }
+    let mut changes = too_many_names(catalog);
+    let known_since_ms = platform.clock.unix_ms();
+    changes.push(entities::put(id, &ServiceName { id, name: name.to_owned(), known_since_ms }));
+    changes
+}
+
+/// Removes the longest known of the names nobody uses, half of them at once, so that they are
+/// seldom counted. Those that are used are at most as many as there are services.
+fn too_many_names(catalog: &Catalog) -> Vec<Change> {
+    let count = |kind| catalog.collection(kind).map_or(0, Collection::len);
+    if count(ServiceName::KIND) < count(ServiceInstance::KIND) + MOST_UNUSED {
+        return Vec::new();
+    }
+    let is_used = |name: &Item<ServiceName>| {
+        catalog.children::<ServiceInstance>("service_name", name.id()).next().is_some()
+    };
+    let mut unused: Vec<_> = catalog.all::<ServiceName>().filter(|name| !is_used(name)).collect();
+    unused.sort_by_key(|name| name.known_since_ms);
+    let going = unused.len().saturating_sub(MOST_UNUSED / 2);
+    unused[..going].iter().map(|name| entities::remove::<ServiceName>(name.id())).collect()
 }
 
 /// A new id: the first half tells the name, the second is random.

@@ -42,7 +42,7 @@ pub(crate) fn instance(name: &str) -> ServiceInstance {
 /// Writes a service and what it refers to.
 pub(crate) fn register(instance: &ServiceInstance) -> Vec<Change> {
     let name = instance.info.ser_name.clone();
-    let name = ServiceName { id: ServiceName::id_of(&name), name };
+    let name = ServiceName { id: ServiceName::id_of(&name), name, known_since_ms: 0 };
     vec![put(app().id, &app()), put(name.id, &name), put(instance.id, instance)]
 }
 

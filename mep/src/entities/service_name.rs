@@ -4,8 +4,9 @@ use gateway_model::schema::Record;
 use gateway_model::{Entity, Id};
 use serde::{Deserialize, Serialize};
 
-/// A name some service was registered under. It is never removed: asking for a name that is known
-/// but offered by nobody is answered otherwise than asking for one nobody ever had.
+/// A name some service was registered under. It outlives its services: asking for a name that is
+/// known but offered by nobody is answered otherwise than asking for one nobody ever had. Only when
+/// there are too many such names the longest known are forgotten.
 #[derive(Clone, Debug, Serialize, Deserialize, Record)]
 pub struct ServiceName {
     /// Derived from the name, see [`ServiceName::id_of`].
@@ -14,6 +15,10 @@ pub struct ServiceName {
     /// The name.
     #[record(unique)]
     pub name: String,
+    /// When it was registered first, Unix milliseconds.
+    #[record(default = 0)]
+    #[serde(default)]
+    pub known_since_ms: u64,
 }
 
 impl Entity for ServiceName {

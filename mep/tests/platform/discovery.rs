@@ -1,6 +1,8 @@
 //! Finding services.
 
+use gateway_model::{Change, Entity as _, Key};
 use http::Method;
+use mep::entities::ServiceName;
 use serde_json::json;
 
 use crate::kit::{A, Answer, B, Rig, SM, service};
@@ -139,5 +141,34 @@ async fn given_filters_must_all_hold_unless_strict() {
         let found = own(&rig, A, "?ser_category_id=C1&scope_of_locality=zone").await;
         assert_eq!(names(&found), wanted, "strict: {strict}");
         own(&rig, A, "?ser_category_id=c2").await.is(200, "[]\n");
+    }
+}
+
+/// Names nobody uses are remembered, but not any number of them.
+#[tokio::test]
+async fn old_names_are_forgotten_in_the_end() {
+    const MANY: u64 = 1000;
+    let rig = Rig::start().await;
+    rig.register(A, service("used")).await;
+    let names: Vec<Change> = (0..MANY)
+        .map(|at| {
+            let name = format!("old{at}");
+            let id = ServiceName::id_of(&name);
+            let document = json!({"id": id, "name": name, "known_since_ms": at});
+            let document = document.as_object().unwrap().clone();
+            Change::Upsert { kind: ServiceName::KIND, key: Key::Id(id), document }
+        })
+        .collect();
+    rig.control.apply(names).await.unwrap();
+    let id = rig.register(A, service("new")).await;
+    let path = format!("{SM}/applications/{A}/services/{id}");
+    rig.mp1(Method::DELETE, path).of(A).send().await.expect(204);
+    let catalog = rig.catalog();
+    let knows = |name: &str| catalog.get::<ServiceName>(ServiceName::id_of(name)).is_some();
+    let known = catalog.all::<ServiceName>().count();
+    assert!(known < 600, "{known} names");
+    let wanted = [("used", true), ("new", true), ("old999", true), ("old0", false)];
+    for (name, wanted) in wanted {
+        assert_eq!(knows(name), wanted, "{name}");
     }
 }
