@@ -55,12 +55,25 @@ fn uri_of(protocol: &str, Address { host, port }: &Address) -> Endpoint<String> 
 
 /// An endpoint the gateway does not offer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{uri} is not published: {reason}")]
+#[error("{} is not published: {reason}", place(uri))]
 pub struct Unpublishable {
     /// As the client wrote it, or as its address would be written.
     pub uri: String,
     /// What is wrong with it.
     pub reason: Reason,
+}
+
+/// Scheme, host and port of a URI. The rest of it may hold secrets of the client: it stays out of
+/// logs.
+fn place(uri: &str) -> String {
+    match Url::parse(uri) {
+        Ok(url) => {
+            let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{}://{host}{port}", url.scheme())
+        }
+        Err(_) => "an endpoint".to_owned(),
+    }
 }
 
 /// Why an endpoint is not offered.

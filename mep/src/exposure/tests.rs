@@ -141,3 +141,20 @@ fn a_plan_keeps_what_stays_and_withdraws_the_rest() {
     assert_eq!(catalog.collection(PluginInstance::KIND).unwrap().len(), 0);
     assert_eq!(catalog.revision(), Revision(5));
 }
+
+#[test]
+fn what_is_told_of_a_refused_endpoint_holds_no_secret() {
+    for (uri, told) in [
+        ("http://me:secret@192.0.2.1:8080/secret?secret", "http://192.0.2.1:8080"),
+        ("https://secret@[2001:db8::1]/", "https://[2001:db8::1]:443"),
+        ("mqtt://me:secret@broker", "mqtt://broker"),
+        ("http://me:secret@:80:80/", "an endpoint"),
+    ] {
+        let why = Unpublishable {
+            uri: uri.to_owned(),
+            reason: Reason::Forbidden(Forbidden::Credentials),
+        };
+        let wanted = format!("{told} is not published: a URI must not carry credentials");
+        assert_eq!(why.to_string(), wanted);
+    }
+}
