@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use crate::commit::{Refused, absent, commit, unchanged};
 use crate::entities::{
-    self, AppCredential, AppOperation, AppRegistration, AppTermination, OperationAction, Store,
-    Subscription,
+    self, AppConfiguration, AppCredential, AppOperation, AppRegistration, AppTermination,
+    OperationAction, Store, Subscription,
 };
 use crate::face::{self, Face};
 use crate::notification::Form;
@@ -130,10 +130,19 @@ pub(crate) async fn unregister(platform: &Platform, app: Id) -> Result<(), ()> {
             return Ok::<_, Infallible>((Vec::new(), Vec::new()));
         };
         let mut changes = vec![unchanged(&present)];
-        if present.by_management || catalog.get::<AppCredential>(app).is_some() {
+        let known_otherwise = present.by_management
+            || catalog.get::<AppCredential>(app).is_some()
+            || catalog.get::<AppConfiguration>(app).is_some()
+            || catalog.get::<AppOperation>(app).is_some();
+        if known_otherwise {
             changes.push(entities::remove::<AppRegistration>(app));
             return Ok((changes, Vec::new()));
         }
+        changes.extend([
+            absent::<AppCredential>(app),
+            absent::<AppConfiguration>(app),
+            absent::<AppOperation>(app),
+        ]);
         changes.extend(release(platform, catalog, app));
         Ok((changes, rules::end_of_all(catalog, app)))
     })

@@ -272,6 +272,30 @@ async fn names_go_with_their_application() {
     assert_eq!(*plane.did.lock().await, ["answer d1", "forget d1"]);
 }
 
+/// What management configured is not the application's to take away.
+#[tokio::test]
+async fn a_configuration_outlives_the_registration_of_its_application() {
+    const REGISTRATIONS: &str = "/mec_app_support/v1/registrations";
+    let plane = Plane::shut();
+    let rig = rig(&plane).await;
+    let registration = json!({
+        "appName": "a", "appInstanceId": A, "endpoint": {"uris": ["http://192.0.2.1/"]},
+    });
+    let register = async || {
+        rig.mp1(Method::POST, REGISTRATIONS).of(A).json(&registration).send().await.expect(201);
+        let own = format!("{REGISTRATIONS}/{A}");
+        rig.mp1(Method::DELETE, own).of(A).send().await.expect(204);
+    };
+    // While it is being configured, and afterwards.
+    let began = ask(&rig, Method::POST, A, &body("a", &["r1"])).await;
+    register().await;
+    plane.gate.add_permits(100);
+    assert_eq!(ended(&rig, &began).await["configResult"], "SUCCESS");
+    register().await;
+    rig.mp1(Method::GET, config(A)).send().await.expect(200);
+    assert_eq!(*plane.did.lock().await, ["apply r1"]);
+}
+
 /// A plane that is held up from now on, while rule `r1` of app A, in this state, is switched by its
 /// app; the answer to that comes once the plane goes on.
 async fn held_up(state: &str, next: &str) -> (Arc<Plane>, Rig, JoinHandle<Answer>) {
