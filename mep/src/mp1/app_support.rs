@@ -152,14 +152,17 @@ async fn replace_dns_rule(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    find_dns(&platform, app, &rule)?;
-    let _turn = platform.turns.of(app).await;
-    let present = find_dns(&platform, app, &rule)?;
-    let stored = DnsRuleBody::of(&present);
-    if !IfMatch::of(&headers).admits(&etag::of(&stored)) {
-        return Err(STALE);
-    }
+    let if_match = IfMatch::of(&headers);
+    let find = || {
+        let present = find_dns(&platform, app, &rule)?;
+        let stored = DnsRuleBody::of(&present);
+        if if_match.admits(&etag::of(&stored)) { Ok((present, stored)) } else { Err(STALE) }
+    };
+    find()?;
+    // A body may be long in coming: nobody is kept waiting by it.
     let wanted: DnsRuleBody = super::object(body).await?;
+    let _turn = platform.turns.of(app).await;
+    let (present, stored) = find()?;
     if !wanted.dns_rule_id.is_empty() && wanted.dns_rule_id != stored.dns_rule_id {
         return Err(bad("dns identifier miss-match"));
     }

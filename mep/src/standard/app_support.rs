@@ -11,8 +11,10 @@ use super::asked::{ByAnybody, OfApp};
 use super::refusal::Refusal;
 use super::rule_bodies::{DnsRuleView, TrafficRuleView};
 use super::told::{anybody, of_app};
-use super::{rule_bodies, shown, tagged};
+use super::{reading, rule_bodies, shown, tagged};
+use crate::Platform;
 use crate::entities::{AppOperation, DnsRule, OperationAction, TrafficRule};
+use crate::etag::{self, IfMatch};
 use crate::life::{self, ConfirmFault};
 use crate::mp1::rule_bodies::{DnsRuleBody, TrafficRuleBody};
 use crate::mp1::support_bodies::{
@@ -22,7 +24,6 @@ use crate::mp1::support_bodies::{
 use crate::openapi::{Api, Routes};
 use crate::rules::{self, RuleFault};
 use crate::timing::Reading;
-use crate::{Platform, etag};
 
 pub(super) fn routes() -> Routes<Arc<Platform>> {
     const ROOT: &str = "/mec_app_support/v1";
@@ -122,16 +123,23 @@ async fn dns_rule(own: OfApp<String>) -> Result<Response, Refusal> {
 /// `PUT …/dns_rules/{dnsRuleId}`: clause 7.2.10.3.2. The answer comes after the effect.
 async fn replace_dns_rule(own: OfApp<String>) -> Result<Response, Refusal> {
     let OfApp { platform, catalog, app, name, asked, .. } = own;
-    find_dns(&catalog, app, &name)?;
+    let if_match = asked.matching(&dns_tag(&*find_dns(&catalog, app, &name)?))?;
+    // A body may be long in coming: nobody is kept waiting by it.
+    let members = asked.body().await?;
     let _turn = platform.turns.of(app).await;
     let present = find_dns(&platform.control.catalog(), app, &name)?;
-    asked.matching(&dns_tag(&present))?;
-    let next = asked.read(|body| rule_bodies::dns(body, &present)).await?;
+    still(&if_match, &dns_tag(&present))?;
+    let next = reading::read(&members, |body| rule_bodies::dns(body, &present))?;
     if next.domain_name != present.domain_name {
         return Err(Refusal::forbidden("domainName is management's and cannot change"));
     }
     let next = rules::change_dns(&platform, &present, next).await.map_err(refusal)?;
     Ok(tagged(StatusCode::OK, &dns_tag(&next), &rule_bodies::dns_view(&next)))
+}
+
+/// Refuses where the state the client wants to change is there no more.
+fn still(if_match: &IfMatch, tag: &str) -> Result<(), Refusal> {
+    if if_match.admits(tag) { Ok(()) } else { Err(Refusal::stale()) }
 }
 
 fn refusal(fault: RuleFault) -> Refusal {
@@ -161,11 +169,12 @@ async fn traffic_rule(own: OfApp<String>) -> Result<Response, Refusal> {
 /// `PUT …/traffic_rules/{trafficRuleId}`: clause 7.2.8.3.2.
 async fn replace_traffic_rule(own: OfApp<String>) -> Result<Response, Refusal> {
     let OfApp { platform, catalog, app, name, asked, .. } = own;
-    find_traffic(&catalog, app, &name)?;
+    let if_match = asked.matching(&traffic_tag(&*find_traffic(&catalog, app, &name)?))?;
+    let members = asked.body().await?;
     let _turn = platform.turns.of(app).await;
     let present = find_traffic(&platform.control.catalog(), app, &name)?;
-    asked.matching(&traffic_tag(&present))?;
-    let next = asked.read(|body| rule_bodies::traffic(body, &present)).await?;
+    still(&if_match, &traffic_tag(&present))?;
+    let next = reading::read(&members, |body| rule_bodies::traffic(body, &present))?;
     let next = rules::change_traffic(&platform, &present, next).await.map_err(refusal)?;
     Ok(tagged(StatusCode::OK, &traffic_tag(&next), &rule_bodies::traffic_view(&next)))
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::body::Body;
+use futures::stream;
 use gateway_control::store::memory::Memory;
 use gateway_model::{Change, Entity, Id, Key, Ref};
 use http::Method;
@@ -272,6 +275,38 @@ async fn names_go_with_their_application() {
     assert_eq!(*plane.did.lock().await, ["answer d1", "forget d1"]);
 }
 
+/// A client that stops in the middle of a body is in nobody's way.
+#[tokio::test]
+async fn rules_change_while_a_body_is_awaited() {
+    let rig = rig(&Plane::open()).await;
+    let mut configuration = body("a", &["r1"]);
+    let dns = json!({
+        "dnsRuleId": "d1", "domainName": "www.example.com", "ipAddressType": "IP_V4",
+        "ipAddress": "192.0.2.10", "ttl": 30, "state": "ACTIVE",
+    });
+    configuration["appDNSRule"] = json!([dns]);
+    ended(&rig, &ask(&rig, Method::POST, A, &configuration).await).await;
+    let roots = ["", "/mep"].map(|root| format!("{root}/mec_app_support/v1/applications/{A}"));
+    let stalled: Vec<_> = roots
+        .iter()
+        .flat_map(|root| [format!("{root}/dns_rules/d1"), format!("{root}/traffic_rules/r1")])
+        .map(|path| {
+            let nothing = stream::pending::<Result<Vec<u8>, std::io::Error>>();
+            let ask = rig.mp1(Method::PUT, path).of(A).body(Body::from_stream(nothing));
+            tokio::spawn(async { ask.send().await })
+        })
+        .collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let mut asleep = dns.clone();
+    asleep["state"] = json!("INACTIVE");
+    let put = rig.mp1(Method::PUT, format!("{}/dns_rules/d1", roots[1])).of(A).json(&asleep);
+    let answer = tokio::time::timeout(Duration::from_secs(20), put.send()).await;
+    answer.expect("the rule is held").expect(200);
+    assert!(stalled.iter().all(|one| !one.is_finished()));
+}
+
 /// What management configured is not the application's to take away.
 #[tokio::test]
 async fn a_configuration_outlives_the_registration_of_its_application() {
@@ -458,7 +493,7 @@ async fn ends_of_other_nodes_are_theirs_until_they_are_overdue() {
         let changes = vec![put(*id, &AppInstance { id: *id }), put(*id, &marker)];
         control.apply(changes).await.unwrap();
     }
-    let graceful_timeout = std::time::Duration::ZERO;
+    let graceful_timeout = Duration::ZERO;
     let settings = PlatformSettings { node: own, graceful_timeout, ..PlatformSettings::default() };
     let rig = Rig::over(control, settings, Arc::clone(&crate::kit::ISSUER), NOW_MS);
     let left = |rig: &Rig| -> Vec<bool> {
