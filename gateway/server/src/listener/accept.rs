@@ -34,6 +34,7 @@ use super::connection::{Connection, Transport};
 use super::guard::{Guard, Limits};
 use super::handshake::course;
 use super::preamble;
+use super::timed::Timed;
 use super::tls::Offered;
 use crate::settings::tls::suite_name;
 
@@ -400,7 +401,9 @@ impl Accept {
             let began_ms = clock.unix_ms();
             async move {
                 let noted = log.map(|log| (log, Noted::of(&request, client, began_ms)));
-                let answer = router.oneshot(request.map(axum::body::Body::new)).await;
+                let answer = router
+                    .oneshot(request.map(|body| axum::body::Body::new(Timed::new(body))))
+                    .await;
                 if let (Some((log, noted)), Ok(answer)) = (noted, &answer) {
                     noted.write(&log, answer);
                 }

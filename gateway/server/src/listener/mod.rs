@@ -13,6 +13,7 @@ mod names;
 mod preamble;
 mod socket;
 mod stream;
+mod timed;
 pub(crate) mod tls;
 
 pub(crate) use accept::{Accept, Application, Connections, Proxied};
