@@ -86,16 +86,27 @@ pub(crate) async fn replace(
     info: &ServiceInfo,
     if_match: &IfMatch,
 ) -> Result<ServiceInstance, ServiceFault> {
+    change(platform, app, id, if_match, |_| Ok(info.clone())).await
+}
+
+/// As [`replace`], by what `wanted` makes of the service that is there.
+pub(crate) async fn change<E: From<ServiceFault>>(
+    platform: &Platform,
+    app: Id,
+    id: Id,
+    if_match: &IfMatch,
+    mut wanted: impl FnMut(&ServiceInstance) -> Result<ServiceInfo, E>,
+) -> Result<ServiceInstance, E> {
     commit(&platform.control, |catalog| {
         let present = owned(catalog, app, id).ok_or(ServiceFault::Unknown)?;
         if !if_match.admits(&etag::of_service(&present)) {
-            return Err(ServiceFault::Stale);
+            return Err(ServiceFault::Stale.into());
         }
+        let mut info = wanted(&present)?;
         let suspended = info.state == State::Suspended.as_str();
         if suspended && present.state != State::Suspended {
-            return Err(ServiceFault::Suspended);
+            return Err(ServiceFault::Suspended.into());
         }
-        let mut info = info.clone();
         recognise(&mut info.transport_info.endpoint, &present, &platform.settings.published);
         let wanted = publishable(platform, &info);
         let (publications, mut changes) = offers(catalog, &info, &wanted, &present.publications);
@@ -106,7 +117,7 @@ pub(crate) async fn replace(
         Ok((changes, instance))
     })
     .await
-    .map_err(|refused| refused.or(ServiceFault::NotStored))
+    .map_err(|refused| refused.or(ServiceFault::NotStored.into()))
 }
 
 /// Removes a service and all the gateway offers of it.

@@ -3,6 +3,7 @@
 use gateway_model::Entity as _;
 use gateway_model::entities::{PluginInstance, Route, Service};
 use http::Method;
+use mep::entities::ServiceInstance;
 use serde_json::{Value, json};
 
 use crate::kit::{A, B, Rig, SM, agent_body, service, service_at};
@@ -334,4 +335,56 @@ async fn the_original_s_content_type_is_a_switch() {
     let answer = rig.mp1(Method::GET, format!("{SM}/applications/{A}/services")).send().await;
     answer.expect(401);
     assert_eq!(answer.headers["content-type"], "text/plain; charset=UTF-8");
+}
+
+/// A patch by CAPIF changes what it names, also of what CAPIF has no words for.
+#[tokio::test]
+async fn a_patch_by_capif_keeps_the_rest() {
+    let rig = Rig::start().await;
+    let registration = json!({
+        "appName": "a", "appInstanceId": A, "endpoint": {"uris": ["http://192.0.2.1/"]},
+    });
+    let register = rig.mp1(Method::POST, "/mec_app_support/v1/registrations").of(A);
+    register.json(&registration).send().await.expect(201);
+    let mut queue = agent_body();
+    queue["serCategory"] = json!({"name": "NoId"});
+    queue["transportInfo"]["endpoint"] = json!({"alternative": {"topic": "x"}});
+    for body in [agent_body(), queue] {
+        let id = rig.register(A, body).await;
+        let before = one(&rig, Method::GET, A, &id).send().await.json();
+        let own = format!("/published-apis/v1/{A}/service-apis/{id}");
+        let patch = json!({"description": "what it is"});
+        let patched = rig.mp1(Method::PATCH, &own).of(A).json(&patch).send().await;
+        patched.expect(200);
+        assert_eq!(patched.json()["description"], "what it is");
+        let after = one(&rig, Method::GET, A, &id).send().await.json();
+        assert_eq!(after, before);
+    }
+}
+
+/// IPv6 addresses stand in brackets, with a prefix of the path or not.
+#[tokio::test]
+async fn addresses_of_capif_become_uris() {
+    let rig = Rig::start().await;
+    let registration = json!({
+        "appName": "a", "appInstanceId": A, "endpoint": {"uris": ["http://192.0.2.1/"]},
+    });
+    let register = rig.mp1(Method::POST, "/mec_app_support/v1/registrations").of(A);
+    register.json(&registration).send().await.expect(201);
+    let description = json!({
+        "apiName": "maps",
+        "aefProfiles": [{
+            "aefId": "aef-1", "versions": [{"apiVersion": "v2"}], "protocol": "HTTP_1_1",
+            "interfaceDescriptions": [
+                {"ipv6Addr": "2001:db8::1", "port": 81},
+                {"ipv6Addr": "2001:db8::2", "port": 82, "apiPrefix": "/x"},
+            ],
+        }],
+    });
+    let path = format!("/published-apis/v1/{A}/service-apis");
+    rig.mp1(Method::POST, path).of(A).json(&description).send().await.expect(201);
+    let catalog = rig.catalog();
+    let service = catalog.all::<ServiceInstance>().next().unwrap();
+    let targets: Vec<&str> = service.publications.iter().map(|one| &*one.target).collect();
+    assert_eq!(targets, ["http://[2001:db8::1]:81/", "http://[2001:db8::2]:82/x"]);
 }

@@ -1,5 +1,7 @@
 //! Services as CAPIF describes them, and back (the mapping of the MEC 011 contract, section 9.1).
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 use url::{Host, Url};
 
@@ -12,6 +14,9 @@ use crate::settings::Published;
 
 const SERVICE_INFO: &str = "vendorSpecific-urn:etsi:mec:capifext:service-info";
 const TRANSPORT_INFO: &str = "vendorSpecific-urn:etsi:mec:capifext:transport-info";
+
+const PROFILES: &str = "aefProfiles";
+const CATEGORY: &str = "serviceAPICategory";
 
 /// The feature bit of vendor extensions where services are published.
 pub(super) const PUBLISHING_EXTENSIONS: u64 = 0x100;
@@ -138,30 +143,65 @@ pub(super) fn example() -> Value {
     })
 }
 
-/// The service a description stands for, in place of `present` when there is one.
+/// What a description takes the place of.
+#[derive(Clone, Copy)]
+pub(super) enum Base<'a> {
+    /// Nothing.
+    New,
+    /// This service.
+    Replace(&'a ServiceInstance),
+    /// What this merge patch names of a service. CAPIF has not words for all of one, so that what
+    /// is not named is taken from the service itself.
+    Patch(&'a ServiceInstance, &'a Map<String, Value>),
+}
+
+impl<'a> Base<'a> {
+    const fn present(self) -> Option<&'a ServiceInstance> {
+        match self {
+            Self::New => None,
+            Self::Replace(present) | Self::Patch(present, _) => Some(present),
+        }
+    }
+
+    /// What is there, where a member is to stay as it is.
+    fn keeping(self, member: &str) -> Option<&'a ServiceInfo> {
+        match self {
+            Self::Patch(present, patch) if !patch.contains_key(member) => Some(&present.info),
+            _ => None,
+        }
+    }
+}
+
+/// The service a description stands for.
 pub(super) fn read(
     platform: &Platform,
     members: &Map<String, Value>,
-    present: Option<&ServiceInstance>,
+    base: Base<'_>,
 ) -> Result<ServiceInfo, Refusal> {
     let broken = Broken::default();
     let body = Reader::new(members, &broken);
-    let standard = translate(platform, &body, present);
+    let standard = translate(platform, &body, base);
     let description = body.text("description", 4096).unwrap_or_default();
     broken.unless(())?;
     let broken = Broken::default();
-    let id = present.map(ServiceInstance::service_id);
-    let mut info = body::service(platform, &Reader::new(&standard, &broken), id.as_deref());
+    let id = base.present().map(ServiceInstance::service_id);
+    let standard = Reader::new(&standard, &broken);
+    let mut info = match base.keeping(PROFILES) {
+        Some(kept) => {
+            let over = (kept.transport_id.clone(), kept.transport_info.clone());
+            body::service_over(platform, &standard, id.as_deref(), over)
+        }
+        None => body::service(platform, &standard, id.as_deref()),
+    };
+    if let Some(kept) = base.keeping(CATEGORY) {
+        info.ser_category.clone_from(&kept.ser_category);
+    }
     info.capif_description = description;
     broken.unless(info)
 }
 
 /// The same members in the standard's own form.
-fn translate(
-    platform: &Platform,
-    body: &Reader<'_>,
-    present: Option<&ServiceInstance>,
-) -> Map<String, Value> {
+fn translate(platform: &Platform, body: &Reader<'_>, base: Base<'_>) -> Map<String, Value> {
     let extended = body
         .one_of("supportedFeatures", features)
         .is_some_and(|features| features & PUBLISHING_EXTENSIONS != 0);
@@ -172,18 +212,25 @@ fn translate(
     }
     service.insert("serName".to_owned(), body.filled_text("apiName", 128).into());
     service.entry("state").or_insert_with(|| "ACTIVE".into());
-    if let Some(id) = body.text("serviceAPICategory", 64) {
-        service.insert("serCategory".to_owned(), category(&id, present));
+    if base.keeping(CATEGORY).is_none()
+        && let Some(id) = body.text(CATEGORY, 64)
+    {
+        service.insert("serCategory".to_owned(), category(&id, base.present()));
     }
-    let profiles = body.objects("aefProfiles");
+    if let Some(kept) = base.keeping(PROFILES) {
+        service.insert("version".to_owned(), kept.version.as_str().into());
+        service.entry("serializer").or_insert_with(|| kept.serializer.as_str().into());
+        return service;
+    }
+    let profiles = body.objects(PROFILES);
     let profile = match profiles.as_deref() {
         Some([profile]) => profile,
         Some(_) => {
-            body.refuse("aefProfiles", "must have exactly one element");
+            body.refuse(PROFILES, "must have exactly one element");
             return service;
         }
-        None if body.any("aefProfiles").is_none() => {
-            body.refuse("aefProfiles", "is missing");
+        None if body.any(PROFILES).is_none() => {
+            body.refuse(PROFILES, "is missing");
             return service;
         }
         None => return service,
@@ -269,7 +316,7 @@ fn endpoint(platform: &Platform, profile: &Reader<'_>, protocol: &str) -> Value 
                 let uris = read.iter().map(|one| match one.get("uri") {
                     Some(uri) => uri.clone(),
                     None => {
-                        let host = one["host"].as_str().unwrap_or_default();
+                        let host = bracketed(one["host"].as_str().unwrap_or_default());
                         let scheme = protocol.to_ascii_lowercase();
                         json!(format!("{scheme}://{host}:{}/", one["port"]))
                     }
@@ -305,10 +352,16 @@ fn interface(platform: &Platform, body: &Reader<'_>, protocol: &str) -> Value {
             let ours = host == published.host && port == u64::from(published.port);
             let scheme = protocol.to_ascii_lowercase();
             let scheme = if ours { published.scheme } else { scheme.as_str() };
-            let host = if *name == "ipv6Addr" { format!("[{host}]") } else { host };
+            let host = bracketed(&host);
             json!({"uri": format!("{scheme}://{host}:{port}/{}", prefix.trim_start_matches('/'))})
         }
     }
+}
+
+/// A host as it stands in a URI.
+fn bracketed(host: &str) -> Cow<'_, str> {
+    let bare_v6 = host.contains(':') && !host.starts_with('[');
+    if bare_v6 { format!("[{host}]").into() } else { host.into() }
 }
 
 #[cfg(test)]

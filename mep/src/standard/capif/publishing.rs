@@ -1,7 +1,6 @@
 //! Publishing service APIs (ETSI GS MEC 011 v3, clauses 9.2.4 and 9.2.5).
 
 use axum::response::{IntoResponse, Response};
-use gateway_model::{Id, Item};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -9,10 +8,9 @@ use super::super::asked::OfApp;
 use super::super::refusal::Refusal;
 use super::super::service_mgmt::{find, refusal};
 use super::super::{created, shown, tagged};
-use super::description::{self, PUBLISHING_EXTENSIONS, describe};
+use super::description::{self, Base, PUBLISHING_EXTENSIONS, describe};
 use super::merge;
 use crate::entities::ServiceInstance;
-use crate::etag::IfMatch;
 use crate::{Platform, etag, services};
 
 /// `GET …/service-apis`
@@ -28,7 +26,7 @@ pub(super) async fn list(OfApp { platform, catalog, app, .. }: OfApp) -> Respons
 pub(super) async fn publish(own: OfApp) -> Result<Response, Refusal> {
     let OfApp { platform, app, asked, .. } = own;
     let members = asked.body().await?;
-    let info = description::read(&platform, &members, None)?;
+    let info = description::read(&platform, &members, Base::New)?;
     let instance = services::register(&platform, app, &info).await.map_err(refusal)?;
     let location = format!("/published-apis/v1/{app}/service-apis/{}", instance.service_id());
     let body = view(&platform, &instance, extended(&members));
@@ -47,7 +45,10 @@ pub(super) async fn replace(own: OfApp<String>) -> Result<Response, Refusal> {
     let present = find(&catalog, app, &name)?;
     let if_match = asked.matching(&etag::of_service(&present))?;
     let members = asked.body().await?;
-    put(&platform, app, &present, &members, &if_match).await
+    let read =
+        |present: &ServiceInstance| description::read(&platform, &members, Base::Replace(present));
+    let instance = services::change(&platform, app, present.id(), &if_match, read).await?;
+    Ok(changed(&platform, &instance, extended(&members)))
 }
 
 /// `PATCH …/service-apis/{serviceApiId}`: a merge patch of what GET shows.
@@ -56,10 +57,16 @@ pub(super) async fn change(own: OfApp<String>) -> Result<Response, Refusal> {
     let present = find(&catalog, app, &name)?;
     let if_match = asked.matching(&etag::of_service(&present))?;
     let patch = asked.patch().await?;
-    let mut merged = view(&platform, &present, true);
-    merge(&mut merged, &Value::Object(patch));
-    let members = merged.as_object().cloned().unwrap_or_default();
-    put(&platform, app, &present, &members, &if_match).await
+    let mut extensions = true;
+    let read = |present: &ServiceInstance| {
+        let mut merged = view(&platform, present, true);
+        merge(&mut merged, &Value::Object(patch.clone()));
+        let members = merged.as_object().cloned().unwrap_or_default();
+        extensions = extended(&members);
+        description::read(&platform, &members, Base::Patch(present, &patch))
+    };
+    let instance = services::change(&platform, app, present.id(), &if_match, read).await?;
+    Ok(changed(&platform, &instance, extensions))
 }
 
 /// `DELETE …/service-apis/{serviceApiId}`
@@ -71,18 +78,9 @@ pub(super) async fn unpublish(own: OfApp<String>) -> Result<Response, Refusal> {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn put(
-    platform: &Platform,
-    app: Id,
-    present: &Item<ServiceInstance>,
-    members: &Map<String, Value>,
-    if_match: &IfMatch,
-) -> Result<Response, Refusal> {
-    let info = description::read(platform, members, Some(present))?;
-    let instance =
-        services::replace(platform, app, present.id(), &info, if_match).await.map_err(refusal)?;
-    let body = view(platform, &instance, extended(members));
-    Ok(tagged(StatusCode::OK, &etag::of_service(&instance), &body))
+fn changed(platform: &Platform, instance: &ServiceInstance, extensions: bool) -> Response {
+    let body = view(platform, instance, extensions);
+    tagged(StatusCode::OK, &etag::of_service(instance), &body)
 }
 
 /// Whether a client reads the platform's own members.

@@ -109,6 +109,17 @@ pub(super) fn example() -> Value {
 
 /// A service. `id` is the one in the path of a replacement; a registration names none.
 pub(crate) fn service(platform: &Platform, body: &Reader<'_>, id: Option<&str>) -> ServiceInfo {
+    let over = transport(platform, body);
+    service_over(platform, body, id, over)
+}
+
+/// A service that is reached by a transport which is known: of the platform by its id, and as it is.
+pub(crate) fn service_over(
+    platform: &Platform,
+    body: &Reader<'_>,
+    id: Option<&str>,
+    (transport_id, transport_info): (String, TransportInfo),
+) -> ServiceInfo {
     match (body.any("serInstanceId"), id) {
         (Some(_), None) => body.refuse("serInstanceId", "is chosen by the platform"),
         (Some(given), Some(id)) if given != id => {
@@ -120,7 +131,6 @@ pub(crate) fn service(platform: &Platform, body: &Reader<'_>, id: Option<&str>) 
         None => &["ACTIVE", "INACTIVE"],
         Some(_) => &["ACTIVE", "INACTIVE", "SUSPENDED"],
     };
-    let (transport_id, transport_info) = transport(platform, body);
     ServiceInfo {
         ser_name: body.filled_text("serName", 128),
         ser_category: body.object("serCategory").map(|body| category(&body)).unwrap_or_default(),

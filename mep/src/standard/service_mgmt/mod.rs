@@ -92,6 +92,12 @@ fn unknown() -> Refusal {
     Refusal::not_found("there is no such service")
 }
 
+impl From<ServiceFault> for Refusal {
+    fn from(fault: ServiceFault) -> Self {
+        refusal(fault)
+    }
+}
+
 pub(super) fn refusal(fault: ServiceFault) -> Refusal {
     match fault {
         ServiceFault::Full => {
