@@ -123,12 +123,18 @@ pub(crate) async fn confirm(
     Ok(())
 }
 
-/// Takes an application's registration back. One that is known by nothing else goes as a whole.
-pub(crate) async fn unregister(platform: &Platform, app: Id) -> Result<(), ()> {
+/// Takes an application's registration back, if `admits` has nothing against that one. One that is
+/// known by nothing else goes as a whole.
+pub(crate) async fn unregister<E>(
+    platform: &Platform,
+    app: Id,
+    admits: impl Fn(&AppRegistration) -> Result<(), E>,
+) -> Result<(), Refused<E>> {
     let rules = commit(&platform.control, |catalog| {
         let Some(present) = catalog.get::<AppRegistration>(app) else {
-            return Ok::<_, Infallible>((Vec::new(), Vec::new()));
+            return Ok((Vec::new(), Vec::new()));
         };
+        admits(&present)?;
         let mut changes = vec![unchanged(&present)];
         let known_otherwise = present.by_management
             || catalog.get::<AppCredential>(app).is_some()
@@ -146,11 +152,7 @@ pub(crate) async fn unregister(platform: &Platform, app: Id) -> Result<(), ()> {
         changes.extend(release(platform, catalog, app));
         Ok((changes, rules::end_of_all(catalog, app)))
     })
-    .await
-    .map_err(|refused| {
-        let Refused::Rejection(rejection) = refused;
-        tracing::error!(app.id = %app, %rejection, "a registration could not be removed");
-    })?;
+    .await?;
     rules::forget(platform, app, rules).await;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use gateway_model::{Catalog, Id, Item};
 use url::Url;
 
-use crate::commit::{commit, require};
+use crate::commit::{commit, require, unchanged};
 use crate::entities::{self, Store, Subscription};
 use crate::{Platform, applications};
 
@@ -63,19 +63,21 @@ pub(crate) async fn create(
     .map_err(|refused| refused.or(SubscriptionFault::NotStored))
 }
 
-/// Puts another in the place of one that is there.
-pub(crate) async fn replace(
+/// Puts what `next` makes of a subscription in its place.
+pub(crate) async fn change<E: From<SubscriptionFault>>(
     platform: &Platform,
-    subscription: &Subscription,
-) -> Result<(), SubscriptionFault> {
-    let Subscription { id, store, app, .. } = *subscription;
+    store: Store,
+    app: Id,
+    id: Id,
+    mut next: impl FnMut(&Subscription) -> Result<Subscription, E>,
+) -> Result<Subscription, E> {
     commit(&platform.control, |catalog| {
-        find(catalog, store, app.id, id).ok_or(SubscriptionFault::Unknown)?;
-        let still_there = require(move |catalog| find(catalog, store, app.id, id).is_some());
-        Ok((vec![still_there, entities::put(id, subscription)], ()))
+        let present = find(catalog, store, app, id).ok_or(SubscriptionFault::Unknown)?;
+        let next = next(&present)?;
+        Ok((vec![unchanged(&present), entities::put(id, &next)], next))
     })
     .await
-    .map_err(|refused| refused.or(SubscriptionFault::NotStored))
+    .map_err(|refused| refused.or(SubscriptionFault::NotStored.into()))
 }
 
 /// Removes a subscription.

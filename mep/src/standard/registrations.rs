@@ -256,13 +256,17 @@ async fn replace(
         return Err(Refusal::stale());
     }
     let members = asked.body().await?;
-    let next = changed(&present, &members)?;
-    commit(&platform.control, |catalog| {
+    let next = commit(&platform.control, |catalog| {
         let now = catalog.get::<AppRegistration>(present.id()).ok_or_else(unknown)?;
         if !if_match.admits(&tag(&now)) {
             return Err(Refusal::stale());
         }
-        Ok((vec![unchanged(&now), entities::put(next.id, &next)], ()))
+        // It may be another one of this id by now.
+        if now.registrant != present.registrant {
+            return Err(Refusal::forbidden("the registration is another's"));
+        }
+        let next = changed(&now, &members)?;
+        Ok((vec![unchanged(&now), entities::put(next.id, &next)], next))
     })
     .await
     .map_err(|refused| refused.or(Refusal::not_stored()))?;
@@ -296,10 +300,13 @@ async fn remove(
 ) -> Result<Response, Refusal> {
     offered(&platform)?;
     let present = of_caller(&platform.control.catalog(), &asked, &app)?;
-    if !asked.if_match().admits(&tag(&present)) {
-        return Err(Refusal::stale());
-    }
-    life::unregister(&platform, present.id()).await.map_err(|()| Refusal::not_stored())?;
+    let if_match = asked.if_match();
+    life::unregister(&platform, present.id(), |now| {
+        let same = now.registrant == present.registrant && if_match.admits(&tag(now));
+        if same { Ok(()) } else { Err(Refusal::stale()) }
+    })
+    .await
+    .map_err(|refused| refused.or(Refusal::not_stored()))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

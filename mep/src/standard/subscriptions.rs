@@ -81,6 +81,12 @@ fn unknown() -> Refusal {
     Refusal::not_found("there is no such subscription")
 }
 
+impl From<SubscriptionFault> for Refusal {
+    fn from(fault: SubscriptionFault) -> Self {
+        refusal(fault)
+    }
+}
+
 pub(super) fn refusal(fault: SubscriptionFault) -> Refusal {
     match fault {
         SubscriptionFault::Full => {

@@ -14,6 +14,7 @@ use super::super::{created, tagged};
 use super::description::{DISCOVERY_EXTENSIONS, PUBLISHING_EXTENSIONS, features};
 use super::merge;
 use crate::entities::{Events, Store, Subscription};
+use crate::etag::IfMatch;
 use crate::face::{self, Face};
 use crate::{Platform, etag, subscriptions};
 
@@ -35,43 +36,55 @@ pub(super) async fn subscribe(own: OfApp) -> Result<Response, Refusal> {
 
 /// `PUT …/subscriptions/{subscriptionId}`
 pub(super) async fn replace(own: OfApp<String>) -> Result<Response, Refusal> {
-    let present = find(&own)?;
+    let (present, if_match) = find(&own)?;
     let members = own.asked.body().await?;
-    put(&own.platform, &present, &members).await
+    put(&own.platform, &present, &if_match, |_| members.clone()).await
 }
 
 /// `PATCH …/subscriptions/{subscriptionId}`
 pub(super) async fn change(own: OfApp<String>) -> Result<Response, Refusal> {
-    let present = find(&own)?;
-    let patch = own.asked.patch().await?;
-    let mut merged = view(&present);
-    merge(&mut merged, &Value::Object(patch));
-    put(&own.platform, &present, &merged.as_object().cloned().unwrap_or_default()).await
+    let (present, if_match) = find(&own)?;
+    let patch = Value::Object(own.asked.patch().await?);
+    let patched = |present: &Subscription| {
+        let mut merged = view(present);
+        merge(&mut merged, &patch);
+        merged.as_object().cloned().unwrap_or_default()
+    };
+    put(&own.platform, &present, &if_match, patched).await
 }
 
 /// `DELETE …/subscriptions/{subscriptionId}`
 pub(super) async fn unsubscribe(own: OfApp<String>) -> Result<Response, Refusal> {
-    let present = find(&own)?;
+    let (present, _) = find(&own)?;
     subscriptions::remove(&own.platform, Store::Events, present.app.id, present.id())
         .await
         .map_err(refusal)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Puts what `members` makes of a subscription in its place, as long as that is the one the client
+/// wants to change.
 async fn put(
     platform: &Platform,
-    present: &Subscription,
-    members: &Map<String, Value>,
+    found: &Subscription,
+    if_match: &IfMatch,
+    members: impl Fn(&Subscription) -> Map<String, Value>,
 ) -> Result<Response, Refusal> {
-    let next = read(platform, present.id, present.app.id, members)?;
-    subscriptions::replace(platform, &next).await.map_err(refusal)?;
+    let (app, id) = (found.app.id, found.id);
+    let next = subscriptions::change(platform, Store::Events, app, id, |present| {
+        if !if_match.admits(&etag::of_subscription(present)) {
+            return Err(Refusal::stale());
+        }
+        read(platform, id, app, &members(present))
+    });
+    let next = next.await?;
     Ok(tagged(StatusCode::OK, &etag::of_subscription(&next), &view(&next)))
 }
 
-fn find(own: &OfApp<String>) -> Result<Item<Subscription>, Refusal> {
+fn find(own: &OfApp<String>) -> Result<(Item<Subscription>, IfMatch), Refusal> {
     let found = there(&own.catalog, Store::Events, own.app, &own.name)?;
-    own.asked.matching(&etag::of_subscription(&found))?;
-    Ok(found)
+    let if_match = own.asked.matching(&etag::of_subscription(&found))?;
+    Ok((found, if_match))
 }
 
 fn read(
