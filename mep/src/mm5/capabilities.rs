@@ -65,35 +65,42 @@ pub(super) async fn one(
 }
 
 fn capability<'a>(catalog: &Catalog, instance: &'a Item<ServiceInstance>) -> Capability<'a> {
+    let id = instance.service_id();
+    let name = ServiceName::id_of(&instance.info.ser_name);
+    let first = catalog.children::<ServiceInstance>("service_name", name).next();
+    let is_first = first.is_some_and(|first| first.id() == instance.id());
     let subscriptions = catalog.all::<Subscription>();
     let consumers = subscriptions
-        .filter(|subscription| waits_for(catalog, subscription, instance))
+        .filter(|subscription| waits_for(subscription, instance, &id, is_first))
         .map(|subscription| Consumer { application_instance_id: subscription.app.id.to_string() });
     Capability {
-        capability_id: instance.service_id(),
         capability_name: &instance.info.ser_name,
         status: instance.state.as_str(),
         version: &instance.info.version,
         consumers: consumers.collect(),
+        capability_id: id,
     }
 }
 
 /// Whether a subscription counts as consuming a service: by ids if it names some, else by names,
-/// of which each stands for one instance only, else by categories.
-fn waits_for(catalog: &Catalog, subscription: &Subscription, instance: &ServiceInstance) -> bool {
+/// of which each stands for the first instance only, else by categories.
+fn waits_for(
+    subscription: &Subscription,
+    instance: &ServiceInstance,
+    id: &str,
+    is_first: bool,
+) -> bool {
     let Some(criteria) = &subscription.criteria else { return false };
     if subscription.store != Store::Availability {
         return false;
     }
-    let given = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
-    if let Some(ids) = given(&criteria.ser_instance_ids) {
-        return ids.contains(&instance.service_id());
+    let [ids, names] = [&criteria.ser_instance_ids, &criteria.ser_names]
+        .map(|list| list.as_deref().unwrap_or_default());
+    if !ids.is_empty() {
+        return ids.iter().any(|wanted| wanted == id);
     }
-    if let Some(names) = given(&criteria.ser_names) {
-        let name = ServiceName::id_of(&instance.info.ser_name);
-        let first = catalog.children::<ServiceInstance>("service_name", name).next();
-        return names.contains(&instance.info.ser_name)
-            && first.is_some_and(|first| first.id() == instance.id);
+    if !names.is_empty() {
+        return is_first && names.contains(&instance.info.ser_name);
     }
     let categories = criteria.ser_categories.as_deref().unwrap_or_default();
     categories.contains(&instance.info.ser_category)

@@ -90,7 +90,8 @@ fn some_of(members: &Value, names: &[&str]) -> Value {
     Value::Object(there.collect())
 }
 
-fn protocol(protocol: &str, version: &str) -> Option<&'static str> {
+/// A protocol as CAPIF names it, where it does.
+pub(super) fn protocol(protocol: &str, version: &str) -> Option<&'static str> {
     match protocol.to_ascii_uppercase().as_str() {
         "HTTP" | "HTTPS" if version.starts_with('2') => Some("HTTP_2"),
         "HTTP" | "HTTPS" => Some("HTTP_1_1"),

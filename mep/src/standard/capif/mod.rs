@@ -130,22 +130,23 @@ async fn discover(
     let published = &platform.settings.published;
     let found: Vec<Value> = visible_to(&catalog, caller)
         .iter()
-        .map(|instance| (instance, describe(published, instance, extensions)))
-        .filter(|(instance, described)| {
-            let profile = &described["aefProfiles"][0];
-            let is = |name: &str, value: &Value| {
-                query.single(name).is_none_or(|wanted| value.as_str() == Some(wanted))
+        .filter(|instance| {
+            let info = &instance.info;
+            let transport = &info.transport_info;
+            let is = |name: &str, text: &str| query.single(name).is_none_or(|asked| asked == text);
+            let protocol = |asked| {
+                description::protocol(&transport.protocol, &transport.version) == Some(asked)
             };
-            is("api-name", &described["apiName"])
-                && is("apiName", &described["apiName"])
-                && is("apiId", &described["apiId"])
-                && is("api-version", &json!(instance.info.version))
-                && is("api-cat", &described["serviceAPICategory"])
-                && is("protocol", &profile["protocol"])
-                && is("aef-id", &profile["aefId"])
-                && is("data-format", &profile["dataFormat"])
+            is("api-name", &info.ser_name)
+                && is("apiName", &info.ser_name)
+                && query.single("apiId").is_none_or(|asked| asked == instance.service_id())
+                && is("api-version", &info.version)
+                && is("api-cat", &info.ser_category.id)
+                && query.single("protocol").is_none_or(protocol)
+                && is("aef-id", &transport.id)
+                && is("data-format", &info.serializer)
         })
-        .map(|(_, described)| described)
+        .map(|instance| describe(published, instance, extensions))
         .collect();
     let by_name = ["api-name", "apiName", "apiId"];
     if found.is_empty() && by_name.iter().any(|name| query.single(name).is_some()) {
