@@ -90,6 +90,9 @@ pub(crate) async fn change_traffic(
     present: &Item<TrafficRule>,
     next: TrafficRule,
 ) -> Result<TrafficRule, RuleFault> {
+    if **present == next {
+        return Ok(next);
+    }
     if next.state == RuleState::Active {
         platform.ports.traffic.check(&next).map_err(RuleFault::Unsupported)?;
     }

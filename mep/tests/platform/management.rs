@@ -229,6 +229,22 @@ async fn a_changed_rule_reaches_the_data_plane() {
     assert_eq!(*plane.did.lock().await, ["apply bad", "apply bad", "withdraw bad"]);
 }
 
+/// What is in effect already is no reason to ask the data plane again, at either root.
+#[tokio::test]
+async fn a_rule_put_back_changes_nothing() {
+    let plane = Plane::open();
+    let rig = rig(&plane).await;
+    let mut configuration = body("a", &["r1"]);
+    configuration["appTrafficRule"][0]["trafficFilter"] = json!([{"srcAddress": ["192.0.2.1"]}]);
+    ended(&rig, &ask(&rig, Method::POST, A, &configuration).await).await;
+    for root in [AS, "/mec_app_support/v1"] {
+        let own = format!("{root}/applications/{A}/traffic_rules/r1");
+        let shown = rig.mp1(Method::GET, &own).of(A).send().await.json();
+        rig.mp1(Method::PUT, &own).of(A).json(&shown).send().await.expect(200);
+    }
+    assert_eq!(*plane.did.lock().await, ["apply r1"]);
+}
+
 #[tokio::test]
 async fn what_the_data_plane_cannot_do_is_refused_with_its_words() {
     let rig = rig(&Plane::open()).await;
