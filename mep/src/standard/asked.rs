@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts as _, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use gateway_model::ports::Caller;
 use gateway_model::{Catalog, Id};
 use http::request::Parts;
@@ -82,6 +82,19 @@ impl<Q: Queried> FromRequest<Arc<Platform>> for ByAnybody<Q> {
         let caller = asked.anybody()?;
         let query = Q::read(&asked)?;
         Ok(Self { platform: Arc::clone(platform), caller, query, asked })
+    }
+}
+
+/// What a path names that is no application's. One that cannot be read names nothing, so that who
+/// asks is looked at first.
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let path = Path::from_request_parts(parts, state).await;
+        Ok(Self(path.map_or_else(|_| String::new(), |Path(segment)| segment)))
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use gateway_model::{Catalog, Id, Item, Ref};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::asked::{Asked, app_id};
+use super::asked::{Asked, Segment, app_id};
 use super::reading::{Broken, Reader};
 use super::refusal::Refusal;
 use super::service_mgmt::{CategoryView, EndpointView, category_body, endpoint_body};
@@ -235,7 +235,7 @@ fn of_caller(
 /// `GET /registrations/{appInstanceId}`
 async fn show(
     State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     asked: Asked,
 ) -> Result<Response, Refusal> {
     offered(&platform)?;
@@ -246,7 +246,7 @@ async fn show(
 /// `PUT /registrations/{appInstanceId}`
 async fn replace(
     State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     asked: Asked,
 ) -> Result<Response, Refusal> {
     offered(&platform)?;
@@ -295,7 +295,7 @@ fn changed(
 /// everything it has.
 async fn remove(
     State(platform): State<Arc<Platform>>,
-    Path(app): Path<String>,
+    Segment(app): Segment,
     asked: Asked,
 ) -> Result<Response, Refusal> {
     offered(&platform)?;

@@ -388,3 +388,18 @@ async fn addresses_of_capif_become_uris() {
     let targets: Vec<&str> = service.publications.iter().map(|one| &*one.target).collect();
     assert_eq!(targets, ["http://[2001:db8::1]:81/", "http://[2001:db8::2]:82/x"]);
 }
+
+/// A path that cannot be read names nothing; who asks is looked at first.
+#[tokio::test]
+async fn paths_that_are_no_text() {
+    let rig = Rig::start().await;
+    for path in ["/mec_service_mgmt/v1/services/%FF", "/mec_app_support/v1/registrations/%FF"] {
+        for (app, status) in [(None, 401), (Some(A), 404)] {
+            let ask = rig.mp1(Method::GET, path);
+            let ask = if let Some(app) = app { ask.of(app) } else { ask };
+            let answer = ask.send().await;
+            answer.expect(status);
+            assert_eq!(answer.headers["content-type"], "application/problem+json", "{path}");
+        }
+    }
+}

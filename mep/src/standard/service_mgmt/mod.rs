@@ -6,7 +6,6 @@ pub(super) mod view;
 
 use std::sync::Arc;
 
-use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use gateway_model::{Catalog, Id, Item};
 use http::StatusCode;
@@ -16,7 +15,7 @@ use self::body::ServiceInfoPost;
 pub(super) use self::body::{category as category_body, endpoint as endpoint_body, serializers};
 pub(super) use self::view::{CategoryView, EndpointView, category, view};
 use self::view::{ServiceView, TransportView};
-use super::asked::{Asked, ByAnybody, OfApp};
+use super::asked::{Asked, ByAnybody, OfApp, Segment};
 use super::reading;
 use super::refusal::Refusal;
 use super::told::{anybody, of_app};
@@ -128,7 +127,7 @@ async fn services_of_all(by: ByAnybody<query::Filter>) -> Response {
 }
 
 /// `GET /services/{serviceId}`: clause 8.2.4.3.1.
-async fn service_of_all(Path(service): Path<String>, by: ByAnybody) -> Result<Response, Refusal> {
+async fn service_of_all(Segment(service): Segment, by: ByAnybody) -> Result<Response, Refusal> {
     let ByAnybody { platform, caller, asked, .. } = by;
     let catalog = platform.control.catalog();
     let instance = service_id(&service).and_then(|id| catalog.get::<ServiceInstance>(id));
