@@ -193,12 +193,17 @@ impl Keeper {
     }
 }
 
-/// Waits until it is so late, in Unix milliseconds. A clock that is set, or a machine that slept, is
-/// noticed within a minute.
+/// Waits until it is so late, in Unix milliseconds. A clock that is set forward, or a machine that
+/// slept, is noticed within a minute; so is one set back by so much that more than a whole round is
+/// left, which no round asks for: what was waited for is then thought reached.
 async fn reached(clock: &Clock, unix_ms: u64) {
     const LOOK: Duration = Duration::from_secs(60);
-    while let Some(left @ 1..) = unix_ms.checked_sub(clock.unix_ms()) {
-        tokio::time::sleep(LOOK.min(Duration::from_millis(left))).await;
+    loop {
+        let left = Duration::from_millis(unix_ms.saturating_sub(clock.unix_ms()));
+        if left.is_zero() || left > ROUND {
+            return;
+        }
+        tokio::time::sleep(LOOK.min(left)).await;
     }
 }
 
