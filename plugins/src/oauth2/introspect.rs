@@ -22,10 +22,7 @@ impl OAuth2 {
         if let Err(refusal) = self.check_https(request) {
             return Flow::reply(refusal.reply(None));
         }
-        let service = match self.binding(request) {
-            Ok(service) => service,
-            Err(reply) => return Flow::reply(reply),
-        };
+        let service = request.facts.service.as_ref().map(Item::id);
         let parameters = Parameters::of(request);
         let client = Given::read(&parameters, request.header(self.token_header.as_str()));
         let token = parameters.text("token").map(str::to_owned);
@@ -63,10 +60,6 @@ impl OAuth2 {
     /// What an access or refresh token is good for here; `None` when it is for nothing.
     fn told(&self, catalog: &Catalog, service: Option<Id>, text: &str) -> Option<Value> {
         let now = self.tools.clock.unix_ms();
-        let is_here = |token: &Item<Token>| match &token.service {
-            Some(bound) => service == Some(bound.id),
-            None => self.config.global_credentials,
-        };
         let access = catalog
             .by::<Token>("access_token", text)
             .filter(|token| !token.is_gone(now) && !token.is_expired(now));
@@ -78,7 +71,7 @@ impl OAuth2 {
                 (token.clone(), token.known_until())
             }
         };
-        let token = Some(token).filter(is_here)?;
+        let token = Some(token).filter(|token| self.is_here(token, service))?;
         let client = catalog.get::<OAuth2Credential>(token.credential.id)?;
         let mut told = json!({
             "active": true,

@@ -1,7 +1,7 @@
 //! Letting in who brings a token (RFC 6750).
 
-use gateway_model::Item;
 use gateway_model::entities::Consumer;
+use gateway_model::{Id, Item};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::OAuth2;
@@ -16,6 +16,8 @@ const SCOPE: HeaderName = HeaderName::from_static("x-authenticated-scope");
 const USER: HeaderName = HeaderName::from_static("x-authenticated-userid");
 
 const INVALID: &str = "The access token is invalid or has expired";
+const GLOBAL: &str = "The access token is global, but the current plugin is configured without \
+                      'global_credentials'";
 
 impl OAuth2 {
     pub(super) fn let_in<'a>(&self, request: &mut Request<'_>) -> Flow<'a> {
@@ -56,14 +58,8 @@ impl OAuth2 {
         let token = catalog.by::<Token>("access_token", &text);
         let token = token.filter(|token| !token.is_gone(now)).ok_or_else(|| invalid(INVALID))?;
         let here = request.facts.service.as_ref().map(Item::id);
-        match &token.service {
-            Some(service) if Some(service.id) != here => return Err(invalid(INVALID)),
-            None if !self.config.global_credentials => {
-                let text = "The access token is global, but the current plugin is configured \
-                            without 'global_credentials'";
-                return Err(invalid(text));
-            }
-            _ => {}
+        if !self.is_here(&token, here) {
+            return Err(invalid(if token.service.is_some() { INVALID } else { GLOBAL }));
         }
         if token.is_expired(now) {
             return Err(invalid(INVALID));
@@ -72,6 +68,14 @@ impl OAuth2 {
         let credential = credential.ok_or_else(|| invalid(INVALID))?;
         let consumer = catalog.get::<Consumer>(credential.consumer.id);
         Ok((consumer.ok_or_else(|| invalid(INVALID))?, credential, token))
+    }
+
+    /// Whether a token is for requests to this service: bound to it, or to none where that is enough.
+    pub(super) fn is_here(&self, token: &Token, service: Option<Id>) -> bool {
+        match &token.service {
+            Some(bound) => service == Some(bound.id),
+            None => self.config.global_credentials,
+        }
     }
 
     /// The token of the header, else the parameter; taken away when it is to be hidden.

@@ -131,3 +131,38 @@ fn applications_ask_what_a_token_is_good_for() {
     stage.route = elsewhere;
     assert_eq!(ask(&stage, &format!("{CLIENT}&token={access}")), none);
 }
+
+/// What is let in is told to be good, whatever it is bound to.
+#[test]
+fn what_is_let_in_is_active() {
+    let ask = |stage: &Stage, token: &str| {
+        let form = format!("{CLIENT}&token={token}");
+        let answer = stage.post("/oauth2/introspect", &form).access(&stage.plugin).unwrap();
+        (answer.status, answer.body["active"].as_bool())
+    };
+    for global in [false, true] {
+        let mut stage = stage(json!({"global_credentials": global}));
+        let credential = stage
+            .rig
+            .catalog
+            .by::<super::super::credential::OAuth2Credential>("client_id", "cid")
+            .unwrap()
+            .id();
+        let bound = json!({"id": stage.service});
+        for (token, service) in [("bound", bound), ("free", Value::Null)] {
+            let credential = json!({"id": credential});
+            let stored = json!({"credential": credential, "access_token": token,
+                                "expires_in": 100, "service": service});
+            stage.rig.insert("oauth2_tokens", stored);
+        }
+        for token in ["bound", "free"] {
+            let is_let_in = stage.bring(token).is_ok();
+            assert_eq!(is_let_in, global || token == "bound");
+            assert_eq!(ask(&stage, token), (200, Some(is_let_in)), "{token}, global: {global}");
+        }
+        // A route without a service: nothing is bound to it, and asking is no failure.
+        stage.route = stage.rig.insert("routes", json!({"paths": ["/none"]})).id();
+        assert_eq!(ask(&stage, "bound"), (200, Some(false)), "global: {global}");
+        assert_eq!(ask(&stage, "free"), (200, Some(global)), "global: {global}");
+    }
+}
