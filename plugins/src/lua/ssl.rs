@@ -52,11 +52,16 @@ pub(super) fn module(lua: &Lua) -> Result<Table> {
     )?;
     ssl.set(
         "get_tls1_version_str",
-        lua.create_function(|_, ()| {
-            current::with(|now| {
-                let version = now.facts.client.tls.as_ref().map(|tls| tls.version.clone());
-                Ok(version.filter(|version| !version.is_empty()))
-            })
+        lua.create_function(|lua, ()| {
+            let version = current::with(|now| {
+                Ok(now.facts.client.tls.as_ref().map(|tls| tls.version.clone()))
+            })?;
+            match version {
+                Some(version) if !version.is_empty() => brief(lua, version),
+                // The certificate phase runs before the hello is answered.
+                Some(_) => brief(lua, (Value::Nil, "the TLS version is not agreed on yet")),
+                None => brief(lua, (Value::Nil, "the connection has no TLS")),
+            }
         })?,
     )?;
     ssl.set(

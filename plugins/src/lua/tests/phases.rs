@@ -3,7 +3,9 @@
 use pingora_http::ResponseHeader;
 use serde_json::json;
 
-use super::{function, rig};
+use super::super::Settings;
+use super::{function, rig, rig_with};
+use crate::contract::Flow;
 
 fn head() -> ResponseHeader {
     let mut head = ResponseHeader::build(200, None).unwrap();
@@ -104,4 +106,21 @@ fn exchanges_do_not_see_each_other() {
     for _ in 0..3 {
         assert_eq!(rig.get("/").access(&plugin).unwrap().body, json!("nilnil"));
     }
+}
+
+/// The version is agreed on after the certificate is chosen: who asks before is told why there is
+/// none.
+#[test]
+fn the_version_of_a_handshake_is_not_known_yet() {
+    let settings = Settings { requires: vec!["ngx.ssl".into()], ..Settings::default() };
+    let mut rig = rig_with(settings, &[]).unwrap();
+    let asks = "local version, why = require('ngx.ssl').get_tls1_version_str()
+                assert(version == nil and why == 'the TLS version is not agreed on yet', why)";
+    let plugin = rig.plugin("pre-function", json!({"certificate": [asks]}));
+    let mut shaking = rig.get("/");
+    shaking.facts.client.tls = Some(std::sync::Arc::default());
+    let Flow::Wait(wait) = plugin.handler.certificate(&mut shaking.facts) else {
+        panic!("code may wait there")
+    };
+    assert!(matches!(futures::executor::block_on(wait), Flow::Continue));
 }
