@@ -59,7 +59,7 @@ pub(crate) fn entry(summary: &Summary<'_>) -> Value {
         entry["authenticated_entity"] = json!({ "id": credential.id });
     }
     if let Some(members) = facts.notes.get::<LogMembers>() {
-        members.write_into(&mut entry);
+        members.write_into(&mut entry, 0);
     }
     entry
 }

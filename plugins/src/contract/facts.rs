@@ -178,7 +178,8 @@ pub struct Timeouts {
 #[derive(Clone, Debug)]
 pub struct ForwardedFor(pub HeaderValue);
 
-/// Members a handler adds to the log entry, in order. It leaves them in [`Facts::notes`].
+/// Members handlers set in the log entry, in the order they did. They leave them in [`Facts::notes`];
+/// none is ever taken out, so what was added since is what stands behind.
 ///
 /// A name with dots is a path: what is between is made (kong/pdk/log.lua, set_serialize_value).
 #[derive(Clone, Debug, Default)]
@@ -204,7 +205,7 @@ pub enum LogMode {
 }
 
 impl LogMembers {
-    /// Adds a member; one of the same name is replaced.
+    /// Adds a member that is set whatever there is.
     pub fn add(facts: &mut Facts, name: impl Into<Cow<'static, str>>, value: Value) {
         Self::note(facts, name, value, LogMode::Set);
     }
@@ -217,16 +218,17 @@ impl LogMembers {
         mode: LogMode,
     ) {
         let name = name.into();
-        let members = &mut facts.notes.get_or_insert_default::<Self>().0;
-        if mode == LogMode::Set {
-            members.retain(|known| known.name != name);
-        }
-        members.push(LogMember { name, value, mode });
+        facts.notes.get_or_insert_default::<Self>().0.push(LogMember { name, value, mode });
     }
 
-    /// Sets all of them in an entry.
-    pub fn write_into(&self, entry: &mut Value) {
-        for LogMember { name, value, mode } in &self.0 {
+    /// How many an exchange has.
+    pub fn count(facts: &Facts) -> usize {
+        facts.notes.get::<Self>().map_or(0, |members| members.0.len())
+    }
+
+    /// Sets them in an entry that holds the first `known` of them.
+    pub fn write_into(&self, entry: &mut Value, known: usize) {
+        for LogMember { name, value, mode } in self.0.iter().skip(known) {
             let wanted = match mode {
                 LogMode::Set => true,
                 LogMode::Add => !Self::has(entry, name),

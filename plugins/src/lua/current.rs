@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::engine::Engine;
 use super::phase::Phase;
 use super::vm::Vm;
-use crate::contract::{Facts, Latencies, Reply, Source, Summary};
+use crate::contract::{Facts, Latencies, LogMembers, Reply, Source, Summary};
 
 /// The exchange a call is about: copies, written back by who made the call.
 pub(super) struct Current {
@@ -63,6 +63,8 @@ pub(super) struct Piece {
 /// What is known after the exchange.
 pub(super) struct Log {
     pub(super) entry: Value,
+    /// How many of the exchange's [`LogMembers`] the entry holds.
+    pub(super) members: usize,
     pub(super) status: u16,
     pub(super) latencies: Latencies,
     pub(super) request_size: u64,
@@ -75,8 +77,11 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn of(summary: &Summary<'_>, entry: Value) -> Self {
         let tries = summary.tries.iter();
+        // The entry of a stream is made of what was counted, without members.
+        let members = if summary.is_stream() { 0 } else { LogMembers::count(summary.facts) };
         Self {
             entry,
+            members,
             status: summary.status,
             latencies: summary.latencies,
             request_size: summary.request_size,

@@ -373,7 +373,6 @@ impl Handler for Script {
             (None, false) => serde_json::Value::Null,
         };
         now.log = Some(Log::of(summary, entry));
-        let before = members(&now.facts);
         let mut slot = Some(now);
         if let Err(why) = self.call(phase, &mut slot)
             && Abort::inside(&why) != Some(Abort::Exit)
@@ -382,23 +381,18 @@ impl Handler for Script {
         }
         let Some(now) = slot else { return };
         // Members set here reach the loggers that come after.
-        if members(&now.facts) != before
-            && let Some(added) = now.facts.notes.get::<LogMembers>()
+        if let Some(members) = now.facts.notes.get::<LogMembers>()
+            && members.0.len() > LogMembers::count(summary.facts)
             && let Some(log) = now.log
         {
             let mut entry = log.entry;
-            added.write_into(&mut entry);
+            members.write_into(&mut entry, log.members);
             if summary.entry.set(entry).is_err() {
                 let told = "[lua] members of the log entry come too late: a logger ran before";
                 tracing::warn!(plugin = &*self.plugin.name, "{told}");
             }
         }
     }
-}
-
-/// How many members were added to the log entry.
-fn members(facts: &Facts) -> usize {
-    facts.notes.get::<LogMembers>().map_or(0, |members| members.0.len())
 }
 
 impl Script {

@@ -132,7 +132,7 @@ fn entries(lua: &Lua, log: &Table) -> Result<()> {
                 let log = now.log.as_ref().ok_or_else(|| Error::runtime("no request found"))?;
                 let mut entry = log.entry.clone();
                 if let Some(members) = now.facts.notes.get::<LogMembers>() {
-                    members.write_into(&mut entry);
+                    members.write_into(&mut entry, log.members);
                 }
                 Ok(entry)
             })?;

@@ -349,3 +349,26 @@ fn members_of_the_entry_are_set_added_or_replaced() {
     assert_eq!((&entry["mine"], &entry["new"]), (&json!(1), &json!(3)));
     assert_eq!((entry.get("none"), &entry["request"]["size"]), (None, &json!(5)));
 }
+
+/// What is set in the log phase comes after what was set before, and each is done once.
+#[test]
+fn members_set_again_in_the_log_phase_are_the_ones() {
+    let mut rig = rig();
+    let begun = "local set = kong.log.set_serialize_value
+                 set('again', 1) set('twice', 1, { mode = 'replace' }) set('twice', 2, { mode = 'add' })
+                 set('gone', 1)";
+    let logged = "local set = kong.log.set_serialize_value
+                  set('again', 2) set('gone', nil)
+                  set('late', 1, { mode = 'replace' }) set('late', 2, { mode = 'add' })
+                  local entry = kong.log.serialize()
+                  assert(entry.again == 2 and entry.gone == nil, entry.again)
+                  assert(entry.twice == 2 and entry.late == 2, entry.twice)";
+    let plugin = rig.plugin("pre-function", json!({"access": [begun], "log": [logged]}));
+    let mut exchange = rig.get("/");
+    assert_eq!(exchange.access(&plugin), None);
+    let summary = exchange.summary(200);
+    plugin.handler.log(&summary);
+    let entry = summary.entry();
+    let shown = ["again", "gone", "twice", "late"].map(|name| entry.get(name).cloned());
+    assert_eq!(shown, [Some(json!(2)), None, Some(json!(2)), Some(json!(2))]);
+}
