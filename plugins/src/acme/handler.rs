@@ -46,7 +46,7 @@ impl Plugin for Acme {
 
     fn build(config: Config, setup: &Setup<'_>) -> Result<Self, Violations> {
         let tools = setup.tools;
-        check_account_key(&config, tools)?;
+        check_account_key(&config, setup)?;
         let names = Names::new(&config);
         let (asked, queue) = mpsc::channel(64);
         let storage = storage(&config, tools)?;
@@ -66,12 +66,17 @@ impl Plugin for Acme {
     }
 }
 
-/// Refuses at once a key that could not be used. One that is not there may come later.
-fn check_account_key(config: &Config, tools: &Tools) -> Result<(), Violations> {
-    let served = tools.entities.catalog();
-    let (Some(named), Some(catalog)) = (&config.account_key, served) else { return Ok(()) };
-    match account_key::find(&catalog, named) {
+/// Refuses at once a key that could not be used. One that is not there may come later. At a start it
+/// is stored, and keeps nobody else from being served: there it is only told of.
+fn check_account_key(config: &Config, setup: &Setup<'_>) -> Result<(), Violations> {
+    let Some(named) = &config.account_key else { return Ok(()) };
+    let starting = setup.tools.entities.catalog().is_none();
+    match account_key::find(setup.catalog, named) {
         Ok(_) | Err(KeyError::Missing(_)) => Ok(()),
+        Err(why) if starting => {
+            tracing::error!(plugin = ?setup.instance, %why, "account_key cannot be used: {why}");
+            Ok(())
+        }
         Err(why) => Err(Violations::one("account_key", why.to_string())),
     }
 }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::Arc;
+
 use gateway_model::{Id, Item};
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use super::keeper::{Keeper, TAG};
 use super::names::Names;
 use super::order::Authority;
 use super::storage::{Place, Storage};
+use crate::contract::{Setup, Tools};
 use crate::test_kit::{Rig, rig};
 
 fn storage(rig: &Rig) -> Storage {
@@ -237,4 +240,31 @@ async fn rounds_go_by_the_clock() {
     rig.clock.set_unix_ms(rig.clock.unix_ms() - 86_400_000);
     until(true).await;
     run.abort();
+}
+
+/// The key of the catalog that is compiled counts, not that of the one being served; at a start
+/// nothing is refused.
+#[test]
+fn the_account_key_of_the_catalog_to_come_counts() {
+    let with_key = |pair: rcgen::KeyPair| {
+        let mut rig = rig();
+        let pem = json!({"private_key": pair.serialize_pem()});
+        rig.insert("keys", json!({"kid": "k", "pem": pem}));
+        rig
+    };
+    let rsa = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+    let (mut good, bad) = (with_key(rcgen::KeyPair::generate().unwrap()), with_key(rsa.unwrap()));
+    let instance = configured(&mut good, json!({"account_key": {"key_id": "k"}}));
+    let stored = good.catalog.collection("plugins").unwrap().get(instance.id).unwrap();
+    let stored: Item<gateway_model::entities::PluginInstance> = Item::new(stored).unwrap();
+    let is_taken = |tools: &Arc<Tools>, compiled: &Rig| {
+        let setup = Setup { instance: &stored, catalog: &compiled.catalog, tools };
+        instance.plugin.build(&stored.config, &setup).is_ok()
+    };
+    assert!(is_taken(&bad.tools, &good));
+    assert!(!is_taken(&good.tools, &bad));
+    let Tools { clock, runtime, client, .. } = &*bad.tools;
+    let metrics = prometheus::Registry::new();
+    let starting = Tools::new(clock.clone(), runtime.clone(), client.clone(), metrics);
+    assert!(is_taken(&Arc::new(starting), &bad));
 }

@@ -14,6 +14,8 @@ use reqwest::dns::Resolve;
 pub struct Setup<'a> {
     /// The instance: id, scope.
     pub instance: &'a Item<PluginInstance>,
+    /// The catalog it is compiled for, which is not served yet.
+    pub catalog: &'a Catalog,
     /// What outlives it.
     pub tools: &'a Arc<Tools>,
 }

@@ -138,7 +138,11 @@ mod tests {
         let plugin = rig.try_plugin("file-log", config)?;
         let stored = rig.catalog.collection("plugins").unwrap().get(plugin.id).unwrap().clone();
         let instance = gateway_model::Item::new(&stored).unwrap();
-        let setup = crate::contract::Setup { instance: &instance, tools: &rig.tools };
+        let setup = crate::contract::Setup {
+            instance: &instance,
+            catalog: &rig.catalog,
+            tools: &rig.tools,
+        };
         let fields: BTreeMap<String, String> = serde_json::from_value(fields.clone()).unwrap();
         let members = super::CustomMembers::prepare(Some(&fields), &setup).unwrap();
         let exchange = rig.get("/x?a=1").header("Authorization", "secret").header("X-A", "b");

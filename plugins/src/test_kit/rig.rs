@@ -166,7 +166,7 @@ impl Rig {
     pub(crate) fn compile(&self, stored: &Arc<Stored>) -> Result<Instance, String> {
         let instance = Item::<PluginInstance>::new(stored).unwrap();
         let plugin = self.types.iter().find(|plugin| plugin.name == instance.name).unwrap();
-        let setup = Setup { instance: &instance, tools: &self.tools };
+        let setup = Setup { instance: &instance, catalog: &self.catalog, tools: &self.tools };
         let handler =
             plugin.build(&instance.config, &setup).map_err(|violations| violations.message())?;
         Ok(Instance { plugin, handler, id: instance.id() })

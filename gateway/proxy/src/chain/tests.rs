@@ -28,7 +28,7 @@ fn instances(changes: &[gateway_model::Change]) -> Vec<Arc<Instance>> {
     let tools = tools();
     let build = |entity: gateway_model::Item<PluginInstance>| {
         let plugin = PLUGINS.iter().find(|plugin| plugin.name == entity.name).unwrap();
-        let setup = Setup { instance: &entity, tools: &tools };
+        let setup = Setup { instance: &entity, catalog: &world.catalog, tools: &tools };
         let handler = plugin.build(&entity.config, &setup).unwrap();
         Arc::new(Instance::new(entity.clone(), plugin, handler))
     };

@@ -261,7 +261,7 @@ impl<'a> Compiler<'a> {
 
     fn build(&mut self, entity: &Item<PluginInstance>) -> Result<Arc<Instance>, Rejection> {
         let plugin = self.plugin_type(&entity.name)?;
-        let setup = Setup { instance: entity, tools: &self.plane.tools };
+        let setup = Setup { instance: entity, catalog: self.next, tools: &self.plane.tools };
         let complete = entity.stored().unresolved().is_empty();
         let handler: Arc<dyn Handler> = match plugin.build(&entity.config, &setup) {
             // What lets requests in must not do so by an empty secret.

@@ -74,7 +74,7 @@ fn queue(rig: &mut Rig, parameters: Parameters, receiver: &Receiver) -> Arc<Queu
     let stored = rig
         .insert("plugins", json!({"name": "http-log", "config": {"http_endpoint": "http://h/"}}));
     let instance = gateway_model::Item::new(&stored).unwrap();
-    let setup = Setup { instance: &instance, tools: &rig.tools };
+    let setup = Setup { instance: &instance, catalog: &rig.catalog, tools: &rig.tools };
     Queues::of(&setup, parameters, || Ok(receiver.deliver())).unwrap()
 }
 
@@ -207,7 +207,7 @@ async fn a_queue_stays_while_its_instance_does() {
         .insert("plugins", json!({"name": "http-log", "config": {"http_endpoint": "http://h/"}}));
     let of = |rig: &Rig, stored| {
         let instance = gateway_model::Item::new(stored).unwrap();
-        let setup = Setup { instance: &instance, tools: &rig.tools };
+        let setup = Setup { instance: &instance, catalog: &rig.catalog, tools: &rig.tools };
         Queues::of(&setup, PARAMETERS, || Ok(receiver.deliver())).unwrap()
     };
     let first = of(&rig, &stored);
