@@ -133,6 +133,8 @@ pub fn with_custom(
     Ok(ALL.iter().copied().chain(custom).collect::<Vec<_>>().leak())
 }
 
+pub use acme::obtained;
+
 /// The kinds plugins bring: credentials and the like. They refer to the gateway's own.
 pub fn entity_types() -> impl Iterator<Item = &'static EntityType> {
     ALL.iter().flat_map(|plugin| plugin.entities.iter().copied())

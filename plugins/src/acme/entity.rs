@@ -16,8 +16,7 @@ pub(crate) struct AcmeStorage {
     id: Id,
     /// The name.
     #[record(auto = Auto::RandomText, required(), unique())]
-    #[expect(dead_code, reason = "found by the catalog's index")]
-    key: String,
+    pub(super) key: String,
     /// The value; the keys of accounts are among them.
     #[record(auto = Auto::RandomText, required(), sealed())]
     pub(super) value: Secret<String>,

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use gateway_model::entities::{Certificate, PluginInstance, Sni};
 use gateway_model::{Catalog, Change, Clock, Document, Entity, Id, Item, Key, pem};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::names::Names;
 use super::order::{Authority, Issued};
+use super::storage::StorageError;
 use crate::contract::Tools;
 
 /// Sees to it that every name has a certificate that is good for a while.
@@ -105,15 +107,15 @@ impl Keeper {
         let mut due: Vec<String> = without.map(str::to_owned).collect();
         for sni in catalog.all::<Sni>().filter(|sni| self.names.allow(&sni.name)) {
             let certificate = catalog.get::<Certificate>(sni.certificate.id);
-            if certificate.is_some_and(|one| is_ours(&one) && self.ends_soon(&one)) {
+            if certificate.is_some_and(|one| is_ours(&one) && self.ends_soon(&one.cert)) {
                 due.push(sni.name.clone());
             }
         }
         due
     }
 
-    fn ends_soon(&self, certificate: &Certificate) -> bool {
-        let leaf = pem::certificates(&certificate.cert).ok().and_then(|all| all.into_iter().next());
+    fn ends_soon(&self, chain: &str) -> bool {
+        let leaf = pem::certificates(chain).ok().and_then(|all| all.into_iter().next());
         let end = leaf.map_or(0, |leaf| u64::try_from(leaf.not_after).unwrap_or(0));
         end <= self.tools.clock.unix_seconds().saturating_add(self.threshold)
     }
@@ -136,7 +138,10 @@ impl Keeper {
                 return Outcome::Failed;
             }
         }
-        let got = self.obtain(name).await;
+        let got = match self.found(name).await {
+            Some(issued) => self.keep(name, &issued).await.map_err(|why| why.to_string()),
+            None => self.obtain(name).await,
+        };
         let mut written = storage.remove(&claim).await;
         let outcome = match got {
             Ok(()) => {
@@ -165,7 +170,43 @@ impl Keeper {
     /// Why there is none.
     pub(super) async fn obtain(&self, name: &str) -> Result<(), String> {
         let issued = self.authority.order(name).await.map_err(|why| why.to_string())?;
-        self.keep(name, &issued).await.map_err(|why| why.to_string())
+        self.keep(name, &issued).await.map_err(|why| why.to_string())?;
+        // It is shown from here whether others find it or not.
+        if let Err(why) = self.share(name, &issued).await {
+            tracing::error!(name, %why, "others cannot find the certificate: {why}");
+        }
+        Ok(())
+    }
+
+    /// Puts a certificate where other nodes look, if they do not share our store
+    /// (kong/plugins/acme/client.lua, store_certkey_in_storage).
+    async fn share(&self, name: &str, issued: &Issued) -> Result<(), StorageError> {
+        let storage = &self.authority.storage;
+        if !storage.is_elsewhere() {
+            return Ok(());
+        }
+        let value = json!({"cert": issued.chain, "key": issued.key}).to_string();
+        storage.put(&shared_name(name), &value, None).await
+    }
+
+    /// A certificate another node put there, or this one before it forgot, if it is good for a while.
+    async fn found(&self, name: &str) -> Option<Issued> {
+        let storage = &self.authority.storage;
+        if !storage.is_elsewhere() {
+            return None;
+        }
+        let value = match storage.get(&shared_name(name)).await {
+            Ok(value) => value?,
+            Err(why) => {
+                tracing::error!(name, %why, "cannot look for a certificate: {why}");
+                return None;
+            }
+        };
+        let Ok(Shared { cert: chain, key }) = serde_json::from_str(&value) else {
+            tracing::warn!(name, "what is stored as the certificate of {name} is none");
+            return None;
+        };
+        (!self.ends_soon(&chain)).then_some(Issued { chain, key })
     }
 
     /// Shows a certificate for a name from now on. The one it follows goes, if it was ours alone.
@@ -216,6 +257,18 @@ enum Outcome {
     Busy,
     /// There is none, now or since a while ago.
     Failed,
+}
+
+/// The name a certificate is kept by elsewhere, as Kong does.
+fn shared_name(name: &str) -> String {
+    format!("kong_acme:cert_key:{name}")
+}
+
+/// What is kept by it, PEM.
+#[derive(Deserialize)]
+struct Shared {
+    cert: String,
+    key: String,
 }
 
 fn object(value: Value) -> Document {

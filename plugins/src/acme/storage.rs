@@ -40,6 +40,11 @@ pub(super) enum StorageError {
 }
 
 impl Storage {
+    /// Whether values are not entities of our store.
+    pub(super) const fn is_elsewhere(&self) -> bool {
+        !matches!(self.place, Place::Store)
+    }
+
     /// A value that is there and not over.
     pub(super) async fn get(&self, name: &str) -> Result<Option<String>, StorageError> {
         match &self.place {

@@ -137,8 +137,8 @@ impl Declared {
         self.hash.load().as_ref().clone()
     }
 
-    /// Serves what the text declares now, and nothing else, in one step. What the platform seeded
-    /// or apps registered stays.
+    /// Serves what the text declares now, and nothing else, in one step. What the platform seeded,
+    /// apps registered or authorities issued stays.
     ///
     /// # Errors
     ///
@@ -189,17 +189,19 @@ fn hash(text: &str) -> String {
 }
 
 /// The changes after which, of the kinds a file may hold, only `declared` is there, besides what
-/// is the platform's: everything else goes, children first, and comes anew.
+/// is the platform's and what was obtained from authorities: everything else goes, children first,
+/// and comes anew.
 fn replacing(catalog: &Catalog, declared: Vec<Change>) -> Vec<Change> {
     let is_platforms = |stored: &Stored| {
         let document = stored.document();
         let tags = document.get("tags").and_then(|tags| tags.as_array());
         tags.is_some_and(|tags| tags.iter().any(|tag| tag == mep::exposure::TAG))
     };
+    let obtained = plugins::obtained(catalog, &declared);
     let kinds = catalog.registry().kinds().iter().rev().filter(|kind| kind.collection.is_some());
     let old = kinds
         .flat_map(|kind| catalog.collection(kind.kind).into_iter().flat_map(|all| all.iter()))
-        .filter(|stored| !is_platforms(stored))
+        .filter(|stored| !is_platforms(stored) && !obtained.contains(&stored.id()))
         .map(|stored| Change::Delete { kind: stored.kind().kind, key: Key::Id(stored.id()) });
     old.chain(declared).collect()
 }

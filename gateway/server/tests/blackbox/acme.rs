@@ -162,8 +162,11 @@ async fn pages_order_renew_and_show() {
     assert_eq!(authority.keys()[0]["x"], x, "the account has the key of the catalog");
     // Everything nodes share is there, and nothing is here; what is over is gone.
     let kept = redis.ask("KEYS *", 3).await;
-    assert_eq!(kept.lines().count(), 1, "{kept}");
-    assert!(kept.starts_with("ours:kong_acme:account:"), "{kept}");
+    let mut kept: Vec<&str> = kept.lines().collect();
+    kept.sort_unstable();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept[0].starts_with("ours:kong_acme:account:"), "{kept:?}");
+    assert_eq!(kept[1], "ours:kong_acme:cert_key:a.r.test");
     assert_eq!(read(&gateway, "/acme_storage").await["data"], json!([]));
 
     let shown = read(&gateway, "/acme/certificates").await;
@@ -293,4 +296,57 @@ async fn the_chain_that_is_wanted() {
         assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2);
         assert_eq!(chain.ends_with(&authority.root()), !crossed, "{preferred}");
     }
+}
+
+/// Without a database, what was obtained is still there after another configuration was loaded; and a
+/// node that has just begun takes what another put into the storage they share.
+#[tokio::test]
+async fn without_a_database_certificates_stay() {
+    let consul = KeyValues::consul().await;
+    let nodes = async || Options::new().set("database", "off").start().await;
+    let gateway = nodes().await;
+    let authority = Authority::start(gateway.addr("proxy")).await;
+    let declare = async |gateway: &Gateway, storage: &str, more: Value| {
+        let place = json!({"host": "127.0.0.1", "port": consul.port(), "token": TOKEN});
+        let config = json!({
+            "account_email": "ops@example.test", "api_uri": authority.directory(),
+            "tos_accepted": true, "domains": ["a.d.test"], "cert_type": "ecc",
+            "storage": storage, "storage_config": {"consul": place},
+        });
+        let mut text = json!({"_format_version": "3.0",
+                              "plugins": [{"name": "acme", "config": config}]});
+        text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let url = gateway.url("admin", "/config");
+        plain().post(url).json(&text).answer().await.expect(201);
+    };
+    let kept = async |gateway: &Gateway| read(gateway, "/acme_storage").await["data"].clone();
+    declare(&gateway, "kong", json!({})).await;
+    let got = eventually("a certificate", async || shown(&gateway, "a.d.test").await).await;
+    let account = eventually("an empty storage", async || {
+        Some(kept(&gateway).await).filter(|all| all.as_array().unwrap().len() == 1)
+    })
+    .await;
+    declare(&gateway, "kong", json!({"services": [{"name": "s", "host": "h"}]})).await;
+    assert_eq!(shown(&gateway, "a.d.test").await, Some(got.clone()));
+    assert_eq!(kept(&gateway).await, account);
+    // A configuration that holds the name itself has its way.
+    let certificate = json!({"cert": got.1["cert"], "key": got.1["key"],
+                             "snis": [{"name": "a.d.test"}]});
+    declare(&gateway, "kong", json!({"certificates": [certificate]})).await;
+    let declared = shown(&gateway, "a.d.test").await.unwrap();
+    assert!(declared.0 != got.0 && declared.1["tags"].is_null(), "{declared:?}");
+    assert_eq!(authority.issued(), ["a.d.test"]);
+
+    let [first, second] = [nodes().await, nodes().await];
+    authority.move_names(first.addr("proxy"));
+    declare(&first, "consul", json!({})).await;
+    let got = eventually("a certificate", async || shown(&first, "a.d.test").await).await;
+    let name = "acme/kong_acme:cert_key:a.d.test";
+    let put = eventually("a shared one", async || consul.values().get(name).cloned()).await;
+    let put: Value = serde_json::from_str(&put).unwrap();
+    assert_eq!((&put["cert"], &put["key"]), (&got.1["cert"], &got.1["key"]));
+    declare(&second, "consul", json!({})).await;
+    let taken = eventually("the same", async || shown(&second, "a.d.test").await).await;
+    assert_eq!(taken.1["cert"], got.1["cert"]);
+    assert_eq!(authority.issued(), ["a.d.test", "a.d.test"], "none for the second node");
 }
