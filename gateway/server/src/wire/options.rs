@@ -172,30 +172,34 @@ impl Resolve for Names {
     }
 }
 
-/// The client for calls out: loggers, notifications.
+/// The client for calls out: loggers, notifications. It believes whom `lua_ssl_trusted_certificate`
+/// names; the system's authorities only where `system` is among them.
 ///
 /// # Errors
 ///
 /// A trusted authority that cannot be read.
 pub(super) fn http_client(settings: &Settings, names: Resolver) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(60))
         // An environment meant for command-line tools must not reroute the gateway.
         .no_proxy()
         .dns_resolver(resolving(names));
+    let mut named = Vec::new();
     for trust in &settings.tls.trusted {
         if let tls::Trust::These(pem) = trust {
             let text = crate::files::text(pem)?;
-            for authority in reqwest::Certificate::from_pem_bundle(text.as_bytes())
-                .context("lua_ssl_trusted_certificate")?
-            {
-                builder = builder.add_root_certificate(authority);
-            }
+            let authorities = reqwest::Certificate::from_pem_bundle(text.as_bytes());
+            named.extend(authorities.context("lua_ssl_trusted_certificate")?);
         }
     }
-    builder.build().context("making the HTTP client")
+    let believing = if settings.tls.trusted.contains(&tls::Trust::System) {
+        builder.tls_certs_merge(named)
+    } else {
+        builder.tls_certs_only(named)
+    };
+    believing.build().context("making the HTTP client")
 }
 
 /// How routes are matched.

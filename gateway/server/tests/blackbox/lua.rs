@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Answer, Answered as _, App, Gateway, Options, Upstream, plain, plain_from};
+use crate::harness::{
+    Answer, Answered as _, App, Authority, Gateway, Issued, Options, Upstream, http1, plain,
+    plain_from,
+};
 
 /// A service and a route of the same name at `/name`, with a plugin.
 async fn publish(gateway: &Gateway, name: &str, url: &str, plugin: Value) -> Answer {
@@ -296,4 +300,52 @@ async fn answers_are_held_back_for_those_who_want_them_whole() {
     });
     publish(&gateway, "b", &upstream.url(), function(filters)).await.expect(201);
     assert_eq!(get("/b/x").await.expect(200).header("x-uri"), Some("/x"));
+}
+
+/// Calls out believe whom the configuration names, and the system's authorities only where it says
+/// so.
+#[tokio::test]
+async fn calls_out_believe_whom_is_named() {
+    let (ours, systems) = (Authority::root("ours"), Authority::root("the system's"));
+    let serve = async |shown: Issued| {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let Ok(stream) = shown.acceptor().accept(client).await else { continue };
+                let mut stream = tokio::io::BufReader::new(stream);
+                let Ok(Some(_)) = http1::read_head(&mut stream).await else { continue };
+                let answer = b"HTTP/1.1 204 Here\r\nConnection: close\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+                stream.shutdown().await.ok();
+            }
+        });
+        (port, task)
+    };
+    let (named, _one) = serve(ours.issue("named", &["localhost"])).await;
+    let (other, _two) = serve(systems.issue("other", &["localhost"])).await;
+    for (trusted, wanted) in [("", "connection refused"), ("system,", "204")] {
+        let options = Options::new();
+        let system = options.file("system.pem", &systems.cert);
+        let file = options.file("ours.pem", &ours.cert);
+        let gateway = options
+            .variable("SSL_CERT_FILE", system.to_str().unwrap())
+            .set("untrusted_lua_sandbox_requires", "resty.http")
+            .set("lua_ssl_trusted_certificate", format!("{trusted}{}", file.display()))
+            .start()
+            .await;
+        let code = "local url = 'https://localhost:' .. kong.request.get_query_arg('port')
+                    local answer, why = require('resty.http').new():request_uri(url)
+                    return kong.response.exit(200, answer and tostring(answer.status) or why)";
+        publish(&gateway, "a", "http://127.0.0.1:1", function(json!({"access": [code]})))
+            .await
+            .expect(201);
+        let ask = async |port: u16| {
+            let url = gateway.url("proxy", &format!("/a?port={port}"));
+            plain().get(url).answer().await.expect(200).text().to_owned()
+        };
+        assert_eq!(ask(named).await, "204", "{trusted}");
+        assert_eq!(ask(other).await, wanted, "{trusted}");
+    }
 }
