@@ -40,6 +40,22 @@ fn target(answer: &Answer) -> String {
 /// What is hashed, and how a request carries a key.
 type Carried = (Value, fn(&Gateway, &str) -> RequestBuilder);
 
+/// Asks with so many keys: each stays at its target, and together they meet several.
+async fn keys_stay(gateway: &Gateway, (settings, request): Carried, keys: usize) {
+    let mut met = BTreeSet::new();
+    for n in 0..keys {
+        let key = format!("key{n}");
+        let first = target(&request(gateway, &key).answer().await.expect(200));
+        for _ in 0..2 {
+            let again = target(&request(gateway, &key).answer().await.expect(200));
+            assert_eq!(again, first, "{settings} of {key}");
+        }
+        met.insert(first);
+    }
+    // Ids and ports are others each time: all targets are met nearly always, not always.
+    assert!(met.len() > 1, "{settings} spreads");
+}
+
 #[tokio::test]
 async fn a_key_stays_at_its_target() {
     let upstreams = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
@@ -72,18 +88,7 @@ async fn a_key_stays_at_its_target() {
     for (settings, request) in rows {
         gateway.forget_everything().await;
         publish(&gateway, &settings, &targets).await;
-        let mut met = BTreeSet::new();
-        for n in 0..24 {
-            let key = format!("key{n}");
-            let first = target(&request(&gateway, &key).answer().await.expect(200));
-            for _ in 0..2 {
-                let again = target(&request(&gateway, &key).answer().await.expect(200));
-                assert_eq!(again, first, "{settings} of {key}");
-            }
-            met.insert(first);
-        }
-        // Ids and ports are others each time: all targets are met nearly always, not always.
-        assert!(met.len() > 1, "{settings} spreads");
+        keys_stay(&gateway, (settings, request), 24).await;
     }
 }
 
@@ -284,17 +289,7 @@ async fn consumers_stay_and_fallbacks_take_over() {
                 post(&format!("/consumers/c{n}/key-auth"), json!({"key": format!("key{n}")})).await;
             }
         }
-        let mut met = BTreeSet::new();
-        for n in 0..16 {
-            let key = format!("key{n}");
-            let first = target(&request(&gateway, &key).answer().await.expect(200));
-            for _ in 0..2 {
-                let again = target(&request(&gateway, &key).answer().await.expect(200));
-                assert_eq!(again, first, "{settings} of {key}");
-            }
-            met.insert(first);
-        }
-        assert!(met.len() > 1, "{settings} spreads");
+        keys_stay(&gateway, (settings, request), 16).await;
     }
     // The address, where nothing else is there.
     gateway.forget_everything().await;

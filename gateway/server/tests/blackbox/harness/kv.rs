@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest, FromRequestParts as _, Path, Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post};
@@ -131,16 +131,32 @@ fn refused(status: StatusCode, why: &str) -> Response {
     (status, axum::Json(json!({ "errors": [why] }))).into_response()
 }
 
-async fn vault_data(
-    State(kept): State<Kept>,
+/// A request for a secret, whose token was found good.
+struct Asked {
     method: Method,
-    Path(key): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if !token(&headers, "x-vault-token") {
-        return refused(StatusCode::FORBIDDEN, "permission denied");
+    key: String,
+    /// Null where there is none.
+    body: Value,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Asked {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        if !token(&parts.headers, "x-vault-token") {
+            return Err(refused(StatusCode::FORBIDDEN, "permission denied"));
+        }
+        let key = Path::<String>::from_request_parts(&mut parts, state).await;
+        let Path(key) = key.map_err(axum::response::IntoResponse::into_response)?;
+        let method = parts.method.clone();
+        let body = Bytes::from_request(Request::from_parts(parts, body), state).await;
+        let body = body.map_err(axum::response::IntoResponse::into_response)?;
+        Ok(Self { method, key, body: serde_json::from_slice(&body).unwrap_or_default() })
     }
+}
+
+async fn vault_data(State(kept): State<Kept>, Asked { method, key, body }: Asked) -> Response {
     let mut kept = kept.lock().unwrap();
     if method == Method::GET {
         let Some(one) = kept.get(&key).filter(|one| one.version > 0) else {
@@ -151,7 +167,6 @@ async fn vault_data(
         let data = one.value.as_ref().map(|value| json!({ "value": value }));
         return axum::Json(json!({"data": {"data": data, "metadata": about}})).into_response();
     }
-    let body: Value = serde_json::from_slice(&body).expect("JSON");
     let one = kept.entry(key).or_default();
     if body["options"]["cas"].as_u64().is_some_and(|wanted| wanted != one.version) {
         let why = "check-and-set parameter did not match the current version";
@@ -168,21 +183,11 @@ async fn vault_data(
     axum::Json(json!({"data": {"version": one.version}})).into_response()
 }
 
-async fn vault_metadata(
-    State(kept): State<Kept>,
-    method: Method,
-    Path(key): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if !token(&headers, "x-vault-token") {
-        return refused(StatusCode::FORBIDDEN, "permission denied");
-    }
+async fn vault_metadata(State(kept): State<Kept>, Asked { method, key, body }: Asked) -> Response {
     let mut kept = kept.lock().unwrap();
     if method == Method::DELETE {
         kept.remove(&key);
     } else {
-        let body: Value = serde_json::from_slice(&body).expect("JSON");
         let after = body["delete_version_after"].as_str().expect("a time").to_owned();
         kept.entry(key).or_default().delete_after = after;
     }
