@@ -1,8 +1,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use gateway_model::{Id, Item};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use super::config::{AccountKey, Config};
@@ -10,6 +14,7 @@ use super::keeper::{Keeper, TAG};
 use super::names::Names;
 use super::order::Authority;
 use super::storage::{Place, Storage};
+use super::vault::Vault;
 use crate::contract::{Setup, Tools};
 use crate::test_kit::{Rig, rig};
 
@@ -267,4 +272,76 @@ fn the_account_key_of_the_catalog_to_come_counts() {
     let metrics = prometheus::Registry::new();
     let starting = Tools::new(clock.clone(), runtime.clone(), client.clone(), metrics);
     assert!(is_taken(&Arc::new(starting), &bad));
+}
+
+/// A Vault that answers requests in turn, and what it was asked: method, path and token.
+async fn vault(answers: Vec<(u16, Value)>) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (noted, answers) = (asked.clone(), Arc::new(Mutex::new(answers.into_iter())));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (noted, answers) = (noted.clone(), answers.clone());
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let token = request.headers().get("x-vault-token");
+                let token = token.map_or("none", |token| token.to_str().unwrap());
+                let line = format!("{} {} {token}", request.method(), request.uri());
+                noted.lock().unwrap().push(line);
+                let (status, body) = answers.lock().unwrap().next().unwrap();
+                let answer = http::Response::builder().status(status);
+                let answer = answer.body(Full::new(Bytes::from(body.to_string()))).unwrap();
+                std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+            });
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (port, asked)
+}
+
+#[tokio::test]
+async fn a_vault_that_forgot_a_token_is_entered_again() {
+    let entered =
+        |token: &str| (200, json!({"auth": {"client_token": token, "lease_duration": u64::MAX}}));
+    let denied = || (403, json!({"errors": ["permission denied"]}));
+    let value = (200, json!({"data": {"data": {"value": "v"}, "metadata": {"version": 1}}}));
+    let answers =
+        vec![entered("a"), denied(), entered("b"), value, denied(), entered("c"), denied()];
+    let (port, asked) = vault(answers).await;
+    let jwt = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(jwt.path(), "jwt").unwrap();
+    let config = json!({"host": "127.0.0.1", "port": port, "auth_method": "kubernetes",
+                        "jwt_path": jwt.path()});
+    let vault = Vault::new(&serde_json::from_value(config).unwrap(), &rig().tools).unwrap();
+    assert_eq!(vault.held("n").await.unwrap().value.as_deref(), Some("v"));
+    // Once more, and not for ever.
+    assert!(vault.held("n").await.unwrap_err().contains("permission denied"));
+    let login = "POST /v1/auth/kubernetes/login none";
+    let get = |token: &str| format!("GET /v1/secret/data/acme/n {token}");
+    let wanted = [
+        login.to_owned(),
+        get("a"),
+        login.to_owned(),
+        get("b"),
+        get("b"),
+        login.to_owned(),
+        get("c"),
+    ];
+    assert_eq!(*asked.lock().unwrap(), wanted);
+}
+
+#[tokio::test]
+async fn only_a_write_that_came_second_is_a_race() {
+    let refused = |why: &str| vec![(204, Value::Null), (400, json!({ "errors": [why] }))];
+    let put = async |why: &str| {
+        let (port, _) = vault(refused(why)).await;
+        let config = json!({"host": "127.0.0.1", "port": port, "token": "t"});
+        let vault = Vault::new(&serde_json::from_value(config).unwrap(), &rig().tools).unwrap();
+        vault.put("n", "v", Some(1), Some(0)).await
+    };
+    let second = "check-and-set parameter did not match the current version";
+    assert_eq!(put(second).await, Ok(false));
+    let why = "Vault says 400 Bad Request: no data provided";
+    assert_eq!(put("no data provided").await, Err(why.to_owned()));
 }

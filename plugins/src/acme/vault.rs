@@ -93,8 +93,17 @@ impl Vault {
         let lasts = answer["auth"]["lease_duration"].as_u64().unwrap_or_default();
         let token = Secret::from(token.to_owned());
         // A token near its end is not begun with.
-        given.store(Some(Arc::new((token.clone(), now + lasts.saturating_sub(10)))));
+        let ends = now.saturating_add(lasts.saturating_sub(10));
+        given.store(Some(Arc::new((token.clone(), ends))));
         Ok(Some(token))
+    }
+
+    /// Forgets the token Kubernetes got us; false where there is no such.
+    fn forget_token(&self) -> bool {
+        match &self.entry {
+            Entry::Token(_) => false,
+            Entry::Kubernetes { given, .. } => given.swap(None).is_some(),
+        }
     }
 
     async fn ask(
@@ -104,11 +113,19 @@ impl Vault {
         name: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value), String> {
-        let token = self.token().await?;
-        let token = token.as_ref().map(|token| token.expose().as_str());
         let path = format!("/v1/secret/{kind}/{}/{}", self.path, escaped(name));
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-        self.server.ask(method, &path, (TOKEN, token), body).await
+        let ask = async || {
+            let token = self.token().await?;
+            let token = token.as_ref().map(|token| token.expose().as_str());
+            self.server.ask(method.clone(), &path, (TOKEN, token), body.clone()).await
+        };
+        let (status, answer) = ask().await?;
+        // A token may be revoked before its end, and is unknown once a Vault begins anew.
+        if status == StatusCode::FORBIDDEN && self.forget_token() {
+            return ask().await;
+        }
+        Ok((status, answer))
     }
 
     pub(super) async fn held(&self, name: &str) -> Result<Held, String> {
@@ -148,7 +165,7 @@ impl Vault {
         let (status, answer) = self.ask(Method::POST, "data", name, Some(body)).await?;
         match status {
             status if status.is_success() => Ok(true),
-            StatusCode::BAD_REQUEST if version.is_some() => Ok(false),
+            StatusCode::BAD_REQUEST if version.is_some() && is_outrun(&answer) => Ok(false),
             status => Err(told(status, &answer)),
         }
     }
@@ -160,6 +177,11 @@ impl Vault {
         }
         Err(told(status, &answer))
     }
+}
+
+/// Whether a write was refused because another was first, and not for what it says.
+fn is_outrun(answer: &Value) -> bool {
+    answer["errors"][0].as_str().is_some_and(|why| why.contains("check-and-set"))
 }
 
 fn told(status: StatusCode, answer: &Value) -> String {
