@@ -34,15 +34,14 @@ impl Vm {
             })
         })?;
         let expire = lua.create_function(|_, ()| limits::check())?;
-        let print = lua.create_function(|_, text: String| {
-            pdk::log::write(tracing::Level::INFO, &text);
-            Ok(())
-        })?;
+        let print = pdk::log::line(&lua, tracing::Level::INFO)?;
+        let is_heard = pdk::log::hearing(&lua, tracing::Level::INFO)?;
         let kit: Table = lua.load(PRELUDE).set_name("=prelude").call((
             judge,
             expire,
             Value::LightUserData(Lua::poll_pending()),
             print,
+            is_heard,
         ))?;
         lua.set_named_registry_value(HEADERS, kit.get::<Table>("headers")?)?;
         let weak = Arc::downgrade(engine);

@@ -65,8 +65,7 @@ pub(super) fn install(lua: &Lua, engine: &Weak<Engine>) -> Result<()> {
     ngx.set(
         "log",
         lua.create_function(|_, (level, parts): (f64, MultiValue)| {
-            log::write(level_of(level), &log::joined(&parts)?);
-            Ok(())
+            log::write(level_of(level), || log::joined(&parts))
         })?,
     )?;
     ngx.set_metatable(Some(dynamic(lua)?))?;

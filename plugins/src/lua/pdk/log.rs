@@ -27,7 +27,11 @@ pub(super) fn namespace(lua: &Lua, kit: &Table) -> Result<Table> {
     }
     let shown: Function = kit.get("inspect")?;
     let print = line(lua, Level::DEBUG)?;
-    log.set("inspect", shown.call::<Table>(print)?)?;
+    let heard = hearing(lua, Level::DEBUG)?;
+    let whose = lua.create_function(|_, ()| {
+        Ok(current::with(|now| Ok(now.plugin.name.to_string())).unwrap_or_default())
+    })?;
+    log.set("inspect", shown.call::<Table>((print, heard, whose))?)?;
     let deprecation = lua.create_table()?;
     deprecation.set("write", line(lua, Level::WARN)?)?;
     deprecated(lua, &deprecation)?;
@@ -63,8 +67,7 @@ fn deprecated(lua: &Lua, deprecation: &Table) -> Result<()> {
                     told = format!(" ({})", all.join(", "));
                 }
             }
-            write(Level::WARN, &(joined(&parts)? + &told));
-            Ok(())
+            write(Level::WARN, || Ok(joined(&parts)? + &told))
         })?,
     )?;
     deprecation.set_metatable(Some(called))
@@ -76,18 +79,15 @@ fn callable(lua: &Lua, table: &Table, level: Level) -> Result<()> {
         "__call",
         lua.create_function(move |_, mut parts: MultiValue| {
             parts.pop_front();
-            write(level, &joined(&parts)?);
-            Ok(())
+            write(level, || joined(&parts))
         })?,
     )?;
     table.set_metatable(Some(called))
 }
 
-fn line(lua: &Lua, level: Level) -> Result<mlua::Function> {
-    lua.create_function(move |_, parts: MultiValue| {
-        write(level, &joined(&parts)?);
-        Ok(())
-    })
+/// A function that writes its arguments as a line.
+pub(in super::super) fn line(lua: &Lua, level: Level) -> Result<Function> {
+    lua.create_function(move |_, parts: MultiValue| write(level, || joined(&parts)))
 }
 
 /// Values as one text, as `tostring` shows them.
@@ -109,8 +109,32 @@ pub(in super::super) fn joined(parts: &MultiValue) -> Result<String> {
     Ok(text)
 }
 
-/// Writes a line, with the plugin whose code runs and the request it is about.
-pub(in super::super) fn write(level: Level, text: &str) {
+/// A function that tells whether anybody hears lines of a level, for who makes texts in Lua.
+pub(in super::super) fn hearing(lua: &Lua, level: Level) -> Result<Function> {
+    lua.create_function(move |_, ()| Ok(is_heard(level)))
+}
+
+/// Whether anybody hears lines of a level.
+fn is_heard(level: Level) -> bool {
+    match level {
+        Level::ERROR => tracing::enabled!(Level::ERROR),
+        Level::WARN => tracing::enabled!(Level::WARN),
+        Level::INFO => tracing::enabled!(Level::INFO),
+        _ => tracing::enabled!(Level::DEBUG),
+    }
+}
+
+/// Writes a line, with the plugin whose code runs and the request it is about. The text is made only
+/// for who hears it.
+///
+/// # Errors
+///
+/// Those of making the text.
+pub(in super::super) fn write(level: Level, text: impl FnOnce() -> Result<String>) -> Result<()> {
+    if !is_heard(level) {
+        return Ok(());
+    }
+    let text = text()?;
     let who = current::with(|now| Ok((now.plugin.name.clone(), now.facts.request_id.clone())));
     let (plugin, request) = match &who {
         Ok((plugin, request)) => (&**plugin, &**request),
@@ -122,6 +146,7 @@ pub(in super::super) fn write(level: Level, text: &str) {
         Level::INFO => tracing::info!(plugin, request.id = request, "[lua] {text}"),
         _ => tracing::debug!(plugin, request.id = request, "[lua] {text}"),
     }
+    Ok(())
 }
 
 fn entries(lua: &Lua, log: &Table) -> Result<()> {

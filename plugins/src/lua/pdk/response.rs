@@ -188,8 +188,8 @@ pub(in super::super) fn set(
     values: Vec<HeaderValue>,
 ) -> Result<()> {
     if name.name == header::TRANSFER_ENCODING {
-        log::write(tracing::Level::WARN, "manually setting Transfer-Encoding. Ignored.");
-        return Ok(());
+        let told = "manually setting Transfer-Encoding. Ignored.";
+        return log::write(tracing::Level::WARN, || Ok(told.to_owned()));
     }
     match &mut now.response {
         Some(head) => {

@@ -1,6 +1,6 @@
 -- What every machine has before any plugin: protected calls that let an end of the request pass,
 -- coroutines that let a wait pass, and the parts of the PDK that are easier said in Lua.
-local judge, expire, PENDING, log_print = ...
+local judge, expire, PENDING, log_print, is_heard = ...
 
 local raw_pcall, raw_xpcall, raw_error = pcall, xpcall, error
 local raw_resume, raw_yield, raw_create = coroutine.resume, coroutine.yield, coroutine.create
@@ -72,6 +72,9 @@ function coroutine.wrap(f)
 end
 
 function print(...)
+  if not is_heard() then
+    return
+  end
   local parts = {}
   for i = 1, select("#", ...) do
     parts[i] = tostring((select(i, ...)))
@@ -229,19 +232,20 @@ local function inspected(value, seen, indent)
   return "{\n" .. deeper .. table.concat(parts, ",\n" .. deeper) .. "\n" .. indent .. "}"
 end
 
--- `kong.log.inspect`: writes values as they are, unless it is off.
-function kit.inspect(print)
-  local on = true
+-- `kong.log.inspect`: writes values as they are, where lines are heard and the plugin has not turned
+-- it off for itself.
+function kit.inspect(print, heard, whose)
+  local off = {}
   return setmetatable({
     on = function()
-      on = true
+      off[whose()] = nil
     end,
     off = function()
-      on = false
+      off[whose()] = true
     end,
   }, {
     __call = function(_, ...)
-      if not on then
+      if not heard() or off[whose()] then
         return
       end
       local parts = {}

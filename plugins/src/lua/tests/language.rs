@@ -1,6 +1,14 @@
 //! The language and its libraries, as far as they are ours.
 
-use super::{check, run_on, value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+use tracing::subscriber::Interest;
+use tracing::{Metadata, span};
+
+use super::super::{Settings, Untrusted};
+use super::{check, rig_with, run_on, value};
 
 #[test]
 fn texts() {
@@ -97,4 +105,72 @@ fn errors_can_be_caught_and_read() {
             "12",
         ),
     ]);
+}
+
+/// Hears every line, and counts them.
+#[derive(Clone, Default)]
+struct Hearer(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Hearer {
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        // Other tests hear nothing, whatever this one does.
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        if event.metadata().target().ends_with("pdk::log") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Lines nobody hears are not made; what one plugin turns off is on for others.
+#[test]
+fn lines_are_made_for_who_hears_them() {
+    let trusting = || {
+        let settings = Settings { untrusted: Untrusted::On, ..Settings::default() };
+        rig_with(settings, &[]).unwrap()
+    };
+    let mut quiet_rig = trusting();
+    let lines = "local made = 0
+                 local shown = setmetatable({}, { __tostring = function()
+                   made = made + 1
+                   return 'text'
+                 end })
+                 kong.log.debug(shown) kong.log(shown) ngx.log(ngx.ERR, shown) print(shown)
+                 kong.log.inspect({ [shown] = 1, [true] = 2 })";
+    let quiet = format!("kong.log.inspect.off() {lines} assert(made == 0, made)");
+    let quiet = quiet_rig.plugin("pre-function", json!({ "access": [quiet] }));
+    assert_eq!(quiet_rig.get("/").access(&quiet), None);
+
+    let heard = |access: &str, other: &str| {
+        let mut rig = trusting();
+        let first = rig.plugin("pre-function", json!({ "access": [access] }));
+        let second = rig.plugin("post-function", json!({ "access": [other] }));
+        let hearer = Hearer::default();
+        tracing::subscriber::with_default(hearer.clone(), || {
+            let mut exchange = rig.get("/");
+            assert_eq!(exchange.access(&first), None);
+            assert_eq!(exchange.access(&second), None);
+        });
+        hearer.0.load(Ordering::Relaxed)
+    };
+    let off = "kong.log.inspect.off() kong.log.inspect(1)";
+    assert_eq!(heard(lines, "local _"), 5);
+    assert_eq!(heard(off, "local _"), 0);
+    assert_eq!(heard(off, "kong.log.inspect(1)"), 1);
+    assert_eq!(heard(&format!("{off} kong.log.inspect.on() kong.log.inspect(1)"), off), 1);
 }
