@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::config;
-use super::remote::{Address, Held, Server, Verify, escaped};
+use super::remote::{Address, Held, Server, escaped};
 use crate::contract::Tools;
 
 /// Keys in the store of a Consul. The flags of one are when it ends, Unix milliseconds.
@@ -23,18 +23,19 @@ const TOKEN: &str = "X-Consul-Token";
 impl Consul {
     /// # Errors
     ///
-    /// When the TLS library cannot be set up.
+    /// As [`Server::new`].
     pub(super) fn new(config: &config::Consul, tools: &Tools) -> Result<Self, String> {
         let address = Address {
             https: config.https.unwrap_or_default(),
             host: config.host.as_deref().unwrap_or("127.0.0.1"),
             port: config.port.unwrap_or(8500),
             timeout: config.timeout,
+            verify: true,
+            server_name: None,
         };
-        let verify = Verify { verify: true, server_name: None };
         let path = config.kv_path.as_deref().unwrap_or("acme").trim_matches('/');
         Ok(Self {
-            server: Server::new(address, &verify, tools)?,
+            server: Server::new(&address, tools)?,
             path: format!("/v1/kv/{path}"),
             token: config.token.clone(),
             clock: tools.clock.clone(),

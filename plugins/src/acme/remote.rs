@@ -1,5 +1,5 @@
-//! [`Remote`]: values by name in a Consul or a Vault, over their HTTP APIs, as lua-resty-acme keeps them
-//! (storage/consul.lua, storage/vault.lua): a node of Kong at the same place finds them.
+//! [`Remote`]: values by name in a Consul or a Vault, over their HTTP APIs, each laid out as
+//! lua-resty-acme does (storage/consul.lua, storage/vault.lua). What the names are is the callers' matter.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -81,13 +81,6 @@ pub(super) struct Server {
     timeout: Duration,
 }
 
-/// How a server's certificate is looked at.
-pub(super) struct Verify {
-    pub(super) verify: bool,
-    /// The name it must be for, where that is not the host.
-    pub(super) server_name: Option<String>,
-}
-
 /// Where a server is.
 pub(super) struct Address<'a> {
     pub(super) https: bool,
@@ -95,45 +88,54 @@ pub(super) struct Address<'a> {
     pub(super) port: u16,
     /// Milliseconds.
     pub(super) timeout: Option<f64>,
+    /// Whether its certificate is looked at.
+    pub(super) verify: bool,
+    /// The name that must be for, where it is not the host.
+    pub(super) server_name: Option<&'a str>,
+}
+
+impl Address<'_> {
+    /// The name the certificate must be for, where it is not the host.
+    fn named(&self) -> Option<&str> {
+        self.server_name.filter(|_| self.https)
+    }
+
+    /// The client of all calls out, or one of its own where it must look at certificates otherwise.
+    fn client(&self, tools: &Tools) -> Result<reqwest::Client, String> {
+        if !self.https || (self.verify && self.named().is_none()) {
+            return Ok(tools.client.clone());
+        }
+        let config = match self.verify {
+            true => crate::kit::tls::verified(tools.trusted.as_ref()),
+            false => crate::kit::tls::unverified(),
+        };
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(Arc::unwrap_or_clone(config?))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        let builder = match self.named() {
+            Some(_) => {
+                let names = tools.names.clone();
+                builder.dns_resolver(Arc::new(Elsewhere { host: self.host.to_owned(), names }))
+            }
+            None => tools.resolving(builder),
+        };
+        builder.build().map_err(|why| why.to_string())
+    }
 }
 
 impl Server {
     /// # Errors
     ///
-    /// When the TLS library cannot be set up.
-    pub(super) fn new(
-        address: Address<'_>,
-        verify: &Verify,
-        tools: &Tools,
-    ) -> Result<Self, String> {
-        let Address { https, host, port, timeout } = address;
-        let scheme = if https { "https" } else { "http" };
-        let named = verify.server_name.as_deref().filter(|_| https);
-        let client = if https && (!verify.verify || named.is_some()) {
-            let config = match verify.verify {
-                true => crate::kit::tls::verified(tools.trusted.as_ref()),
-                false => crate::kit::tls::unverified(),
-            };
-            let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(Arc::unwrap_or_clone(config?))
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy();
-            let builder = match named {
-                Some(_) => {
-                    let names = tools.names.clone();
-                    builder.dns_resolver(Arc::new(Elsewhere { host: host.to_owned(), names }))
-                }
-                None => tools.resolving(builder),
-            };
-            builder.build().map_err(|why| why.to_string())?
-        } else {
-            tools.client.clone()
-        };
-        let host = named.unwrap_or(host);
+    /// When it needs a client of its own and the TLS library cannot be set up for it.
+    pub(super) fn new(address: &Address<'_>, tools: &Tools) -> Result<Self, String> {
+        let scheme = if address.https { "https" } else { "http" };
+        let host = address.named().unwrap_or(address.host);
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-        let timeout = Duration::from_millis(timeout.unwrap_or(2000.0).max(1.0) as u64);
-        Ok(Self { client, base: format!("{scheme}://{host}:{port}"), timeout })
+        let timeout = Duration::from_millis(address.timeout.unwrap_or(2000.0).max(1.0) as u64);
+        let base = format!("{scheme}://{host}:{}", address.port);
+        Ok(Self { client: address.client(tools)?, base, timeout })
     }
 
     /// Asks for a path; gives the status and the JSON of the answer, null where it has none.

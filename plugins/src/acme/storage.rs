@@ -39,6 +39,12 @@ pub(super) enum StorageError {
     Elsewhere(String),
 }
 
+impl From<String> for StorageError {
+    fn from(why: String) -> Self {
+        Self::Elsewhere(why)
+    }
+}
+
 impl Storage {
     /// Whether values are not entities of our store.
     pub(super) const fn is_elsewhere(&self) -> bool {
@@ -53,7 +59,7 @@ impl Storage {
                 let [value]: [Option<String>; 1] = run(redis, command("GET", prefix, name)).await?;
                 Ok(value)
             }
-            Place::Remote(remote) => remote.get(name).await.map_err(StorageError::Elsewhere),
+            Place::Remote(remote) => Ok(remote.get(name).await?),
         }
     }
 
@@ -81,9 +87,8 @@ impl Storage {
                 let [_]: [String; 1] = run(redis, set).await?;
             }
             Place::Remote(remote) => {
-                let written = remote.put(name, value, ttl, None).await;
-                if !written.map_err(StorageError::Elsewhere)? {
-                    return Err(StorageError::Elsewhere("the value was not written".to_owned()));
+                if !remote.put(name, value, ttl, None).await? {
+                    return Err("the value was not written".to_owned().into());
                 }
             }
         }
@@ -97,7 +102,7 @@ impl Storage {
             Place::Redis(redis, prefix) => {
                 let [_]: [u64; 1] = run(redis, command("DEL", prefix, name)).await?;
             }
-            Place::Remote(remote) => remote.remove(name).await.map_err(StorageError::Elsewhere)?,
+            Place::Remote(remote) => remote.remove(name).await?,
         }
         Ok(())
     }
@@ -112,7 +117,7 @@ impl Storage {
                 let [taken]: [Option<String>; 1] = run(redis, set).await?;
                 Ok(taken.is_some())
             }
-            Place::Remote(remote) => remote.claim(name, ttl).await.map_err(StorageError::Elsewhere),
+            Place::Remote(remote) => Ok(remote.claim(name, ttl).await?),
         }
     }
 
@@ -144,7 +149,7 @@ fn command(name: &str, prefix: &str, key: &str) -> Cmd {
 async fn run<T: redis::FromRedisValue>(redis: &Redis, command: Cmd) -> Result<T, StorageError> {
     let mut commands = Pipeline::new();
     commands.add_command(command);
-    redis.run(&commands).await.map_err(StorageError::Elsewhere)
+    Ok(redis.run(&commands).await?)
 }
 
 fn replace(name: &str, value: &str, ttl: Option<u64>) -> Vec<Change> {

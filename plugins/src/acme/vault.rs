@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::config::{self, AuthMethod};
-use super::remote::{Address, Held, Server, Verify, escaped};
+use super::remote::{Address, Held, Server, escaped};
 use crate::contract::Tools;
 
 /// Secrets of a Vault.
@@ -40,17 +40,15 @@ const JWT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 impl Vault {
     /// # Errors
     ///
-    /// When the TLS library cannot be set up.
+    /// As [`Server::new`].
     pub(super) fn new(config: &config::Vault, tools: &Tools) -> Result<Self, String> {
         let address = Address {
             https: config.https.unwrap_or_default(),
             host: config.host.as_deref().unwrap_or("127.0.0.1"),
             port: config.port.unwrap_or(8200),
             timeout: config.timeout,
-        };
-        let verify = Verify {
             verify: config.tls_verify.unwrap_or(true),
-            server_name: config.tls_server_name.clone(),
+            server_name: config.tls_server_name.as_deref(),
         };
         let entry = match config.auth_method {
             Some(AuthMethod::Kubernetes) => {
@@ -65,12 +63,7 @@ impl Vault {
             _ => Entry::Token(config.token.clone()),
         };
         let path = config.kv_path.as_deref().unwrap_or("acme").trim_matches('/').to_owned();
-        Ok(Self {
-            server: Server::new(address, &verify, tools)?,
-            path,
-            entry,
-            clock: tools.clock.clone(),
-        })
+        Ok(Self { server: Server::new(&address, tools)?, path, entry, clock: tools.clock.clone() })
     }
 
     async fn token(&self) -> Result<Option<Secret<String>>, String> {
