@@ -43,6 +43,7 @@ mod process;
 mod registry;
 mod signals;
 pub(crate) mod store;
+mod supervisor;
 
 /// How long requests in flight may take once a stop is asked for.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -219,6 +220,8 @@ async fn serve(
     startup::write_private(&pid_file, format!("{own_pid}\n").as_bytes())?;
     println!("{}", summary.text());
 
+    // Before the old process goes: the service manager has to know who is the main one then.
+    supervisor::serving();
     if let Some(inherited) = inherited {
         inherited.ready();
     }
@@ -226,8 +229,11 @@ async fn serve(
     let upgrade = async || process::upgrade(&legacy, &settings.process.prefix).await;
     let end = signals.stopped(&certificates, &core.declared, logs, &core.names, upgrade).await;
     tracing::info!("stopping: requests in flight are finished");
+    if end != End::Replaced {
+        supervisor::stopping();
+    }
     stop.send_replace(true);
-    if end == End::Graceful {
+    if end != End::Stopped {
         // The next answer on a kept connection says that it was the last.
         let _ = tokio::time::timeout(LAST_REQUEST, connections.drained()).await;
     }

@@ -23,8 +23,10 @@ pub(super) struct Signals {
 pub(super) enum End {
     /// It was told to, and idle connections are not waited for.
     Stopped,
-    /// It was told to, or another process serves: who keeps a connection may ask once more.
+    /// It was told to; who keeps a connection may ask once more.
     Graceful,
+    /// Another process serves; otherwise as [`Self::Graceful`].
+    Replaced,
 }
 
 impl Signals {
@@ -63,7 +65,7 @@ impl Signals {
                 _ = self.user1.recv() => logs.reopen(),
                 _ = self.user2.recv() => {
                     if upgrade().await {
-                        return End::Graceful;
+                        return End::Replaced;
                     }
                 }
                 _ = self.hangup.recv() => {

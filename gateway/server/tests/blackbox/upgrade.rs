@@ -1,6 +1,8 @@
 //! A new process takes the place of a running one, and nobody notices.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram};
 
 use crate::harness::{
     Answered as _, DEADLINE, Gateway, Load, Options, Upstream, dig, eventually, plain,
@@ -68,6 +70,40 @@ async fn no_request_fails_while_another_process_takes_over() {
     let (code, _, error) = gateway.options().run(&["stop"]).await;
     assert_eq!(code, Some(0), "{error}");
     assert!(test_kill_process(successor.0).is_err(), "it is gone");
+}
+
+/// A service manager hears who serves, before and after, and of the end only when it is one: with
+/// this systemd follows the new process instead of stopping it (`Type=notify`, `NotifyAccess=all`).
+#[tokio::test]
+async fn a_service_manager_follows_the_new_process() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf/systemd/gateway.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    assert!(unit.contains("\nType=notify\nNotifyAccess=all\n"), "{unit}");
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&place).unwrap();
+    let options = Options::new().variable("NOTIFY_SOCKET", place.to_str().unwrap());
+    let mut gateway = options.start().await;
+    let serves = |pid: i32| BTreeSet::from(["READY=1".to_owned(), format!("MAINPID={pid}")]);
+    assert_eq!(heard(&manager).await, serves(gateway.pid()));
+
+    let (code, _, error) = gateway.options().run(&["upgrade"]).await;
+    assert_eq!(code, Some(0), "{error}\n{}", gateway.log());
+    let successor = Successor::of(&gateway);
+    assert_eq!(heard(&manager).await, serves(successor.0.as_raw_nonzero().get()));
+    gateway.ended().await;
+    let (code, _, error) = gateway.options().run(&["stop"]).await;
+    assert_eq!(code, Some(0), "{error}");
+    // Whatever the old process had said would have come before.
+    assert_eq!(heard(&manager).await, BTreeSet::from(["STOPPING=1".to_owned()]));
+}
+
+/// The next message to a service manager.
+async fn heard(manager: &UnixDatagram) -> BTreeSet<String> {
+    let mut told = [0; 256];
+    let count = tokio::time::timeout(DEADLINE, manager.recv(&mut told)).await.expect("a message");
+    let text = std::str::from_utf8(&told[..count.unwrap()]).unwrap();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Streams, datagrams and names go over to the new process as well; a stream that was open goes on.
