@@ -2,7 +2,8 @@
 //! program. Whether they work on a cluster is not seen here.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -63,6 +64,7 @@ async fn the_unit_of_systemd() {
     let conf = options.file("gateway.conf", &read("gateway.conf"));
     let (code, _, error) = options.run(&["check", "-c", conf.to_str().unwrap()]).await;
     assert_eq!(code, Some(0), "{error}");
+    installed_as_told(&unit).await;
 
     // The binary of this test stands where the installed one would.
     let unit = unit.replace("/usr/local/bin/gateway", env!("CARGO_BIN_EXE_gateway"));
@@ -83,6 +85,30 @@ async fn the_unit_of_systemd() {
     let words = ["security", "--offline=true", "--no-pager", "--threshold=20"];
     let (good, told) = analyse(&words).await.unwrap();
     assert!(good, "{told}");
+}
+
+/// Installed by the lines in its head, the unit's user, who owns nothing there, can read the settings.
+async fn installed_as_told(unit: &str) {
+    let mut lines = unit.lines().filter_map(|line| line.strip_prefix("#   install -D -m "));
+    let mode = lines.find_map(|line| line.strip_suffix(" /etc/gateway/gateway.conf"));
+    let (mode, from) = mode.unwrap().split_once(' ').unwrap();
+    assert_eq!(from, "conf/gateway.conf");
+    let mode = u32::from_str_radix(mode, 8).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root may become another user");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let (program, conf) = (folder.path().join("gateway"), folder.path().join("gateway.conf"));
+    std::fs::copy(env!("CARGO_BIN_EXE_gateway"), &program).unwrap();
+    std::fs::write(&conf, read("gateway.conf")).unwrap();
+    std::fs::set_permissions(&conf, Permissions::from_mode(mode)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.arg(&program).args(["check", "-c"]).arg(&conf).env("KONG_PREFIX", "/var/lib/gateway");
+    let output = command.current_dir("/").output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Each line names what there is: stages, settings, ports, commands; and the user is nobody special.
