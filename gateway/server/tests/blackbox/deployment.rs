@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{Answered as _, App, Gateway, Options, Upstream, plain};
+use crate::harness::{Answered as _, App, Gateway, Options, Upstream, plain, trusting};
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(file);
@@ -238,9 +238,14 @@ async fn the_manifests_of_kubernetes() {
     let text = read("kubernetes/gateway.yaml");
     let all: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     let kinds: Vec<_> = all.iter().map(|one| one["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["Namespace", "StatefulSet", "Service", "Service", "Service"]);
+    let services = ["Service"; 5];
+    assert_eq!(kinds, [&["Namespace", "StatefulSet"][..], &services, &["NetworkPolicy"]].concat());
     for one in &all {
-        let version = if one["kind"] == "StatefulSet" { "apps/v1" } else { "v1" };
+        let version = match one["kind"].as_str() {
+            Some("StatefulSet") => "apps/v1",
+            Some("NetworkPolicy") => "networking.k8s.io/v1",
+            _ => "v1",
+        };
         assert_eq!(one["apiVersion"], version);
         assert!(one["metadata"]["name"].is_string());
     }
@@ -273,6 +278,41 @@ async fn the_manifests_of_kubernetes() {
             assert!(named.contains(port["targetPort"].as_str().unwrap()), "{port}");
         }
     }
+    // Names and ports EdgeGallery's clients are written for; where each leads, and whether it has TLS.
+    for (name, port, target, key) in [
+        ("mep-api-gw", 8443, "proxy-ssl", None),
+        ("mep-mm5", 80, "mep", Some("KONG_MEP_LISTEN")),
+        ("mepauth", 10443, "mep-auth", Some("KONG_MEP_AUTH_LISTEN")),
+    ] {
+        let mut services = all.iter().filter(|one| one["kind"] == "Service");
+        let service = services.find(|one| one["metadata"]["name"] == name).expect(name);
+        assert_eq!(service["metadata"]["namespace"], "mep", "{name}");
+        let mut ports = service["spec"]["ports"].as_array().unwrap().iter();
+        let found = ports.find(|one| one["port"] == port).expect(name);
+        assert_eq!(found["targetPort"], target, "{name}");
+        let Some(key) = key else { continue };
+        let (_, value) = variables.iter().find(|(name, _)| name == key).expect(key);
+        let mut containers_ports = container["ports"].as_array().unwrap().iter();
+        let number = containers_ports.find(|one| one["name"] == target).unwrap();
+        assert_eq!(*value, format!("0.0.0.0:{} ssl", number["containerPort"]), "{key}");
+    }
+    managed_by_few(&all, &named);
+
+    // With these settings, but ports of its own, it answers there.
+    let mut options = Options::new();
+    for (name, value) in &variables {
+        let key = name.trim_start_matches("KONG_").to_lowercase();
+        match value.split_once(' ') {
+            Some((_, "ssl")) => options = options.set(&key, "127.0.0.1:0 ssl"),
+            _ if key.ends_with("_trusted") => options = options.set(&key, value),
+            _ => {}
+        }
+    }
+    let gateway = options.start().await;
+    let client = trusting(&gateway).build().unwrap();
+    let mm5 = gateway.tls_url("mep", "/mepcfg/mec_platform_config/v1/capabilities");
+    client.get(mm5).answer().await.expect(200);
+    client.get(gateway.tls_url("mep-auth", "/health")).answer().await.expect(200);
 
     // What is probed answers; the metrics are where Prometheus is told to look.
     let gateway = Gateway::start().await;
@@ -300,4 +340,22 @@ async fn the_manifests_of_kubernetes() {
         line.strip_prefix("USER ").map(|user| user.trim().parse::<u64>().unwrap())
     });
     assert_eq!(pod["securityContext"]["runAsUser"].as_u64(), image_user);
+}
+
+/// Whoever gets to the direct listeners is believed, so a policy says who does; all else is open, and
+/// every port has its place.
+fn managed_by_few(all: &[Value], named: &BTreeSet<&str>) {
+    let policy = all.iter().find(|one| one["kind"] == "NetworkPolicy").unwrap();
+    let rules = policy["spec"]["ingress"].as_array().unwrap();
+    let ports = |rule: &Value| -> BTreeSet<String> {
+        let ports = rule["ports"].as_array().unwrap().iter();
+        ports.map(|one| one["port"].as_str().unwrap().to_owned()).collect()
+    };
+    let (open, closed) = (ports(&rules[0]), ports(&rules[1]));
+    assert!(rules[0].get("from").is_none() && rules.len() == 2, "{rules:?}");
+    let label = &rules[1]["from"][0]["namespaceSelector"]["matchLabels"];
+    assert_eq!(*label, json!({"mep-management": "true"}));
+    assert_eq!(closed, BTreeSet::from(["mep".to_owned(), "mep-auth".to_owned()]));
+    let every: BTreeSet<_> = open.union(&closed).map(String::as_str).collect();
+    assert_eq!(every, *named);
 }
