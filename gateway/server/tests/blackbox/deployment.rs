@@ -256,6 +256,12 @@ async fn the_manifests_of_kubernetes() {
     let containers = pod["containers"].as_array().unwrap();
     assert_eq!(containers.len(), 1, "one container replaces four");
     let container = &containers[0];
+    // A release by its name: nodes that have it ask nobody, and a restart brings no other one.
+    let image = concat!("mep-gateway:", env!("CARGO_PKG_VERSION"));
+    assert_eq!(container["image"], image);
+    assert_eq!(container["imagePullPolicy"], "IfNotPresent");
+    let tags = read("container/Dockerfile").matches(image).count();
+    assert_eq!(tags, 2, "the image is built and run under this name");
 
     let variables: Vec<(String, String)> = container["env"]
         .as_array()
