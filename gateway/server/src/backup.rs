@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use gateway_control::store::sqlite::Sqlite;
 
 use crate::settings::Settings;
@@ -63,11 +63,10 @@ pub(crate) fn backup(settings: &Settings, folder: &Path) -> Result<()> {
 /// written.
 pub(crate) fn restore(settings: &Settings, folder: &Path) -> Result<()> {
     let prefix = &settings.process.prefix;
-    if daemon::running(prefix).is_some() {
-        bail!("Kong is running in {}; stop it first", prefix.display());
-    }
     ensure!(folder.join(KEYS).is_dir(), "{} holds no backup", folder.display());
     startup::folders(settings)?;
+    // Held until all is done: nobody starts on half of it.
+    let _claim = daemon::claim(prefix).context("stop it first")?;
     let saved = folder.join(DATABASE);
     if settings.store.database == Database::Sqlite {
         let file = startup::database_file(settings);

@@ -1,17 +1,19 @@
 //! `start`, `stop`, `reload`, `health`: a gateway in the background, found by its pid file.
 
 use std::fs::{File, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::cli::Place;
-use crate::settings::Settings;
+use crate::settings::{Listen, Settings};
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
@@ -19,6 +21,10 @@ const STOP: Duration = Duration::from_secs(60);
 const LEAST: Duration = Duration::from_secs(1);
 const EXIT: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
+/// How often a claim is tried: who only looks whether there is one holds it for an instant.
+const LOOKERS: u32 = 10;
+/// How long the status listener may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The pid file of a prefix, where Kong keeps it.
 pub(crate) fn pid_file(prefix: &Path) -> PathBuf {
@@ -58,8 +64,8 @@ fn await_ready(settings: &Settings, child: &mut Child) -> Result<()> {
             let told = told.lines().rev().find_map(|line| line.strip_prefix("Error: "));
             bail!("{}", told.map_or_else(|| format!("it ended with {status}"), str::to_owned));
         }
-        if running(prefix)
-            .is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == child.id())
+        // It is alive, and has the claim before it writes that.
+        if named(prefix).is_some_and(|pid| pid.as_raw_nonzero().get().unsigned_abs() == child.id())
         {
             return Ok(());
         }
@@ -102,8 +108,8 @@ pub(crate) fn quit(place: &Place, wait: Duration, timeout: Duration) -> Result<(
 /// Waits until a gateway is gone, no longer than `limit`.
 fn gone(prefix: &Path, pid: Pid, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
-    // The pid file goes first; the claim on the prefix ends with the process.
-    while running(prefix).is_some() || claim(prefix).is_err() {
+    // The claim on the prefix ends with the process.
+    while is_claimed(prefix) {
         if Instant::now() > deadline {
             return false;
         }
@@ -162,14 +168,40 @@ pub(crate) fn reload(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Tells whether the gateway of a prefix runs.
-pub(crate) fn health(place: &Place) -> Result<()> {
+/// Tells whether the gateway of a prefix runs and, if that is asked for, whether it answers.
+pub(crate) fn health(place: &Place, ask: bool) -> Result<()> {
     let prefix = place.prefix()?;
     if running(&prefix).is_none() {
         println!("nginx.......not running\n");
         bail!("Kong is not running at {}", prefix.display());
     }
+    if ask {
+        let listeners = place.settings()?.listeners.status;
+        // One without TLS, at a port that is known from outside the process.
+        let plain = |listen: &&Listen| !listen.ssl && listen.addr.port() > 0;
+        if let Some(listen) = listeners.iter().find(plain) {
+            status_answers(listen.addr)
+                .with_context(|| format!("Kong does not answer at {}", listen.addr))?;
+        }
+    }
     println!("nginx.......running\n\nKong is healthy at {}", prefix.display());
+    Ok(())
+}
+
+/// Asks the status listener at an address it was told to listen on.
+fn status_answers(mut addr: SocketAddr) -> Result<()> {
+    if addr.ip().is_unspecified() {
+        addr.set_ip(match addr {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let mut stream = TcpStream::connect_timeout(&addr, ANSWER)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.write_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut head = [0; b"HTTP/1.1 200".len()];
+    stream.read_exact(&mut head)?;
+    ensure!(head == *b"HTTP/1.1 200", "{}", head.escape_ascii());
     Ok(())
 }
 
@@ -184,7 +216,7 @@ fn not_running(prefix: &Path) -> String {
 ///
 /// When another gateway has the prefix.
 pub(crate) fn claim(prefix: &Path) -> Result<File> {
-    let path = prefix.join("pids").join("gateway.lock");
+    let path = lock_file(prefix);
     let claim = File::options()
         .write(true)
         .create(true)
@@ -192,18 +224,39 @@ pub(crate) fn claim(prefix: &Path) -> Result<File> {
         .mode(0o600)
         .open(&path)
         .with_context(|| format!("opening {}", path.display()))?;
-    match claim.try_lock() {
-        Ok(()) => Ok(claim),
-        Err(TryLockError::WouldBlock) => bail!("Kong is already running in {}", prefix.display()),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("locking {}", path.display()))
+    for _ in 0..LOOKERS {
+        match claim.try_lock() {
+            Ok(()) => return Ok(claim),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", path.display()));
+            }
         }
     }
+    bail!("Kong is already running in {}", prefix.display())
 }
 
-/// The live process a pid file names.
+/// Whether a process has the prefix, or takes it just now.
+fn is_claimed(prefix: &Path) -> bool {
+    // Shared, so that two who look do not take each other for a gateway.
+    File::open(lock_file(prefix))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// The process that has the prefix. A pid file alone says little: in a container the process it names
+/// is alive whatever became of the gateway that wrote it, since every first process has the same id.
 pub(crate) fn running(prefix: &Path) -> Option<Pid> {
+    let pid = named(prefix).filter(|pid| test_kill_process(*pid).is_ok())?;
+    is_claimed(prefix).then_some(pid)
+}
+
+/// The process a pid file names.
+fn named(prefix: &Path) -> Option<Pid> {
     let text = std::fs::read_to_string(pid_file(prefix)).ok()?;
-    let pid = Pid::from_raw(text.trim().parse().ok()?)?;
-    test_kill_process(pid).is_ok().then_some(pid)
+    Pid::from_raw(text.trim().parse().ok()?)
+}
+
+/// What is locked by whoever has a prefix.
+fn lock_file(prefix: &Path) -> PathBuf {
+    prefix.join("pids").join("gateway.lock")
 }

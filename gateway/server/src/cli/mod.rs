@@ -94,7 +94,11 @@ enum Command {
         folder: Option<PathBuf>,
     },
     /// Tell whether the gateway of this prefix runs.
-    Health,
+    Health {
+        /// Ask its status listener too, where that has a port and no TLS.
+        #[arg(long)]
+        ask: bool,
+    },
     /// Check a configuration file and report every fault with its place.
     Check {
         /// The file; without it, what `run` would read.
@@ -347,7 +351,7 @@ impl Command {
                 print(&text);
             }
             Self::Man { folder } => man(folder.as_deref())?,
-            Self::Health => daemon::health(place)?,
+            Self::Health { ask } => daemon::health(place, ask)?,
             Self::Check { file } => check(file, place.clone())?,
             Self::Version { all: false } => println!("{}", plugins::KONG_VERSION),
             Self::Version { all: true } => {

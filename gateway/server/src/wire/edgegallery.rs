@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use gateway_control::store::postgres::foreign;
 use mep::auth::import::{OriginalInstallation, OriginalRow};
 use mep::migration::Migration;
@@ -51,10 +51,10 @@ const INCOMPLETE: u8 = 2;
 pub(crate) fn migrate(settings: &Settings, original: &Original) -> Result<ExitCode> {
     ensure!(settings.store.database != Database::Off, "without a database nothing can be kept");
     let prefix = &settings.process.prefix;
-    let running = settings.store.database == Database::Sqlite && daemon::running(prefix).is_some();
-    if running && !original.dry_run {
-        bail!("the gateway is running in {}; stop it first", prefix.display());
-    }
+    startup::folders(settings)?;
+    let alone = settings.store.database == Database::Sqlite && !original.dry_run;
+    let claim = alone.then(|| daemon::claim(prefix)).transpose();
+    let _claim = claim.context("stop the gateway first")?;
     let component = component(settings, original)?;
     let installation = OriginalInstallation::open(&original.keys, component.expose().as_bytes())
         .with_context(|| format!("the key material in {}", original.keys.display()))?;
@@ -67,7 +67,6 @@ pub(crate) fn migrate(settings: &Settings, original: &Original) -> Result<ExitCo
             .map(|row| serde_json::from_value(Value::Object(row)))
             .collect::<Result<_, _>>()
             .context("a row of auth_info_record")?;
-        startup::folders(settings)?;
         let sealing = startup::sealing_key(settings)?;
         let registry = Arc::new(known(settings)?);
         let store = store::open(settings, &registry, &sealing).await?.store;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use gateway_control::Control;
 use gateway_model::ports::DataPlane;
 use gateway_model::reference::{ENV, Reference};
@@ -44,12 +44,11 @@ pub(crate) fn import(settings: &Settings, file: &Path) -> Result<()> {
         "'config db_import' only works with a database"
     );
     let prefix = &settings.process.prefix;
-    if settings.store.database == Database::Sqlite && daemon::running(prefix).is_some() {
-        bail!("Kong is running in {}; stop it, or use its Admin API", prefix.display());
-    }
+    startup::folders(settings)?;
+    let claim = (settings.store.database == Database::Sqlite).then(|| daemon::claim(prefix));
+    let _claim = claim.transpose().context("stop it, or use its Admin API")?;
     block_on(async {
         let text = read(file)?;
-        startup::folders(settings)?;
         let sealing = startup::sealing_key(settings)?;
         let registry = Arc::new(known(settings)?);
         let store = store::open(settings, &registry, &sealing).await?.store;

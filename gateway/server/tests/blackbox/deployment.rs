@@ -168,6 +168,10 @@ async fn the_image() {
     for command in [&listed(of("CMD")[0])[0], &listed(health)[1]] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} in {help}");
     }
+    assert_eq!(listed(health), ["gateway", "health", "--ask"]);
+    // A port that is known without asking the process, or nobody could be asked there.
+    let status = variables.iter().find(|(name, _)| name == "KONG_STATUS_LISTEN").unwrap();
+    assert_eq!(status.1, "0.0.0.0:8100");
     // What the build needs is what the README says it needs.
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let readme = std::fs::read_to_string(readme).unwrap();

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use http::Method;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cluster::server::Server;
@@ -49,6 +50,52 @@ async fn a_backup_brings_everything_back() {
     app.token(&restored).await;
     let authority = |gateway: &Gateway| std::fs::read(gateway.prefix().join("certs/ca.crt"));
     assert_eq!(authority(&gateway).unwrap(), authority(&restored).unwrap());
+}
+
+/// A pid file that names a process which is alive and no gateway, as in a container that was started
+/// anew: nothing runs there, and nothing is in the way.
+#[tokio::test]
+async fn a_stale_pid_file_means_nothing() {
+    let mut gateway = Gateway::start().await;
+    let folder = gateway.prefix().join("saved");
+    let folder = folder.to_str().unwrap().to_owned();
+    assert_eq!(gateway.options().run(&["backup", &folder]).await.0, Some(0));
+    gateway.kill().await;
+    let pids = gateway.prefix().join("pids/nginx.pid");
+    std::fs::write(&pids, std::process::id().to_string()).unwrap();
+    for (words, wanted) in [
+        (&["health"][..], Some(1)),
+        (&["stop"], Some(1)),
+        (&["reload"], Some(1)),
+        (&["restore", &folder], Some(0)),
+    ] {
+        let (code, out, error) = gateway.options().run(words).await;
+        assert_eq!(code, wanted, "{words:?}: {out}{error}");
+    }
+    let (code, _, error) = gateway.options().run(&["start"]).await;
+    assert_eq!(code, Some(0), "{error}");
+    let (code, _, error) = gateway.options().run(&["stop"]).await;
+    assert_eq!(code, Some(0), "{error}");
+}
+
+/// The check of the image: a process that is there but does not answer is not well.
+#[tokio::test]
+async fn health_asks_the_status_listener() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = free.local_addr().unwrap().to_string();
+    drop(free);
+    let mut gateway = Options::new().set("status_listen", addr).start().await;
+    let asked = async |gateway: &Gateway| gateway.options().run(&["health", "--ask"]).await;
+    let (code, _, error) = asked(&gateway).await;
+    assert_eq!(code, Some(0), "{error}");
+    gateway.signal(Signal::STOP);
+    let (code, _, error) = asked(&gateway).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("does not answer"), "{error}");
+    assert_eq!(gateway.options().run(&["health"]).await.0, Some(0), "the process is there");
+    gateway.signal(Signal::CONT);
+    gateway.kill().await;
+    assert_eq!(asked(&gateway).await.0, Some(1));
 }
 
 /// With PostgreSQL its own tools save the entities, and `backup` what opens their secrets.
