@@ -25,6 +25,8 @@ pub(crate) mod result {
     pub(crate) const CONFLICT: &str = "conflict";
     /// The store failed.
     pub(crate) const FAILED: &str = "failed";
+
+    pub(super) const ALL: [&str; 4] = [COMMITTED, REFUSED, CONFLICT, FAILED];
 }
 
 impl Metrics {
@@ -37,6 +39,14 @@ impl Metrics {
             "gateway_config_commit_requests",
             "Write requests that shared one commit",
         );
+        let commits = IntCounterVec::new(
+            Opts::new("gateway_config_commits_total", "Commits tried, by how they ended"),
+            &["result"],
+        )?;
+        // From the start, at 0: a rate cannot see the step of a series that begins with it.
+        for result in result::ALL {
+            commits.with_label_values(&[result]);
+        }
         Ok(Self {
             revision: IntGauge::new(
                 "gateway_config_revision",
@@ -45,10 +55,7 @@ impl Metrics {
             compile_seconds: Histogram::with_opts(
                 compile.buckets(prometheus::exponential_buckets(0.0005, 2.0, 14)?),
             )?,
-            commits: IntCounterVec::new(
-                Opts::new("gateway_config_commits_total", "Commits tried, by how they ended"),
-                &["result"],
-            )?,
+            commits,
             requests: Histogram::with_opts(
                 requests.buckets(prometheus::exponential_buckets(1.0, 2.0, 11)?),
             )?,

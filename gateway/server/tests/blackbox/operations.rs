@@ -138,17 +138,19 @@ async fn a_backup_beside_postgresql() {
     app.token(&restored).await;
 }
 
-/// Prometheus takes the alert rules, where it is installed.
+/// Prometheus takes the alert rules, and they fire when they should, where it is installed.
 #[tokio::test]
 async fn prometheus_takes_the_alert_rules() {
-    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf/prometheus/alerts.yml");
-    let checked =
-        std::process::Command::new("promtool").args(["check", "rules"]).arg(rules).output();
-    let Ok(checked) = checked else {
-        eprintln!("left out: promtool is not installed");
-        return;
-    };
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf/prometheus");
+    for (what, file) in [("check", "alerts.yml"), ("test", "alerts_test.yml")] {
+        let mut promtool = std::process::Command::new("promtool");
+        let Ok(done) = promtool.args([what, "rules", file]).current_dir(&folder).output() else {
+            eprintln!("left out: promtool is not installed");
+            return;
+        };
+        let told = [done.stdout, done.stderr].concat();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&told));
+    }
 }
 
 /// A folder that holds no whole backup changes nothing.
@@ -226,6 +228,19 @@ async fn dashboards_and_alerts_name_metrics_there_are() {
     })
     .await;
     let shown = plain().get(gateway.url("status", "/metrics")).answer().await.expect(200);
+    // A value a rule selects has a series, before anything happens that the rule is about: a step from
+    // nothing to 1 is no increase to Prometheus.
+    let selected =
+        regex::Regex::new(r#"((?:kong|gateway|mep)_[a-z_]+)\{([a-z]+="[^"]+")\}"#).unwrap();
+    let selected: Vec<_> = selected.captures_iter(&texts[1]).collect();
+    assert!(!selected.is_empty());
+    for found in selected {
+        let is_there = shown
+            .text()
+            .lines()
+            .any(|line| line.strip_prefix(&found[1]).is_some_and(|rest| rest.contains(&found[2])));
+        assert!(is_there, "{} in\n{}", &found[0], shown.text());
+    }
     for (name, labels) in KONGS_DASHBOARD {
         let is_told = shown.text().lines().any(|line| {
             let Some(told) = line.strip_prefix(name) else { return false };
