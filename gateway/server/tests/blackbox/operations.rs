@@ -182,11 +182,23 @@ async fn dashboards_and_alerts_name_metrics_there_are() {
     let gateway = Options::new().set("mep_ssrf_allow", "127.0.0.1").start().await;
     let upstream = Upstream::start().await;
     let admin = |path: &str| gateway.url("admin", path);
-    let metrics = json!({"name": "prometheus", "config": {
-        "status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true,
-        "upstream_health_metrics": true,
-    }});
-    plain().post(admin("/plugins")).json(&metrics).answer().await.expect(201);
+    // As operators are told to, in both places in the same words.
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf");
+    let read = |file: &str| std::fs::read_to_string(conf.join(file)).unwrap();
+    let told = |text: &str| -> Vec<String> {
+        let text = text.replace("\\\n#", "").replace("\\\n", "");
+        let mut lines = text.lines().map(|line| line.trim_start_matches(['#', ' ']));
+        let line = lines.find(|line| line.starts_with("curl") && line.contains("=prometheus"));
+        line.unwrap().split_whitespace().map(str::to_owned).collect()
+    };
+    let [curl, url, words @ ..] = &told(&read("prometheus/alerts.yml"))[..] else { panic!() };
+    assert_eq!((curl.as_str(), url.as_str()), ("curl", "127.0.0.1:8001/plugins"));
+    let readme = told(&read("../README.md"));
+    assert_eq!(readme[2..], *words);
+    let form: Vec<_> = words.iter().filter(|word| *word != "-d").cloned().collect();
+    let form = plain().post(admin("/plugins")).body(form.join("&"));
+    let form = form.header("Content-Type", "application/x-www-form-urlencoded");
+    form.answer().await.expect(201);
     let service = json!({"url": upstream.url()});
     plain().put(admin("/services/s")).json(&service).answer().await.expect(200);
     let route = json!({"paths": ["/s"]});
@@ -208,8 +220,6 @@ async fn dashboards_and_alerts_name_metrics_there_are() {
     app.register(&gateway, &token, &body).await.expect(201);
     upstream.next().await;
 
-    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf");
-    let read = |file: &str| std::fs::read_to_string(conf.join(file)).unwrap();
     let texts = [read("grafana/gateway.json"), read("prometheus/alerts.yml")];
     let name = regex::Regex::new(r"\b(?:kong|gateway|mep)_[a-z_]+").unwrap();
     let names: BTreeSet<_> =
