@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{Answered as _, App, Gateway, Options, Upstream, plain, trusting};
+use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually, plain, trusting};
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(file);
@@ -156,6 +156,8 @@ async fn the_image() {
         .collect();
     assert!(variables.contains(&("KONG_PREFIX".to_owned(), of("VOLUME")[0].to_owned())));
     checked(&variables).await;
+    logs_are_printed(&variables);
+    no_file_is_logged_to(&variables).await;
     let listened = ports(&variables);
     for port in of("EXPOSE").iter().flat_map(|line| line.split_whitespace()) {
         assert!(listened.contains(&port.parse().unwrap()), "nobody listens on {port}");
@@ -178,6 +180,56 @@ async fn the_image() {
     for package in ["build-essential", "cmake"] {
         assert!(of("RUN")[0].contains(package) && readme.contains(package), "{package}");
     }
+}
+
+/// No log is left to its default where that is a file.
+fn logs_are_printed(variables: &[(String, String)]) {
+    let conf = read("gateway.conf");
+    let defaults = conf.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" = "));
+    let files = defaults.filter(|(key, value)| key.ends_with("_log") && value.starts_with("logs/"));
+    let mut seen = 0;
+    for (key, _) in files {
+        let name = format!("KONG_{}", key.to_uppercase());
+        let (_, value) = variables.iter().find(|(one, _)| *one == name).expect(&name);
+        assert!(value.starts_with("/dev/std"), "{name}: {value}");
+        seen += 1;
+    }
+    assert_eq!(seen, 7);
+}
+
+async fn no_file_is_logged_to(variables: &[(String, String)]) {
+    let mut options = Options::new();
+    for (name, value) in variables.iter().filter(|(name, _)| name.ends_with("_LOG")) {
+        options = options.set(&name["KONG_".len()..].to_lowercase(), value);
+    }
+    let gateway = options.start().await;
+    for listener in ["proxy", "admin", "mep"] {
+        plain().get(gateway.url(listener, "/nothing")).answer().await;
+    }
+    assert!(!gateway.prefix().join("logs").exists());
+}
+
+/// Rotated as the snippet for logrotate has it, the gateway writes to new files.
+#[tokio::test]
+async fn rotated_logs() {
+    let text = read("logrotate/gateway");
+    let (_, script) = text.split_once("postrotate\n").unwrap();
+    let (script, _) = script.split_once("endscript").unwrap();
+    let mut gateway = Options::new().set("proxy_access_log", "logs/access.log").start().await;
+    let prefix = gateway.prefix().to_str().unwrap().to_owned();
+    assert!(text.contains("\n/var/lib/gateway/logs/*.log {\n"), "{text}");
+    let log = gateway.prefix().join("logs/access.log");
+    std::fs::rename(&log, log.with_extension("log.1")).unwrap();
+    let script = script.replace("/var/lib/gateway", &prefix);
+    let done = Command::new("sh").args(["-c", &script]).status().await.unwrap();
+    assert!(done.success());
+    eventually("a new file", async || log.exists().then_some(())).await;
+    plain().get(gateway.url("proxy", "/after")).answer().await.expect(404);
+    eventually("a line in it", async || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("/after")).then_some(())
+    })
+    .await;
+    gateway.kill().await;
 }
 
 /// As image and manifests have it run: a user without rights or capabilities, a root file system nobody
@@ -275,6 +327,7 @@ async fn the_manifests_of_kubernetes() {
         .map(|[name, value]| (name, value))
         .collect();
     checked(&variables).await;
+    logs_are_printed(&variables);
     let listened = ports(&variables);
     let mut named = BTreeSet::new();
     for port in container["ports"].as_array().unwrap() {
