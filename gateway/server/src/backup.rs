@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -89,7 +89,38 @@ pub(crate) fn restore(settings: &Settings, folder: &Path) -> Result<()> {
             copy(&from, &to).with_context(|| format!("writing {}", to.display()))?;
         }
     }
+    hand_over(settings).context("giving the files to the owner of the prefix")?;
     println!("restored {} to {}", folder.display(), prefix.display());
+    Ok(())
+}
+
+/// What root restored is given to whom the prefix belongs: the gateway's own user has to read it.
+fn hand_over(settings: &Settings) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let prefix = &settings.process.prefix;
+    let owner = fs::metadata(prefix)?;
+    give(&startup::database_file(settings), &owner)?;
+    for (path, _) in parts(settings) {
+        give(&path, &owner)?;
+        give(&aside(&path), &owner)?;
+    }
+    // The claim's file among them.
+    give(&prefix.join("pids"), &owner)
+}
+
+/// Gives a file, or a folder and what is in it; what is not there is left out.
+fn give(path: &Path, owner: &fs::Metadata) -> io::Result<()> {
+    match lchown(path, Some(owner.uid()), Some(owner.gid())) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        given => given?,
+    }
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), owner)?;
+        }
+    }
     Ok(())
 }
 
@@ -107,9 +138,7 @@ fn set_aside(path: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".before-restore");
-    let aside = PathBuf::from(aside);
+    let aside = aside(path);
     let gone = match aside.is_dir() {
         true => fs::remove_dir_all(&aside),
         false => fs::remove_file(&aside),
@@ -121,6 +150,13 @@ fn set_aside(path: &Path) -> Result<()> {
         _ => {}
     }
     fs::rename(path, &aside).with_context(|| format!("renaming {}", path.display()))
+}
+
+/// Where what was at a path is kept.
+fn aside(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".before-restore");
+    aside.into()
 }
 
 /// Copies a file, or a folder and what is in it, with their modes; what is not there is left out.

@@ -1,7 +1,7 @@
 //! What operators run beside the gateway: backups, dashboards, alert rules.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use http::Method;
@@ -96,6 +96,35 @@ async fn health_asks_the_status_listener() {
     gateway.signal(Signal::CONT);
     gateway.kill().await;
     assert_eq!(asked(&gateway).await.0, Some(1));
+}
+
+/// Root restores for the user the prefix belongs to, who can start on it.
+#[tokio::test]
+async fn what_root_restores_is_its_owners() {
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root may give files away");
+        return;
+    }
+    let gateway = Gateway::start().await;
+    let folder = gateway.prefix().join("saved");
+    let folder = folder.to_str().unwrap();
+    assert_eq!(gateway.options().run(&["backup", folder]).await.0, Some(0));
+    let elsewhere = Options::new();
+    std::os::unix::fs::chown(elsewhere.prefix(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let (code, _, error) = elsewhere.run(&["restore", folder]).await;
+    assert_eq!(code, Some(0), "{error}");
+    let mut left = vec![elsewhere.prefix().to_owned()];
+    let mut seen = 0;
+    while let Some(path) = left.pop() {
+        let facts = std::fs::symlink_metadata(&path).unwrap();
+        assert_eq!((facts.uid(), facts.gid()), (NOBODY, NOBODY), "{}", path.display());
+        seen += 1;
+        if facts.is_dir() {
+            left.extend(std::fs::read_dir(path).unwrap().map(|one| one.unwrap().path()));
+        }
+    }
+    assert!(seen > 10, "{seen}");
 }
 
 /// With PostgreSQL its own tools save the entities, and `backup` what opens their secrets.
