@@ -11,7 +11,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually, plain, trusting};
+use crate::harness::{
+    Answered as _, App, Gateway, Options, Upstream, eventually, missing, not_allowed, plain,
+    trusting,
+};
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(file);
@@ -77,7 +80,7 @@ async fn the_unit_of_systemd() {
         })
     };
     let Some((good, told)) = analyse(&["verify", "--man=no"]).await else {
-        eprintln!("left out: systemd-analyze is not installed");
+        missing("systemd-analyze (Debian package systemd)");
         return;
     };
     assert!(good && told.trim().is_empty(), "{told}");
@@ -95,7 +98,7 @@ async fn installed_as_told(unit: &str) {
     assert_eq!(from, "conf/gateway.conf");
     let mode = u32::from_str_radix(mode, 8).unwrap();
     if !rustix::process::geteuid().is_root() {
-        eprintln!("left out: only root may become another user");
+        not_allowed("becoming another user");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -232,13 +235,20 @@ async fn rotated_logs() {
     gateway.kill().await;
 }
 
+/// Whether mounts can be made, which root in a container may not.
+async fn may_mount() -> bool {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "mount", "--make-rprivate", "/"]);
+    command.output().await.is_ok_and(|output| output.status.success())
+}
+
 /// As image and manifests have it run: a user without rights or capabilities, a root file system nobody
 /// may write to, and one folder that is its own.
 #[tokio::test]
 async fn a_root_that_is_read_only() {
     const NOBODY: u32 = 65_534;
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("left out: only root may make such a place");
+    if !rustix::process::geteuid().is_root() || !may_mount().await {
+        not_allowed("a place with mounts of its own");
         return;
     }
     let options = Options::new();

@@ -10,7 +10,9 @@ use serde_json::json;
 
 use crate::cluster::server::Server;
 use crate::cluster::{Pair, node};
-use crate::harness::{Answered as _, App, Gateway, Options, Upstream, eventually, mp1, plain};
+use crate::harness::{
+    Answered as _, App, Gateway, Options, Upstream, eventually, missing, mp1, not_allowed, plain,
+};
 
 /// A copy taken while the gateway writes brings everything back, in another place.
 #[tokio::test]
@@ -103,7 +105,7 @@ async fn health_asks_the_status_listener() {
 async fn what_root_restores_is_its_owners() {
     const NOBODY: u32 = 65_534;
     if !rustix::process::geteuid().is_root() {
-        eprintln!("left out: only root may give files away");
+        not_allowed("giving files away");
         return;
     }
     let gateway = Gateway::start().await;
@@ -174,7 +176,7 @@ async fn prometheus_takes_the_alert_rules() {
     for (what, file) in [("check", "alerts.yml"), ("test", "alerts_test.yml")] {
         let mut promtool = std::process::Command::new("promtool");
         let Ok(done) = promtool.args([what, "rules", file]).current_dir(&folder).output() else {
-            eprintln!("left out: promtool is not installed");
+            missing("promtool (Debian package prometheus)");
             return;
         };
         let told = [done.stdout, done.stderr].concat();

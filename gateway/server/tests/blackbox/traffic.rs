@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Answered as _, Gateway, Options, eventually, plain};
+use crate::harness::{Answered as _, Gateway, Options, eventually, missing, not_allowed, plain};
 
 const APP: &str = "5abe4782-2c70-4e47-9a4e-0ee3a1a0fd1f";
 
@@ -22,10 +22,13 @@ struct Kernel {
 impl Kernel {
     /// `None` where the machine does not let a test make one.
     fn new() -> Option<Self> {
-        let skipped = || eprintln!("skipped: no network namespaces with nftables here");
+        if Command::new("nft").arg("--version").output().is_err() {
+            missing("nft (Debian package nftables)");
+            return None;
+        }
         let kernel = Self::made();
         if kernel.is_none() {
-            skipped();
+            not_allowed("a network namespace with nftables");
         }
         kernel
     }

@@ -6,7 +6,9 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{lost, publish, status, write};
-use crate::harness::{Answered as _, App, Gateway, Load, Options, Upstream, eventually, plain};
+use crate::harness::{
+    Answered as _, App, Gateway, Load, Options, Upstream, eventually, not_allowed, plain,
+};
 
 /// A file system of its own, in memory, over a folder; unmounted when dropped.
 struct Disk(PathBuf);
@@ -21,7 +23,7 @@ impl Disk {
             .output()
             .is_ok_and(|output| output.status.success());
         if !mounted {
-            eprintln!("left out: this user may not mount a file system");
+            not_allowed("mounting a file system");
         }
         mounted.then(|| Self(folder.to_owned()))
     }

@@ -54,6 +54,18 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
     found.unwrap_or_else(|_| panic!("{what} did not happen within {DEADLINE:?}"))
 }
 
+/// Says that a test, or a part of it, is left out for want of a program; in CI that is a failure.
+pub(crate) fn missing(program: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{program} is not installed");
+    eprintln!("left out: {program} is not installed");
+}
+
+/// Says that a test, or a part of it, is left out because this user or this sandbox may not do it. CI
+/// runs in such places too.
+pub(crate) fn not_allowed(what: &str) {
+    eprintln!("left out: {what} is not allowed here");
+}
+
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
