@@ -214,17 +214,32 @@ async fn answered(to: SocketAddr) {
 #[tokio::test]
 async fn no_request_fails_while_files_are_read_again() {
     let upstream = Upstream::start().await;
-    let gateway = Options::new().set("nginx_worker_processes", "2").start().await;
-    publish(&gateway, &upstream).await;
+    let options = Options::new().set("nginx_worker_processes", "2").set("database", "off");
+    let declared = |round: u32| {
+        format!(
+            "_format_version: \"3.0\"\nservices:\n- name: a\n  url: {}\n  routes:\n  - name: a\n    \
+             paths: [/a, /round-{round}]\n",
+            upstream.url()
+        )
+    };
+    let file = options.file("kong.yml", &declared(0));
+    let gateway = options.set("declarative_config", file.to_str().unwrap()).start().await;
     let load = Load::begin(&gateway, "/a/x");
-    for round in 0..10 {
+    for round in 1..=10 {
         upstream.more(10).await;
+        std::fs::write(&file, declared(round)).unwrap();
         if round % 2 == 0 {
             gateway.signal(Signal::HUP);
         } else {
             let (code, _, error) = gateway.options().run(&["reload"]).await;
             assert_eq!(code, Some(0), "{error}");
         }
+        // It was read, not only asked for.
+        let url = gateway.url("proxy", &format!("/round-{round}"));
+        eventually("the route of this round", async || {
+            (plain().get(&url).answer().await.status == 200).then_some(())
+        })
+        .await;
         upstream.take();
     }
     upstream.more(20).await;
