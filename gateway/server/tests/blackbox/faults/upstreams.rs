@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Notify;
 
 use super::{memory, publish, status};
 use crate::harness::{
@@ -49,9 +50,16 @@ where
 
 /// Closes with a reset: what is under way is lost.
 async fn reset(stream: TcpStream) {
-    // What was sent before should arrive before the reset overtakes it.
-    tokio::time::sleep(Duration::from_millis(50)).await;
     stream.set_zero_linger().unwrap();
+}
+
+/// Told by the client of `faults_within_an_answer`, when a head has come through to it.
+static HEAD_CAME: Notify = Notify::const_new();
+
+/// As [`reset`], once the client has the head, which the reset would overtake otherwise.
+async fn reset_after_head(stream: TcpStream) {
+    HEAD_CAME.notified().await;
+    reset(stream).await;
 }
 
 /// Says nothing more until the other end closes.
@@ -142,10 +150,10 @@ async fn faults_within_an_answer() {
     let chunk = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
     let broken = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\nhalf\r\n";
     let rows = [
-        ("length-reset", answering(length, reset).await),
+        ("length-reset", answering(length, reset_after_head).await),
         ("length-closed", answering(length, close).await),
         ("length-silent", answering(length, hold).await),
-        ("chunk-reset", answering(chunk, reset).await),
+        ("chunk-reset", answering(chunk, reset_after_head).await),
         ("chunk-closed", answering(chunk, close).await),
         ("chunk-silent", answering(chunk, hold).await),
         ("chunk-broken", answering(broken, hold).await),
@@ -157,6 +165,9 @@ async fn faults_within_an_answer() {
     for (name, _) in &rows {
         let response = plain().get(gateway.url("proxy", &format!("/{name}"))).send().await.unwrap();
         assert_eq!(response.status(), 200, "{name}");
+        if name.ends_with("-reset") {
+            HEAD_CAME.notify_one();
+        }
         let body = tokio::time::timeout(DEADLINE, response.bytes()).await;
         let body = body.unwrap_or_else(|_| panic!("{name} goes on for ever"));
         assert!(body.is_err(), "{name} looks whole: {body:?}");
