@@ -25,6 +25,7 @@ fn enough_files() {
 }
 
 async fn stage() -> (Gateway, Upstream) {
+    enough_files();
     let upstream = Upstream::start().await;
     let options = Options::new()
         .set("nginx_events_worker_connections", "16384")
@@ -40,7 +41,6 @@ async fn stage() -> (Gateway, Upstream) {
 /// printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_cost_little() {
-    enough_files();
     let (gateway, _upstream) = stage().await;
     let served = async |to| {
         let mut stream = TcpStream::connect(to).await.unwrap();
