@@ -64,6 +64,16 @@ impl Bounds {
         Ok(())
     }
 
+    /// The cases that have a line.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Forgets the lines of all other cases.
+    pub(crate) fn keep(&mut self, known: &[&str]) {
+        self.0.retain(|name, _| known.contains(&name.as_str()));
+    }
+
     pub(crate) fn set(&mut self, name: &str, found: Costs) {
         self.0.insert(name.to_owned(), found);
     }

@@ -33,15 +33,27 @@ fn main() -> ExitCode {
 
 /// Counts every case, or those named, and holds each to its bound.
 fn check(names: &[&str]) -> ExitCode {
+    let writes = std::env::var("COSTS").is_ok_and(|word| word == "write");
+    let mut bounds = Bounds::read();
+    let named: Vec<_> = names.iter().filter(|word| !word.starts_with("--")).collect();
+    let known: Vec<_> = cases::ALL.iter().map(|case| case.name).collect();
+    if writes {
+        bounds.keep(&known);
+    }
+    let strangers = named.iter().map(|name| **name).filter(|name| !known.contains(name));
+    let mut wrong: Vec<_> = strangers.map(|name| format!("there is no case {name}")).collect();
+    let lines = bounds.names().filter(|name| !known.contains(name));
+    wrong.extend(lines.map(|name| format!("bounds.txt: there is no case {name}")));
+    if !wrong.is_empty() {
+        eprintln!("{}", wrong.join("\n"));
+        return ExitCode::FAILURE;
+    }
+    let is_named = |name: &str| named.is_empty() || named.iter().any(|one| **one == name);
     if !counts::can_count() {
         return ExitCode::SUCCESS;
     }
-    let writes = std::env::var("COSTS").is_ok_and(|word| word == "write");
-    let mut bounds = Bounds::read();
     let mut failed = false;
     println!("{:<22}{:>14}{:>14}", "case", "instructions", "allocations");
-    let named: Vec<_> = names.iter().filter(|word| !word.starts_with("--")).collect();
-    let is_named = |name: &str| named.is_empty() || named.iter().any(|one| **one == name);
     for case in cases::ALL.iter().filter(|case| is_named(case.name)) {
         let found = counts::of(case);
         print!("{:<22}{:>14}{:>14}", case.name, found.instructions, found.allocations);
