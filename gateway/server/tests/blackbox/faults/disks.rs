@@ -28,6 +28,25 @@ impl Disk {
         mounted.then(|| Self(folder.to_owned()))
     }
 
+    /// Mounts a new ext4 in a file, over a folder; `None` where loop devices cannot be had.
+    fn of_image(image: &Path, folder: &Path) -> Option<Self> {
+        std::fs::File::create(image).unwrap().set_len(32 << 20).unwrap();
+        let made = Command::new("mkfs.ext4").arg("-q").arg(image).output();
+        let made = made.is_ok_and(|output| output.status.success());
+        let disk = made.then(|| Self::mount_image(image, folder)).flatten();
+        if disk.is_none() {
+            not_allowed("mounting a file system of a file");
+        }
+        disk
+    }
+
+    fn mount_image(image: &Path, folder: &Path) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "ext4", "-o", "loop"]).arg(image).arg(folder);
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(folder.to_owned()))
+    }
+
     fn remount(&self, option: &str) {
         let option = format!("remount,{option}");
         let done = Command::new("mount").args(["-o", &option]).arg(&self.0).output().unwrap();
@@ -169,6 +188,48 @@ async fn a_folder_that_turns_read_only() {
     gateway.start_again().await;
     assert_eq!(lost(&gateway, &["before".to_owned()]).await, [""; 0]);
     assert_eq!(status(&gateway, "/a/x").await, 200);
+}
+
+/// A file system that gives up writing while it is used, as after an error of its disk: changes are
+/// refused, traffic goes on, and what was acknowledged is there once it is mounted again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_turns_read_only_while_serving() {
+    let upstream = Upstream::start().await;
+    let options = Options::new().set("proxy_access_log", "logs/access.log");
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("disk");
+    let Some(disk) = Disk::of_image(&image, options.prefix()) else { return };
+    let mut gateway = options.start().await;
+    publish(&gateway, "a", &upstream.url(), json!({})).await;
+    let mut kept = Vec::new();
+    for n in 0..5 {
+        assert_eq!(write(&gateway, &format!("before-{n}")).await.0, 201);
+        kept.push(format!("before-{n}"));
+    }
+    let load = Load::begin(&gateway, "/a/x");
+    // To the kernel an error of the disk; nobody has to close a file first.
+    disk.remount("abort");
+    assert!(std::fs::write(gateway.prefix().join("probe"), "x").is_err(), "it takes writes");
+    for n in 0..5 {
+        let (code, told) = write(&gateway, &format!("refused-{n}")).await;
+        assert_eq!(code, 503, "{told}");
+        assert!(told.starts_with("the store failed: "), "{told}");
+    }
+    assert_eq!(lost(&gateway, &kept).await, [""; 0]);
+    upstream.take();
+    upstream.more(50).await;
+    assert!(load.end().await > 0);
+    assert_eq!(status(&gateway, "/a/x").await, 200);
+
+    gateway.kill().await;
+    drop(disk);
+    let disk = Disk::mount_image(&image, gateway.prefix());
+    assert!(disk.is_some(), "it cannot be mounted again");
+    gateway.start_again().await;
+    assert_eq!(lost(&gateway, &kept).await, [""; 0]);
+    assert_eq!(status(&gateway, "/a/x").await, 200);
+    assert_eq!(write(&gateway, "after").await.0, 201);
+    gateway.kill().await;
 }
 
 /// Users who are not root meet this by the mode of the folder.
