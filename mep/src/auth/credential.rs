@@ -11,6 +11,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gateway_model::Id;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -34,6 +35,12 @@ impl AppInstanceId {
                 _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
             });
         well_formed.then(|| Self(text.to_owned())).ok_or(InvalidCredential::AppInstanceId)
+    }
+
+    /// What the catalog knows an app by, from its id as it stands in paths and tokens; `None` for
+    /// a text that is none.
+    pub fn id(text: &str) -> Option<Id> {
+        Self::parse(text).ok().and_then(|valid| Id::parse(&valid.0))
     }
 
     /// A fresh random (version 4) id.

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use gateway_model::{Id, Rejection};
+use gateway_model::Rejection;
 use http_body_util::{BodyExt as _, Limited};
 
 use super::{error, success};
@@ -28,7 +28,7 @@ async fn store(
     app: &str,
     body: Body,
 ) -> Result<KeyConfiguration, ConfigurationRefusal> {
-    let id = id(app).ok_or(ConfigurationRefusal::AppInstanceId)?;
+    let id = AppInstanceId::id(app).ok_or(ConfigurationRefusal::AppInstanceId)?;
     let body = Limited::new(body, READABLE).collect().await;
     let body = body.map_err(|cause| ConfigurationRefusal::Body(cause.to_string()))?.to_bytes();
     let pair = KeyConfiguration::parse(&body)?;
@@ -57,7 +57,9 @@ async fn store(
 
 /// Shows what is stored for an app, without the secret.
 pub(super) fn show(platform: &Platform, app: &str) -> Response {
-    let Some(id) = id(app) else { return refused(&ConfigurationRefusal::AppInstanceIdRead) };
+    let Some(id) = AppInstanceId::id(app) else {
+        return refused(&ConfigurationRefusal::AppInstanceIdRead);
+    };
     let catalog = platform.control.catalog();
     let Some(stored) = catalog.get::<AppCredential>(id) else {
         return refused(&ConfigurationRefusal::Unknown);
@@ -75,7 +77,9 @@ pub(super) fn show(platform: &Platform, app: &str) -> Response {
 
 /// Forgets the key pair of an app, also when it has none.
 pub(super) async fn delete(platform: &Platform, app: &str) -> Response {
-    let Some(id) = id(app) else { return refused(&ConfigurationRefusal::AppInstanceIdRead) };
+    let Some(id) = AppInstanceId::id(app) else {
+        return refused(&ConfigurationRefusal::AppInstanceIdRead);
+    };
     match platform.control.apply(vec![entities::remove::<AppCredential>(id)]).await {
         Ok(_) => success("Delete success."),
         Err(rejection) => {
@@ -83,10 +87,6 @@ pub(super) async fn delete(platform: &Platform, app: &str) -> Response {
             refused(&ConfigurationRefusal::Store)
         }
     }
-}
-
-fn id(app: &str) -> Option<Id> {
-    AppInstanceId::parse(app).ok().and_then(|valid| Id::parse(valid.as_str()))
 }
 
 fn refused(refusal: &ConfigurationRefusal) -> Response {

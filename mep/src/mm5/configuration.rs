@@ -214,9 +214,8 @@ pub(super) async fn task(
     State(platform): State<Arc<Platform>>,
     Path(path): Path<String>,
 ) -> Result<Response, Problem> {
-    let id = AppInstanceId::parse(&path)
-        .ok()
-        .and_then(|valid| Id::parse(valid.as_str()))
+    // Tasks have ids of the same form.
+    let id = AppInstanceId::id(&path)
         .ok_or(Problem::new(Code::Parameter, "taskId validation failed, invalid uuid"))?;
     let failed = Problem::new(Code::NotFound, "task rule retrieval failed");
     let task = platform.control.catalog().get::<AppTask>(id).ok_or(failed)?;

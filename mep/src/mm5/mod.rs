@@ -102,9 +102,7 @@ async fn admit(State(platform): State<Arc<Platform>>, request: Request, next: Ne
 
 /// An app instance id in a path of Mm5.
 fn app(path: &str) -> Result<Id, Problem> {
-    AppInstanceId::parse(path)
-        .ok()
-        .and_then(|valid| Id::parse(valid.as_str()))
+    AppInstanceId::id(path)
         .ok_or(Problem::new(Code::Parameter, "app Instance ID validation failed, invalid uuid"))
 }
 

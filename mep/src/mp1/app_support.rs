@@ -276,8 +276,8 @@ async fn confirm_ready(
     if ready.indication != "READY" {
         return Err(invalid);
     }
-    let busy =
-        id(&path).is_some_and(|app| platform.control.catalog().get::<AppOperation>(app).is_some());
+    let busy = AppInstanceId::id(&path)
+        .is_some_and(|app| platform.control.catalog().get::<AppOperation>(app).is_some());
     if busy {
         let detail = "configuration sync for application is in progress on confirm ready";
         return Err(Problem::new(Code::Inactive, detail));
@@ -300,7 +300,7 @@ async fn confirm_termination(
         casefold::from_slice(&bytes(body).await?).map_err(|_| invalid)?;
     let nothing = Problem::new(Code::Inactive, "no termination is going on");
     let other = Problem::new(Code::Parameter, "operation action is not matching");
-    let app = id(&path).ok_or(nothing.clone())?;
+    let app = AppInstanceId::id(&path).ok_or(nothing.clone())?;
     let pending = platform.control.catalog().get::<crate::entities::AppTermination>(app);
     let Some(action) = OperationAction::parse(&done.operation_action) else {
         return Err(if pending.is_some() { other } else { nothing });
@@ -318,10 +318,6 @@ async fn confirm_termination(
 /// By the gateway, an app speaks for itself alone.
 fn by_itself(call: &Call, path: &str) -> Result<(), Problem> {
     if call.by_gateway { call.speaks_for(path) } else { Ok(()) }
-}
-
-fn id(path: &str) -> Option<Id> {
-    AppInstanceId::parse(path).ok().and_then(|valid| Id::parse(valid.as_str()))
 }
 
 /// Passes a message of one application on to another, whose answer does not matter.

@@ -166,9 +166,7 @@ impl Call {
     /// The app instance in the path, which must be the caller.
     pub(crate) fn app(&self, path: &str) -> Result<Id, Problem> {
         self.speaks_for(path)?;
-        AppInstanceId::parse(path)
-            .ok()
-            .and_then(|app| Id::parse(app.as_str()))
+        AppInstanceId::id(path)
             .ok_or(Problem::new(Code::Parameter, "app Instance ID validation failed, invalid uuid"))
     }
 
@@ -182,8 +180,7 @@ impl Call {
 
     /// The app instance that calls, if it says which.
     pub(crate) fn identity(&self) -> Option<Id> {
-        let app = AppInstanceId::parse(self.identity.as_deref()?).ok()?;
-        Id::parse(app.as_str())
+        AppInstanceId::id(self.identity.as_deref()?)
     }
 }
 

@@ -142,9 +142,8 @@ async fn unsubscribe(store: Store, own: OfApp<String>) -> Result<StatusCode, Pro
 }
 
 fn id(path: &str) -> Result<Id, Problem> {
-    AppInstanceId::parse(path)
-        .ok()
-        .and_then(|valid| Id::parse(valid.as_str()))
+    // Subscriptions have ids of the same form.
+    AppInstanceId::id(path)
         .ok_or(Problem::new(Code::Parameter, "subscription ID validation failed, invalid uuid"))
 }
 

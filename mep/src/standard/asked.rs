@@ -154,15 +154,10 @@ impl Asked {
                 header.and_then(|value| value.to_str().ok()).map(Arc::from)
             }
         };
-        let identity = named.and_then(|named| app_id(&named));
+        let identity = named.and_then(|named| AppInstanceId::id(&named));
         let query = parts.uri.query().unwrap_or_default().to_owned();
         Self { identity, headers: parts.headers, query, body }
     }
-}
-
-/// An app instance id as it stands in paths and tokens.
-pub(crate) fn app_id(text: &str) -> Option<Id> {
-    AppInstanceId::parse(text).ok().and_then(|valid| Id::parse(valid.as_str()))
 }
 
 impl Asked {
@@ -183,7 +178,7 @@ impl Asked {
     pub(crate) fn app(&self, catalog: &Catalog, path: &str) -> Result<Id, Refusal> {
         let caller = self.caller()?;
         let unknown = || Refusal::not_found("there is no such application instance");
-        let app = app_id(path).ok_or_else(unknown)?;
+        let app = AppInstanceId::id(path).ok_or_else(unknown)?;
         if !applications::is_known(catalog, app) {
             return Err(unknown());
         }

@@ -9,12 +9,13 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::asked::{Asked, Segment, app_id};
+use super::asked::{Asked, Segment};
 use super::reading::{Broken, Reader};
 use super::refusal::Refusal;
 use super::service_mgmt::{CategoryView, EndpointView, category_body, endpoint_body};
 use super::told::anybody;
 use super::{created, shown};
+use crate::auth::credential::AppInstanceId;
 use crate::commit::{absent, commit, require, unchanged};
 use crate::entities::{self, AppRegistration};
 use crate::openapi::{Api, Routes};
@@ -181,7 +182,7 @@ fn new(
     if named.is_none() && by_management {
         body.refuse("appInstanceId", "is missing");
     }
-    let app = match named.as_deref().map(app_id) {
+    let app = match named.as_deref().map(AppInstanceId::id) {
         None => Id::random(),
         Some(Some(app)) if by_management || app == caller => app,
         Some(_) if by_management => {
@@ -222,7 +223,7 @@ fn of_caller(
     path: &str,
 ) -> Result<Item<AppRegistration>, Refusal> {
     let caller = asked.caller()?;
-    let found = app_id(path).and_then(|app| catalog.get::<AppRegistration>(app));
+    let found = AppInstanceId::id(path).and_then(|app| catalog.get::<AppRegistration>(app));
     let found = found.ok_or_else(unknown)?;
     if found.id != caller && found.registrant != caller {
         return Err(Refusal::forbidden("the registration is another's"));

@@ -12,12 +12,13 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
-use super::asked::{OfApp, app_id};
+use super::asked::OfApp;
 use super::reading::Reader;
 use super::refusal::Refusal;
 use super::service_mgmt::{CategoryView, category};
 use super::told::of_app;
 use super::{Link, created, shown};
+use crate::auth::credential::AppInstanceId;
 use crate::entities::{Criteria, State as ServiceState, Store, Subscription};
 use crate::face::{self, Face};
 use crate::openapi::{Api, Routes, one_of};
@@ -139,7 +140,7 @@ pub(super) fn there(
     app: Id,
     path: &str,
 ) -> Result<Item<Subscription>, Refusal> {
-    app_id(path).and_then(|id| find(catalog, store, app, id)).ok_or_else(unknown)
+    AppInstanceId::id(path).and_then(|id| find(catalog, store, app, id)).ok_or_else(unknown)
 }
 
 fn read(platform: &Platform, store: Store, app: Id, body: &Reader<'_>) -> Subscription {
