@@ -25,10 +25,10 @@ pub use application::{
 pub use dns_record::{Addresses, DnsClass, DnsRecord, Family};
 pub use dns_rule::{DnsRule, IpAddressType, RuleState};
 pub use seed::Seed;
-pub(crate) use service_info::sent_only;
 pub use service_info::{
     Address, Category, Endpoint, Links, OAuth2, Security, ServiceInfo, TransportInfo,
 };
+pub(crate) use service_info::{GRANTS, LOCALITIES, sent_only};
 pub use service_instance::{Publication, ServiceInstance, State, service_id};
 pub use service_name::ServiceName;
 pub use subscription::{Criteria, Events, Store, Subscription};

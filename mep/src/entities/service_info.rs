@@ -90,7 +90,8 @@ impl ServiceInfo {
     }
 }
 
-const LOCALITIES: &[&str] =
+/// How far a service can be used.
+pub(crate) const LOCALITIES: &[&str] =
     &["MEC_SYSTEM", "MEC_HOST", "NFVI_POP", "ZONE", "ZONE_GROUP", "NFVI_NODE"];
 const TRANSPORTS: &[&str] = &[
     "",
@@ -102,7 +103,8 @@ const TRANSPORTS: &[&str] = &[
     "RPC_STREAMING",
     "WEBSOCKET",
 ];
-const GRANTS: &[&str] = &[
+/// Ways to get a token.
+pub(crate) const GRANTS: &[&str] = &[
     "OAUTH2_AUTHORIZATION_CODE",
     "OAUTH2_IMPLICIT_GRANT",
     "OAUTH2_RESOURCE_OWNER",

@@ -9,13 +9,12 @@ use super::super::reading::Reader;
 use super::view::{self, CategoryView, TransportView};
 use crate::dialect::rules::is_uri;
 use crate::entities::{
-    Address, Category, Endpoint, Links, OAuth2, Security, ServiceInfo, State, TransportInfo,
+    Address, Category, Endpoint, GRANTS, LOCALITIES, Links, OAuth2, Security, ServiceInfo, State,
+    TransportInfo,
 };
 use crate::openapi::one_of;
 use crate::{Platform, transports};
 
-pub(super) const LOCALITIES: &[&str] =
-    &["MEC_SYSTEM", "MEC_HOST", "NFVI_POP", "ZONE", "ZONE_GROUP", "NFVI_NODE"];
 const TRANSPORTS: &[&str] = &[
     "REST_HTTP",
     "MB_TOPIC_BASED",
@@ -24,12 +23,6 @@ const TRANSPORTS: &[&str] = &[
     "RPC",
     "RPC_STREAMING",
     "WEBSOCKET",
-];
-const GRANTS: &[&str] = &[
-    "OAUTH2_AUTHORIZATION_CODE",
-    "OAUTH2_IMPLICIT_GRANT",
-    "OAUTH2_RESOURCE_OWNER",
-    "OAUTH2_CLIENT_CREDENTIALS",
 ];
 pub(in crate::standard) const SERIALIZERS: &[&str] = &["JSON", "XML", "PROTOBUF3"];
 /// Lengths nobody set: what fits a body.

@@ -3,8 +3,7 @@
 use super::super::asked::{Asked, Queried};
 use super::super::parameter::{Parameter, Query};
 use super::super::refusal::Refusal;
-use super::body::LOCALITIES;
-use crate::entities::ServiceInstance;
+use crate::entities::{LOCALITIES, ServiceInstance};
 
 /// The query of both lists of services: what is given must hold.
 pub(super) struct Filter {
