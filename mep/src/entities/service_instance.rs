@@ -18,7 +18,7 @@ pub struct ServiceInstance {
     /// Who offers it.
     #[record(cascade)]
     pub app: Ref<AppInstance>,
-    /// Its name, which cannot change.
+    /// Its name, as what others of that name share; a replacement may bring another.
     pub service_name: Ref<ServiceName>,
     /// What the app said about it, with defaults.
     pub info: ServiceInfo,

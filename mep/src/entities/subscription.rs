@@ -17,7 +17,7 @@ pub struct Subscription {
     /// The subscriber.
     #[record(cascade)]
     pub app: Ref<AppInstance>,
-    /// Which of the two independent stores it is in.
+    /// Which of the independent stores it is in.
     pub store: Store,
     /// Where notifications go.
     pub callback_reference: String,
@@ -42,7 +42,7 @@ impl Entity for Subscription {
     const KIND: &'static str = "mep_subscriptions";
 }
 
-/// One of the two independent stores of subscriptions.
+/// One of the independent stores of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Record)]
 #[serde(rename_all = "lowercase")]
 pub enum Store {
@@ -74,9 +74,9 @@ impl Store {
     }
 }
 
-/// Which services a subscription is about. A list that is absent or empty asks for nothing in
-/// particular; lists that are given must all hold, each by any of its members (ETSI GS MEC 011,
-/// clause 8.1.3.2).
+/// Which services a subscription is about (ETSI GS MEC 011, clause 8.1.3.2). A list that is absent or
+/// empty asks for nothing in particular, another holds by any of its members. Of ids, names and
+/// categories one list that holds is enough; states and locality must hold besides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schema(as = edgegallery::FilteringCriteria)]
