@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use gateway_control::declarative::{changes, export};
 use gateway_model::{Catalog, Registry, entities};
+use mep::auth::keyfile::{RsaPrivateKey, RsaPublicKey};
 
 /// Every kind and plugin of the gateway.
 pub(crate) static REGISTRY: LazyLock<Arc<Registry>> = LazyLock::new(|| {
@@ -32,4 +33,25 @@ pub(crate) fn declarative(data: &[u8]) {
     let again = changes(&exported, &REGISTRY).unwrap_or_else(|why| panic!("{why}: {exported}"));
     let again = apply(&again).unwrap_or_else(|why| panic!("{why}: {exported}"));
     assert_eq!(export(&again), exported);
+}
+
+/// A key pair's file, of any form there is: it is refused with a reason that does not tell the
+/// password, or what is written of it reads as the same.
+pub(crate) fn key_file(data: &[u8]) {
+    const PASSWORD: &str = "te9Fmv%qaq";
+    for password in [None, Some(PASSWORD.as_bytes())] {
+        match RsaPrivateKey::from_pem(data, password) {
+            Ok(key) => {
+                let written = key.to_pem().expect("as text");
+                let again =
+                    RsaPrivateKey::from_pem(written.as_bytes(), None).expect("our own text");
+                assert_eq!(again.public_key_pem().ok(), key.public_key_pem().ok());
+            }
+            Err(why) => assert!(!why.to_string().is_empty() && !why.to_string().contains(PASSWORD)),
+        }
+    }
+    match RsaPublicKey::from_pem(data) {
+        Ok(key) => drop(RsaPublicKey::from_pem(key.to_pem().as_bytes()).expect("our own text")),
+        Err(why) => assert!(!why.to_string().is_empty()),
+    }
 }

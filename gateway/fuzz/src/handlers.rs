@@ -253,3 +253,61 @@ pub(crate) fn transformer(data: &[u8]) {
         plane.remove("plugins", id).unwrap_or_else(|why| panic!("{why}"));
     });
 }
+
+/// Calls of a gRPC service in the forms of browsers and of plain HTTP: each is answered, or goes on as
+/// a call.
+pub(crate) fn grpc(data: &[u8]) {
+    const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/library.proto");
+    static PLANES: LazyLock<[Plane; 2]> = LazyLock::new(|| {
+        ["grpc-web", "grpc-gateway"].map(|name| plane(&[(name, json!({"proto": PROTO}))]))
+    });
+    for plane in &*PLANES {
+        for asked in Asked::all(data) {
+            let body = asked.body.clone();
+            let (parts, ()) = asked.request::<Unread>().map(drop).into_parts();
+            match access(plane, RequestHeader::from(parts), body) {
+                (Some(reply), _) => {
+                    let status = reply.status;
+                    assert!(status.is_client_error() || status == StatusCode::OK, "{status}");
+                }
+                (None, head) => {
+                    let kind = head.headers.get("content-type").map(|kind| kind.as_bytes());
+                    assert!(kind.is_some_and(|kind| kind.starts_with(b"application/grpc")));
+                }
+            }
+        }
+    }
+}
+
+/// Requests to the endpoints of OAuth 2 and with its tokens. There is no store, so no token is ever
+/// given, and none lets in.
+pub(crate) fn oauth2(data: &[u8]) {
+    static PLANE: LazyLock<Plane> = LazyLock::new(|| {
+        let config = json!({
+            "enable_client_credentials": true, "enable_authorization_code": true,
+            "enable_implicit_grant": true, "enable_password_grant": true, "scopes": ["email"],
+            "provision_key": "pk", "global_credentials": true,
+            "accept_http_if_already_terminated": true,
+        });
+        let mut plane = plane(&[("oauth2", config)]);
+        let application = json!({
+            "name": "a", "client_id": "cid", "client_secret": "csec",
+            "consumer": {"username": "bob"}, "redirect_uris": ["http://back.test/"],
+        });
+        plane.insert(&[("oauth2_credentials", application)]).unwrap_or_else(|why| panic!("{why}"));
+        plane
+    });
+    let snapshot = PLANE.current().load_full();
+    let route = snapshot.route(Id::parse(ROUTE).expect("an id")).cloned();
+    let route = route.expect("the route of the plane");
+    for asked in Asked::all(data) {
+        let mut facts = PLANE.facts(Some(route.route.clone()));
+        facts.client.trusted = true;
+        facts.body = RequestBody::Whole(asked.body.clone().into());
+        let (parts, ()) = asked.request::<Unread>().map(drop).into_parts();
+        let mut head = RequestHeader::from(parts);
+        head.insert_header("X-Forwarded-Proto", "https").expect("a header");
+        let reply = PLANE.access(&snapshot, &route, &mut head, &mut facts);
+        assert!(reply.is_some_and(|reply| reply.status != StatusCode::FOUND));
+    }
+}

@@ -11,7 +11,7 @@ mod wire;
 type Attack = fn(&[u8]);
 
 /// Those that need nothing the crates keep to themselves.
-const TARGETS: [(&str, Attack); 14] = [
+const TARGETS: [(&str, Attack); 19] = [
     ("preamble", wire::proxy_preamble),
     ("head", wire::head),
     ("chunks", wire::chunks),
@@ -19,6 +19,9 @@ const TARGETS: [(&str, Attack); 14] = [
     ("hmac_auth", handlers::hmac_auth),
     ("request", handlers::request),
     ("transformer", handlers::transformer),
+    ("grpc", handlers::grpc),
+    ("oauth2", handlers::oauth2),
+    ("key_file", files::key_file),
     ("access_key", platform::access_key),
     ("mp1", platform::mp1),
     ("mepauth", platform::mepauth),
@@ -26,6 +29,8 @@ const TARGETS: [(&str, Attack); 14] = [
     ("admin_forms", admin::forms),
     ("declarative", files::declarative),
     ("kong_conf", gateway_server::attack::kong_conf),
+    ("mepauth_properties", gateway_server::attack::mepauth_properties),
+    ("mepserver_config", gateway_server::attack::mepserver_config),
 ];
 
 fn targets() -> impl Iterator<Item = (&'static str, Attack)> {
