@@ -244,6 +244,9 @@ impl Publish for Prepared {
     fn publish(self: Box<Self>) {
         let Work { handlers, chains, routes } = self.work;
         let revision = self.snapshot.catalog.revision();
+        if self.runtime.is_some() {
+            self.turnover.come.iter().for_each(|upstream| upstream.settle());
+        }
         self.current.0.store(self.snapshot);
         for upstream in &self.turnover.go {
             upstream.stop();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures::FutureExt as _;
 use gateway_model::entities::{Target, Upstream};
 use gateway_model::ports::{AddressState, Health, MarkError, TargetState};
 use gateway_model::{Catalog, Id, Item};
@@ -148,6 +149,12 @@ impl CompiledUpstream {
     /// What a member is called.
     pub(super) fn called<'a>(&'a self, member: &'a Member) -> &'a Called {
         member.called.as_deref().unwrap_or(&self.targets[member.target].called)
+    }
+
+    /// Takes the addresses that are known already, so that nobody meets it without them. Called
+    /// before it is published; others come when it is [started](Self::start).
+    pub(crate) fn settle(&self) {
+        let _ = self.resolve().now_or_never();
     }
 
     /// Begins what goes on beside traffic: resolving, and probing. Called when published.
