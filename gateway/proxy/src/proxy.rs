@@ -8,44 +8,46 @@
 //! 4. `request_filter` refuses what two parsers could read differently, runs the global **rewrite**
 //!    handlers, finds the **route** (`router/`), runs the **access** handlers (`chain.rs`), and
 //!    answers here (`reply.rs`) when one of them says so or the service is embedded.
-//! 5. `upstream_peer` names the **peer** of this try (`upstream/`); `fail_to_connect` and
+//! 5. `upstream_peer` names the **peer** of this try (`proxy/peer.rs`, `upstream/`); `fail_to_connect` and
 //!    `error_while_proxy` decide whether there is another.
 //! 6. `upstream_request_filter` writes what the upstream receives (`forward.rs`).
 //! 7. `response_filter` and `response_body_filter` run the handlers of those phases, then add our
 //!    own headers; or keep the answer for the handlers of the **response** phase (`held.rs`).
 //! 8. `fail_to_proxy` turns any error into Kong's answer.
-//! 9. `logging` sends an answer that was kept, makes one [`Summary`] for log handlers and the access log; the pin is dropped.
+//! 9. `logging` sends an answer that was kept, makes one summary for log handlers and the
+//!    access log (`proxy/told.rs`); the pin is dropped.
 
-use std::borrow::Cow;
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+mod peer;
+mod told;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use gateway_model::Clock;
-use gateway_model::entities::Service;
-use gateway_model::ports::{Call, Calls, Reach};
+use gateway_model::ports::{Calls, Reach};
 use http::{StatusCode, header};
 use pingora_core::protocols::{ALPN, Digest};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, OrErr as _, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use plugins::contract::{BodyLimit, Reply, Source, Summary, Trailers, Try};
+use plugins::contract::{BodyLimit, Reply, Source, Trailers};
 
+use self::told::{answered, summary, upstream_uri};
 use crate::access_log::AccessLog;
 use crate::embed::EmbeddedServices;
 use crate::error_body::Origin;
-use crate::exchange::{Destination, Exchange, Refused};
+use crate::exchange::{Exchange, Refused};
 use crate::failure::{may_retry, note_failure, status_of};
 use crate::held::{self, Held};
 use crate::options::Options;
-use crate::resolve::{Endpoint, Resolver};
+use crate::resolve::Resolver;
 use crate::snapshot::Current;
-use crate::tls::{Kept, UpstreamTls, authorities_of, client_pair};
+use crate::tls::Kept;
 use crate::traffic::Traffic;
-use crate::upstream::{self, Balance, Called, ConnectionUses};
+use crate::upstream::ConnectionUses;
 use crate::{forward, given_body, reply};
 
 /// The data plane's HTTP side: a pingora application over the current snapshot.
@@ -106,23 +108,6 @@ impl Proxy {
         self
     }
 
-    /// Who has a say in where a service is called. Most services have no tags and ask nobody.
-    fn reach(&self, service: &Service) -> Option<&dyn Reach> {
-        let tags = service.tags.as_deref()?;
-        self.reach.as_deref().filter(|reach| reach.concerns(tags))
-    }
-
-    fn tell(&self, session: &Session, exchange: &Exchange) {
-        let (Some(calls), Some(service)) = (&self.calls, &exchange.facts.service) else { return };
-        calls.called(&Call {
-            service_host: &service.host,
-            service_name: service.name.as_deref().unwrap_or_default(),
-            tags: service.tags.as_deref().unwrap_or_default(),
-            method: session.req_header().method.as_str(),
-            path: exchange.path(),
-        });
-    }
-
     /// How much it has done and is doing.
     pub fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.traffic)
@@ -147,74 +132,10 @@ impl Proxy {
             },
         }
     }
-
-    /// The address of the next try, if the service may be called there.
-    async fn address(
-        &self,
-        session: &Session,
-        exchange: &mut Exchange,
-        service: &Service,
-    ) -> Result<SocketAddr> {
-        let reach = self.reach(service);
-        let address = self.choose(session, exchange, service).await?;
-        let host = exchange.destination(service).host;
-        if reach.is_none_or(|reach| reach.admits(host, address)) {
-            return Ok(address);
-        }
-        tracing::warn!(service.host = host, %address, "a service leads where it must not");
-        exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, UNRESOLVED));
-        Error::e_explain(ErrorType::HTTPStatus(503), "the service must not be called there")
-    }
-
-    /// Chooses the address of the next try: of a target where the service's host names an
-    /// upstream, else of the host.
-    async fn choose(
-        &self,
-        session: &Session,
-        exchange: &mut Exchange,
-        service: &Service,
-    ) -> Result<SocketAddr> {
-        let attempt = exchange.tries.len();
-        if attempt == 0
-            && let Some(upstream) = exchange.upstream(exchange.destination(service).host).cloned()
-        {
-            let balance = Balance::begin(upstream, exchange, session.req_header()).await;
-            exchange.balance = Some(Box::new(balance));
-        }
-        if let Some(balance) = &mut exchange.balance {
-            return balance.next().ok_or_else(|| {
-                // A client whose tries failed is told the status' own text.
-                let told = if attempt == 0 { NO_TARGET } else { "" };
-                exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, told));
-                Error::explain(ErrorType::HTTPStatus(503), "no target serves")
-            });
-        }
-        let Destination { host, port, .. } = exchange.destination(service);
-        let tried = |one: &Endpoint| {
-            let socket = one.socket(port);
-            exchange.tries.iter().any(|past| past.address == socket)
-        };
-        match self.resolver.endpoint(host, tried).await {
-            Ok(endpoint) => {
-                // A service record may know another port, which the upstream is told of.
-                let record = endpoint.service.as_ref();
-                let called = record.map(|record| Box::new(Called::new(host, record.port)));
-                exchange.called = called;
-                Ok(endpoint.socket(port))
-            }
-            Err(why) => {
-                exchange.failure = Some((StatusCode::SERVICE_UNAVAILABLE, UNRESOLVED));
-                Err(Error::because(ErrorType::HTTPStatus(503), "resolving a host", why))
-            }
-        }
-    }
 }
 
 /// How long a client may take to read some of an answer (nginx's send_timeout).
 const SEND: Duration = Duration::from_secs(60);
-
-const UNRESOLVED: &str = "name resolution failed";
-const NO_TARGET: &str = "failure to get a peer from the ring-balancer";
 
 enum Decision {
     Upstream,
@@ -304,44 +225,7 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
-        let Some(service) = exchange.facts.service.clone() else {
-            return Error::e_explain(ErrorType::HTTPStatus(503), "a route without a service");
-        };
-        let choosing = Instant::now();
-        let start_ms = self.clock.unix_ms();
-        let address = self.address(session, exchange, &service).await?;
-        let balancer_ns = u64::try_from(choosing.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        exchange.asked.get_or_insert_with(Instant::now);
-        exchange.tries.push(Try { address, start_ms, balancer_ns, failed: None, status: None });
-        // Counted anew on every try: the body is replayed.
-        exchange.body_seen = 0;
-        let destination = exchange.destination(&service);
-        let target = exchange.balance.as_ref().and_then(|balance| balance.target());
-        // The name in TLS is the one in the Host header.
-        let name = exchange
-            .chosen_host()
-            .unwrap_or_else(|| target.map_or(destination.host, |target| &*target.name).into());
-        let mut peer = upstream::peer(&service, destination.tls, &name, address, &self.options);
-        if peer.is_tls() {
-            let upstream = exchange.balance.as_ref().map(|balance| balance.upstream());
-            let wanted = exchange.facts.upstream.as_deref();
-            // Read anew for each connection: nobody but Lua code asks for it.
-            let shown = wanted.and_then(|wanted| wanted.client_pair.as_ref());
-            let shown = shown.map(|pair| client_pair(&pair.chain, pair.key.expose())).transpose();
-            let shown = shown.or_err(ErrorType::InternalError, "reading a handler's key pair")?;
-            let believed = wanted.and_then(|wanted| wanted.authorities.as_ref());
-            let believed = believed.map(|authorities| authorities_of(&authorities.0));
-            let tls = UpstreamTls::of(&service, upstream, exchange.keyring(), &self.options.tls);
-            let tls = tls.wanted(wanted, shown.as_ref(), believed.as_ref());
-            exchange.lease = tls.secure(&mut peer, &self.kept);
-        }
-        if matches!(peer.options.alpn, ALPN::H2) {
-            self.uses.age(&mut peer);
-        }
-        if let Some(times) = exchange.facts.upstream.as_ref().and_then(|wanted| wanted.timeouts) {
-            upstream::hurry(&mut peer, times);
-        }
-        Ok(Box::new(peer))
+        self.peer(session, exchange).await
     }
 
     async fn connected_to_upstream(
@@ -561,40 +445,8 @@ impl ProxyHttp for Proxy {
         if !exchange.is_logged() && self.access_log.is_none() {
             return;
         }
-        let written = answered(session);
-        let left = error.is_some_and(|error| status_of(error).is_none());
-        let status = match written {
-            Some(head) if !left => head.status.as_u16(),
-            _ => 499,
-        };
-        let upstream_uri = if exchange.upstream_target.is_empty() {
-            // Refused before it was sent: what would have been.
-            Cow::Owned(forward::joined(exchange, session.req_header()).unwrap_or_default())
-        } else {
-            String::from_utf8_lossy(&exchange.upstream_target)
-        };
-        let head_size = |headers: &http::HeaderMap| -> u64 {
-            headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
-        };
-        let request = session.req_header();
-        let summary = Summary {
-            facts: &exchange.facts,
-            request,
-            uri: exchange.target(),
-            response: written,
-            status,
-            source: exchange.source,
-            request_size: head_size(&request.headers)
-                + (request.method.as_str().len() + exchange.target().len() + 13) as u64
-                + exchange.body_seen,
-            response_size: written.map_or(0, |head| head_size(&head.headers) + 17)
-                + session.body_bytes_sent() as u64,
-            response_body_size: session.body_bytes_sent() as u64,
-            upstream_uri: &upstream_uri,
-            tries: &exchange.tries,
-            latencies: exchange.latencies(),
-            entry: OnceLock::new(),
-        };
+        let uri = upstream_uri(session, exchange);
+        let summary = summary(session, exchange, error, &uri);
         exchange.log(&summary);
         if let Some(log) = &self.access_log {
             log.exchange(&summary);
@@ -609,12 +461,4 @@ impl ProxyHttp for Proxy {
     fn request_summary(&self, session: &Session, exchange: &Exchange) -> String {
         format!("{} {}", session.req_header().method, exchange.raw_path())
     }
-}
-
-/// The head of the answer, once it is sent. pingora counts leave to send a body as one.
-fn answered(session: &Session) -> Option<&ResponseHeader> {
-    let is_last = |head: &&ResponseHeader| {
-        !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
-    };
-    session.response_written().filter(is_last)
 }
