@@ -45,7 +45,7 @@ use crate::held::{self, Held};
 use crate::options::Options;
 use crate::resolve::Resolver;
 use crate::snapshot::Current;
-use crate::tls::Kept;
+use crate::tls::{Given, Kept};
 use crate::traffic::Traffic;
 use crate::upstream::ConnectionUses;
 use crate::{forward, given_body, reply};
@@ -62,6 +62,7 @@ pub struct Proxy {
     traffic: Arc<Traffic>,
     uses: ConnectionUses,
     kept: Arc<Kept>,
+    given: Given,
     clock: Clock,
 }
 
@@ -90,6 +91,7 @@ impl Proxy {
             traffic,
             uses,
             kept,
+            given: Given::default(),
             clock,
         }
     }

@@ -17,7 +17,7 @@ use plugins::contract::Try;
 use super::Proxy;
 use crate::exchange::{Destination, Exchange};
 use crate::resolve::Endpoint;
-use crate::tls::{Lease, UpstreamTls, authorities_of, client_pair};
+use crate::tls::{Lease, UpstreamTls};
 use crate::upstream::{self, Balance, Called};
 
 const UNRESOLVED: &str = "name resolution failed";
@@ -69,12 +69,11 @@ impl Proxy {
     ) -> Result<Option<Arc<Lease>>> {
         let upstream = exchange.balance.as_ref().map(|balance| balance.upstream());
         let wanted = exchange.facts.upstream.as_deref();
-        // Read anew for each connection: nobody but Lua code asks for it.
         let shown = wanted.and_then(|wanted| wanted.client_pair.as_ref());
-        let shown = shown.map(|pair| client_pair(&pair.chain, pair.key.expose())).transpose();
+        let shown = shown.map(|pair| self.given.pair(&pair.chain, pair.key.expose())).transpose();
         let shown = shown.or_err(ErrorType::InternalError, "reading a handler's key pair")?;
         let believed = wanted.and_then(|wanted| wanted.authorities.as_ref());
-        let believed = believed.map(|authorities| authorities_of(&authorities.0));
+        let believed = believed.map(|authorities| self.given.authorities(&authorities.0));
         let tls = UpstreamTls::of(service, upstream, exchange.keyring(), &self.options.tls);
         let tls = tls.wanted(wanted, shown.as_ref(), believed.as_ref());
         Ok(tls.secure(peer, &self.kept))

@@ -11,6 +11,7 @@
 mod chain;
 mod client_auth;
 mod dial;
+mod given;
 mod handshakes;
 mod kept;
 mod keyring;
@@ -20,9 +21,10 @@ mod upstream;
 
 pub use client_auth::{ClientAuth, Demand, Judged};
 pub use handshakes::{Handshakes, Refused};
+pub(crate) use given::Given;
 pub(crate) use kept::{Kept, Lease};
 pub use keyring::{Keyring, Shown};
 pub use pair::{PairError, certificates, certified_key};
 pub use resolver::SniResolver;
 pub use upstream::{ClientPair, Defaults, client_pair};
-pub(crate) use upstream::{UpstreamTls, authorities_of};
+pub(crate) use upstream::UpstreamTls;

@@ -93,11 +93,6 @@ impl Trust {
     }
 }
 
-/// The authorities of a PEM text, for one connection.
-pub(crate) fn authorities_of(text: &str) -> Arc<Trust> {
-    Arc::new(Trust::new(std::iter::once(text)))
-}
-
 fn is_certificate(der: &[u8]) -> bool {
     x509_parser::parse_x509_certificate(der).is_ok()
 }

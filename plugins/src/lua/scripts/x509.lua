@@ -10,7 +10,7 @@ function methods:add(x509)
     return nil, "expect a x509 instance at #1"
   end
   self.pem = self.pem .. x509.pem .. "\n"
-  self.ctx = native.certificates(self.pem)
+  self.ctx = nil
   return true
 end
 
@@ -19,7 +19,17 @@ function methods:tostring()
 end
 methods.to_PEM = methods.tostring
 
-local meta = { __index = methods, __tostring = methods.tostring }
+-- What is handed on is made when somebody asks for it, however many were taken in.
+local function index(self, name)
+  if name ~= "ctx" or self.pem == "" then
+    return methods[name]
+  end
+  local ctx = native.certificates(self.pem)
+  rawset(self, "ctx", ctx)
+  return ctx
+end
+
+local meta = { __index = index, __tostring = methods.tostring }
 
 return {
   new = function(text)
