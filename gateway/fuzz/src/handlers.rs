@@ -257,7 +257,8 @@ pub(crate) fn transformer(data: &[u8]) {
 /// Calls of a gRPC service in the forms of browsers and of plain HTTP: each is answered, or goes on as
 /// a call.
 pub(crate) fn grpc(data: &[u8]) {
-    const PROTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/library.proto");
+    const PROTO: &str =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/src/kit/grpc/library.proto");
     static PLANES: LazyLock<[Plane; 2]> = LazyLock::new(|| {
         ["grpc-web", "grpc-gateway"].map(|name| plane(&[(name, json!({"proto": PROTO}))]))
     });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gateway_model::{Catalog, Change, Id, Item, Rejection};
+use gateway_model::{Catalog, Change, Entity, Id, Item, Rejection};
 
 use crate::commit::{require, unchanged};
 use crate::entities::{
@@ -55,35 +55,39 @@ impl Rules {
     /// What has to happen to each rule: DNS rules first. A rule that only moved in the list is not
     /// another one.
     pub(super) fn steps(&self, catalog: &Catalog, app: Id) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let stored = rules::dns(catalog, app);
-        for rule in &self.dns {
-            let before = stored.iter().find(|stored| stored.id == rule.id).map(|stored| &**stored);
-            let same = before.is_some_and(|before| {
-                *rule == DnsRule { position: rule.position, ..before.clone() }
-            });
-            if !same {
-                steps.push(Step::Dns { before: before.cloned(), after: Some(rule.clone()) });
-            }
-        }
-        for before in stored.iter().filter(|old| self.dns.iter().all(|new| new.id != old.id)) {
-            steps.push(Step::Dns { before: Some((**before).clone()), after: None });
-        }
-        let stored = rules::traffic(catalog, app);
-        for rule in &self.traffic {
-            let before = stored.iter().find(|stored| stored.id == rule.id).map(|stored| &**stored);
-            let same = before.is_some_and(|before| {
-                *rule == TrafficRule { position: rule.position, ..before.clone() }
-            });
-            if !same {
-                steps.push(Step::Traffic { before: before.cloned(), after: Some(rule.clone()) });
-            }
-        }
-        for before in stored.iter().filter(|old| self.traffic.iter().all(|new| new.id != old.id)) {
-            steps.push(Step::Traffic { before: Some((**before).clone()), after: None });
-        }
-        steps
+        let same = |before: &DnsRule, rule: &DnsRule| {
+            *rule == DnsRule { position: rule.position, ..before.clone() }
+        };
+        let dns = differences(&rules::dns(catalog, app), &self.dns, |rule| rule.id, same);
+        let same = |before: &TrafficRule, rule: &TrafficRule| {
+            *rule == TrafficRule { position: rule.position, ..before.clone() }
+        };
+        let traffic =
+            differences(&rules::traffic(catalog, app), &self.traffic, |rule| rule.id, same);
+        let dns = dns.into_iter().map(|(before, after)| Step::Dns { before, after });
+        let traffic = traffic.into_iter().map(|(before, after)| Step::Traffic { before, after });
+        dns.chain(traffic).collect()
     }
+}
+
+/// Each rule that is wanted and not there in the same form, then each that is there and not wanted;
+/// `is` tells whether two of one id are the same.
+fn differences<R: Entity + Clone>(
+    stored: &[Item<R>],
+    wanted: &[R],
+    id: impl Fn(&R) -> Id,
+    is: impl Fn(&R, &R) -> bool,
+) -> Vec<(Option<R>, Option<R>)> {
+    let mut found = Vec::new();
+    for rule in wanted {
+        let before = stored.iter().find(|old| id(old) == id(rule)).map(|old| &**old);
+        if !before.is_some_and(|before| is(before, rule)) {
+            found.push((before.cloned(), Some(rule.clone())));
+        }
+    }
+    let gone = stored.iter().filter(|old| wanted.iter().all(|rule| id(rule) != id(old)));
+    found.extend(gone.map(|old| (Some((**old).clone()), None)));
+    found
 }
 
 const DNS_FAILED: &str = "Failed in configuring dns rule on remote dns-server/data-plane.";

@@ -20,11 +20,11 @@ mod resolver;
 mod upstream;
 
 pub use client_auth::{ClientAuth, Demand, Judged};
-pub use handshakes::{Handshakes, Refused};
 pub(crate) use given::Given;
+pub use handshakes::{Handshakes, Refused};
 pub(crate) use kept::{Kept, Lease};
 pub use keyring::{Keyring, Shown};
 pub use pair::{PairError, certificates, certified_key};
 pub use resolver::SniResolver;
-pub use upstream::{ClientPair, Defaults, client_pair};
 pub(crate) use upstream::UpstreamTls;
+pub use upstream::{ClientPair, Defaults, client_pair};

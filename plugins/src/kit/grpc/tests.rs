@@ -6,28 +6,10 @@ use serde_json::{Value, json};
 
 use super::{Binding, Services, decode, encode, frame, trailers_frame, unframe};
 
-/// A service with annotations, in a folder of its own.
-pub(crate) const LIBRARY: &str = r#"
-syntax = "proto3";
-package lib;
-import "google/api/annotations.proto";
-service Library {
-  rpc Find(Query) returns (Book) {
-    option (google.api.http) = {
-      get: "/v1/{shelf=shelves/*}/books/{number}"
-      additional_bindings { post: "/v1/find" body: "*" }
-    };
-  }
-  rpc Add(Addition) returns (Book) {
-    option (google.api.http) = { post: "/v1/books" body: "book" };
-  }
-}
-message Query { string shelf = 1; int32 number = 2; bool exact = 3; Page page = 4; repeated string tags = 5; }
-message Page { int32 size = 1; }
-message Addition { Book book = 1; string by = 2; }
-message Book { string title = 1; int64 pages_total = 2; }
-"#;
+/// A service with annotations.
+pub(crate) const LIBRARY: &str = include_str!("library.proto");
 
+/// The same in a folder of its own.
 pub(crate) fn library() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("library.proto");
