@@ -42,6 +42,10 @@ use crate::settings::tls::suite_name;
 /// requests of those that do not rest long.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// How long clients of HTTP/2 may rest at least, also where `keepalive_timeout` is 0: their first
+/// request need not come with the preface.
+pub(crate) const SHORTEST_REST: Duration = Duration::from_secs(1);
+
 /// How long the end of a connection may take to be written.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -131,7 +135,7 @@ impl Proxied {
             }
             stopped(&mut told).await;
             loop {
-                tokio::time::sleep(self.idle).await;
+                tokio::time::sleep(self.idle.max(SHORTEST_REST)).await;
                 if quota.is_at_rest() {
                     return;
                 }

@@ -16,7 +16,7 @@ mod stream;
 mod timed;
 pub(crate) mod tls;
 
-pub(crate) use accept::{Accept, Application, Connections, Proxied};
+pub(crate) use accept::{Accept, Application, Connections, Proxied, SHORTEST_REST};
 pub(crate) use guard::Limits;
 pub(crate) use names::BoundNames;
 pub(crate) use socket::{Bound, Datagrams};

@@ -17,7 +17,7 @@ use super::core::Core;
 use super::{access_log, options};
 use crate::embed::EmbeddedRouter;
 use crate::files::Certificates;
-use crate::listener::{Limits, Proxied};
+use crate::listener::{self, Limits, Proxied};
 use crate::log_file::LogFiles;
 use crate::settings::Settings;
 use crate::trust::Trusted;
@@ -127,7 +127,8 @@ fn pingora(proxy: Proxy, settings: &Settings, trusted: &Trusted) -> Arc<HttpProx
     let mut app = HttpProxy::new(proxy, Arc::new(conf));
     let mut server_options = HttpServerOptions::default();
     server_options.keepalive_request_limit = Some(settings.proxying.keepalive.requests);
-    server_options.h2_idle_timeout = Some(settings.proxying.keepalive.timeout);
+    server_options.h2_idle_timeout =
+        Some(settings.proxying.keepalive.timeout.max(listener::SHORTEST_REST));
     app.server_options = Some(server_options);
     // nginx's http2_max_concurrent_streams; the rest of what bounds a client's abuse (headers, resets,
     // CONTINUATION frames) is pingora's and h2's own default.

@@ -328,8 +328,16 @@ async fn bodies_that_stop() {
 /// A connection carries as many requests as it may, and says which was the last.
 #[tokio::test]
 async fn connections_end_in_their_time() {
+    // Also where clients may not rest at all between requests.
+    for rest in ["75s", "0"] {
+        connection_ends(rest).await;
+    }
+}
+
+async fn connection_ends(rest: &str) {
     let upstream = Upstream::start().await;
     let options = Options::new().set("proxy_listen", "127.0.0.1:0 http2");
+    let options = options.set("nginx_http_keepalive_timeout", rest);
     let gateway = options.set("nginx_http_keepalive_requests", "3").start().await;
     publish(&gateway, &upstream, "/a", true).await;
     let mut stream = TcpStream::connect(gateway.addr("proxy")).await.unwrap();
