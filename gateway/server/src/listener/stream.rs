@@ -10,7 +10,7 @@ use gateway_proxy::tls::Handshakes;
 use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
@@ -29,6 +29,8 @@ pub(crate) struct AcceptStreams {
     pub(crate) handshakes: Option<Arc<Handshakes>>,
     /// Whether connections begin with a PROXY preamble.
     pub(crate) proxy_protocol: bool,
+    /// Connections that still may be accepted, here and on the listeners that share this.
+    pub(crate) room: Arc<Semaphore>,
     /// Accounting.
     pub(crate) connections: Arc<Connections>,
     /// Turns true at shutdown.
@@ -51,12 +53,23 @@ impl AcceptStreams {
     pub(crate) async fn run(self, listener: TcpListener) {
         let mut shutdown = self.shutdown.clone();
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            // Beyond the limit clients wait in the socket's backlog.
+            let accepted = async {
+                let room = Arc::clone(&self.room).acquire_owned().await.ok();
+                (room, listener.accept().await)
+            };
+            let (room, accepted) = tokio::select! {
+                accepted = accepted => accepted,
                 () = stopped(&mut shutdown) => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.connections.serve(self.clone().serve(stream, peer)),
+                Ok((stream, peer)) => {
+                    let serving = self.clone().serve(stream, peer);
+                    self.connections.serve(async move {
+                        serving.await;
+                        drop(room);
+                    });
+                }
                 Err(error) => {
                     tracing::warn!("accepting a stream failed: {error}");
                     tokio::time::sleep(Duration::from_millis(10)).await;

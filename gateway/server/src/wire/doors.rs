@@ -87,6 +87,7 @@ impl Doors<'_> {
             tls: listen.ssl.then(config).transpose()?,
             handshakes: Some(Arc::clone(&front.stream_handshakes)),
             proxy_protocol: listen.proxy_protocol,
+            room: Arc::clone(&self.room.proxy),
             connections: Arc::clone(&self.connections),
             shutdown: self.shutdown.clone(),
         })

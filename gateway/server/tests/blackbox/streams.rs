@@ -351,3 +351,31 @@ async fn streams_have_versions_of_their_own() {
     let mut stream = handshake(stream, "a.test", any_certificate(None)).await.unwrap();
     assert_eq!(ask(&mut stream, "hello").await, "one:hello");
 }
+
+/// Connections beyond the limit wait; they are served when others end.
+#[tokio::test]
+async fn connections_are_limited() {
+    let up = echo("up", None).await;
+    // A place is taken for the client each listener waits for: one for the proxy, the rest here.
+    let options = Options::new()
+        .set("proxy_listen", "127.0.0.1:0")
+        .set("stream_listen", "127.0.0.1:0")
+        .set("nginx_events_worker_connections", "4");
+    let gateway = options.start().await;
+    let port = gateway.stream_addr("tcp").port();
+    let by_port = json!({"protocols": ["tcp"], "destinations": [{"port": port}]});
+    route(&gateway, "s", "tcp", up, by_port).await;
+    let to = gateway.stream_addr("tcp");
+    let mut held = Vec::new();
+    for n in 0..3 {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        assert_eq!(ask(&mut stream, &n.to_string()).await, format!("up:{n}"));
+        held.push(stream);
+    }
+    let mut waiting = TcpStream::connect(to).await.unwrap();
+    waiting.write_all(b"hello").await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), waiting.read_u8()).await;
+    assert!(early.is_err(), "served beyond the limit");
+    held.clear();
+    tokio::time::timeout(DEADLINE, waiting.read_u8()).await.expect("it is served").unwrap();
+}
