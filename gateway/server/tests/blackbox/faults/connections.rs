@@ -15,17 +15,22 @@ use crate::harness::{
 
 const IDLE: usize = 10_000;
 
-/// Lets this process and those it starts have all the files they may; whether that is enough for
-/// [`IDLE`] clients, of which the gateway lets two thirds of its files be.
-fn enough_files() {
+/// Lets this process and those it starts have all the files they may, and tells how many clients the
+/// gateway takes then, at most [`IDLE`]: two thirds of its files.
+fn clients() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum }).unwrap();
-    assert!(most >= 16_000, "10,000 clients need 16,000 open files (ulimit -Hn), not {most}");
+    let clients = usize::try_from(most.saturating_sub(1000) / 3 * 2).unwrap_or(usize::MAX);
+    if clients < IDLE {
+        assert!(std::env::var_os("CI").is_none(), "{most} open files (ulimit -Hn) are too few");
+        eprintln!("{clients} connections instead of {IDLE}: more open files are not allowed here");
+    }
+    clients.min(IDLE)
 }
 
-async fn stage() -> (Gateway, Upstream) {
-    enough_files();
+async fn stage() -> (Gateway, Upstream, usize) {
+    let most = clients();
     let upstream = Upstream::start().await;
     let options = Options::new()
         .set("nginx_events_worker_connections", "16384")
@@ -34,20 +39,20 @@ async fn stage() -> (Gateway, Upstream) {
     let gateway = options.start().await;
     publish(&gateway, "a", &upstream.url(), json!({})).await;
     assert_eq!(status(&gateway, "/a/x").await, 200);
-    (gateway, upstream)
+    (gateway, upstream, most)
 }
 
 /// Connections that served a request and rest. They cost memory and nothing else; the figure is
 /// printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_cost_little() {
-    let (gateway, _upstream) = stage().await;
+    let (gateway, _upstream, most) = stage().await;
     let served = async |to| {
         let mut stream = TcpStream::connect(to).await.unwrap();
         ask(&mut stream).await;
         stream
     };
-    let (mut held, cost) = measured(&gateway, IDLE, "after a request", served).await;
+    let (mut held, cost) = measured(&gateway, most, "after a request", served).await;
     assert!(cost < 24, "{cost} KiB for each idle connection");
     // Every one of them still serves.
     for stream in held.iter_mut().step_by(100) {
@@ -61,9 +66,9 @@ async fn idle_connections_cost_little() {
 /// Connections whose clients never said anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_connections_cost_little() {
-    let (gateway, _upstream) = stage().await;
+    let (gateway, _upstream, most) = stage().await;
     let silent = async |to| TcpStream::connect(to).await.unwrap();
-    let (_held, cost) = measured(&gateway, 2000, "silent", silent).await;
+    let (_held, cost) = measured(&gateway, most.min(2000), "silent", silent).await;
     assert!(cost < 64, "{cost} KiB for each silent connection");
     assert_eq!(status(&gateway, "/a/x").await, 200);
 }
@@ -97,7 +102,7 @@ async fn idle_connections_with_tls_cost_little() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_closed_connections_are_let_go() {
     const EACH: usize = 100;
-    let (gateway, upstream) = stage().await;
+    let (gateway, upstream, _) = stage().await;
     let to = gateway.addr("proxy");
     let before = open(&gateway);
     let rows: [(&str, &[u8]); 5] = [
