@@ -29,12 +29,12 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+use tower_http::timeout::TimeoutBody;
 
 use super::connection::{Connection, Transport};
 use super::guard::{Guard, Limits};
 use super::handshake::course;
 use super::preamble;
-use super::timed::Timed;
 use super::tls::Offered;
 use crate::settings::tls::suite_name;
 
@@ -255,6 +255,8 @@ pub(crate) struct Accept {
     /// How long clients of a router may take for their first request, and for the head of every
     /// further one.
     pub(crate) head: Duration,
+    /// How long they may be silent within a body.
+    pub(crate) body: Duration,
     /// Connections that still may be accepted, here and on the listeners that share this.
     pub(crate) room: Arc<Semaphore>,
     /// Accounting.
@@ -389,7 +391,7 @@ impl Accept {
         transport: Transport,
         client: Client,
     ) {
-        let clock = self.clock.clone();
+        let (clock, patience) = (self.clock.clone(), self.body);
         let Client { address: client, certified, refused } = client;
         let asked = Arc::new(AtomicBool::new(false));
         let asks = Arc::clone(&asked);
@@ -405,9 +407,9 @@ impl Accept {
             let began_ms = clock.unix_ms();
             async move {
                 let noted = log.map(|log| (log, Noted::of(&request, client, began_ms)));
-                let answer = router
-                    .oneshot(request.map(|body| axum::body::Body::new(Timed::new(body))))
-                    .await;
+                let request =
+                    request.map(|body| axum::body::Body::new(TimeoutBody::new(patience, body)));
+                let answer = router.oneshot(request).await;
                 if let (Some((log, noted)), Ok(answer)) = (noted, &answer) {
                     noted.write(&log, answer);
                 }

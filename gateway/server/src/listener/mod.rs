@@ -13,7 +13,6 @@ mod names;
 mod preamble;
 mod socket;
 mod stream;
-mod timed;
 pub(crate) mod tls;
 
 pub(crate) use accept::{Accept, Application, Connections, Proxied, SHORTEST_REST};

@@ -60,6 +60,7 @@ impl Doors<'_> {
         Ok(Accept {
             room: Arc::clone(room),
             head: self.settings.proxying.keepalive.header_timeout,
+            body: self.settings.proxying.keepalive.body_timeout,
             application,
             tls: listen.ssl.then(config).transpose()?,
             handshakes,

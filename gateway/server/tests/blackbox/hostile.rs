@@ -349,6 +349,11 @@ async fn slow_bodies_lose_their_connection() {
             assert!(said.starts_with("HTTP/1.1 408 "), "{request:?}: {said}");
         }
     }
+    // Neither do the listeners beside the proxy wait.
+    let begun = "POST /services HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+                 Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let said = until_closed(gateway.addr("admin"), begun.as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 4"), "{said}");
     assert!(upstream.take().is_empty());
     still_serves(&gateway).await;
 }
